@@ -1,0 +1,4 @@
+"""Command line (in the making)."""
+def main() -> int:
+    """Run."""
+    return 0

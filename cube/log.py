@@ -1,0 +1,105 @@
+"""What happens, told once: steps, messages and operations go as events to every listener.
+
+The modules of cube only call `step`, `info`, `warning`, `status`, `operation` and `debug`;
+who listens (a terminal, a log file, a JSON stream, the timeline of a build) is decided in
+`cube.progress` and `cube.cli`.
+"""
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+Kind = Literal["step", "done", "failed", "info", "warning", "status", "operation", "debug"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Event:
+    """One thing that happened.
+
+    Args:
+        kind: `step` opens a step and `done` or `failed` closes it; `status` says what is
+            waited for now; `operation` is one pyinfra operation; `debug` is for the log file.
+        text: one line (a `debug` event may have several).
+        depth: how many steps stand open around it.
+        seconds: how long it took, for `done`, `failed` and `operation`.
+        data: what a program that reads the JSON stream may want.
+        at: when, in UTC.
+    """
+
+    kind: Kind
+    text: str
+    depth: int = 0
+    seconds: float = 0.0
+    data: dict[str, Any] = field(default_factory=dict)
+    at: datetime = field(default_factory=lambda: datetime.now(UTC))
+
+
+Listener = Callable[[Event], None]
+
+_listeners: list[Listener] = []
+_open_steps: list[str] = []
+
+
+def emit(kind: Kind, text: str, *, seconds: float = 0.0, **data: object) -> None:
+    """Tell every listener."""
+    event = Event(kind=kind, text=text, depth=len(_open_steps), seconds=seconds, data=data)
+    for listener in list(_listeners):
+        listener(event)
+
+
+@contextlib.contextmanager
+def listening(listener: Listener) -> Iterator[None]:
+    """Pass every event to `listener` while the block runs."""
+    _listeners.append(listener)
+    try:
+        yield
+    finally:
+        _listeners.remove(listener)
+
+
+@contextlib.contextmanager
+def step(name: str, **data: object) -> Iterator[None]:
+    """A part of the work that has a name and takes time; steps nest.
+
+    Args:
+        name: a phrase in the present participle, "Compressing the image".
+        data: facts for the JSON stream, such as ``stage=5``.
+    """
+    emit("step", name, **data)
+    _open_steps.append(name)
+    started = time.monotonic()
+    outcome: Kind = "failed"
+    try:
+        yield
+        outcome = "done"
+    finally:
+        _open_steps.pop()
+        emit(outcome, name, seconds=time.monotonic() - started, **data)
+
+
+def info(text: str, **data: object) -> None:
+    """Say something a person wants to know."""
+    emit("info", text, **data)
+
+
+def warning(text: str, **data: object) -> None:
+    """Say something a person should act on, though the work goes on."""
+    emit("warning", text, **data)
+
+
+def status(text: str, **data: object) -> None:
+    """Say what is waited for; a terminal shows the newest only."""
+    emit("status", text, **data)
+
+
+def operation(text: str, *, seconds: float, changed: bool, **data: object) -> None:
+    """Report one operation of a layer that has ended."""
+    emit("operation", text, seconds=seconds, changed=changed, **data)
+
+
+def debug(text: str) -> None:
+    """Write to the build's log file only."""
+    emit("debug", text)

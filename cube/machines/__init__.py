@@ -1,0 +1,119 @@
+"""Machines that run an image: one Protocol, two kinds.
+
+`vm` boots a disk under QEMU through libvirt; `container` boots the same disk under
+systemd-nspawn at native speed where there is no KVM. Both give an sshd on loopback.
+"""
+
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, Protocol
+
+Kind = Literal["vm", "container"]
+Firmware = Literal["bios", "uefi"]
+
+#: The account that the pipeline logs in with. It exists in no sealed image.
+BUILD_USER = "cube-build"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Endpoint:
+    """Where a machine's sshd answers, and how to be let in."""
+
+    host: str
+    port: int
+    user: str
+    key_file: Path
+    known_hosts: Path
+
+
+@dataclass(frozen=True, kw_only=True)
+class Seed:
+    """What a NoCloud seed tells cloud-init.
+
+    Args:
+        instance_id: a new one makes cloud-init treat the boot as a first boot.
+        user: the account that gets the public key; made with sudo rights if missing.
+        public_key: one line of an OpenSSH public key file.
+        hostname: empty leaves the image's own.
+    """
+
+    instance_id: str
+    user: str
+    public_key: str
+    hostname: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class MachineRequest:
+    """What is wanted of a machine.
+
+    Args:
+        name: unique among the machines that are up; a domain name and a folder name.
+        disk: qcow2 file, written to; its backing chain is only read.
+        run_dir: folder for sockets, console log and the record of what is held.
+        key_file: private key (mode 600) whose public half, beside it as ``.pub``, is let in
+            for `BUILD_USER`.
+        seed: NoCloud seed for a vm; None seeds `BUILD_USER` with `key_file`.
+        firmware: how a vm boots; a container ignores it.
+        cpus: virtual processors of a vm.
+        memory_mib: memory of a vm, in MiB.
+        detached: True leaves the machine up when this process ends (`cube up`).
+    """
+
+    name: str
+    disk: Path
+    run_dir: Path
+    key_file: Path
+    seed: Seed | None = None
+    firmware: Firmware = "bios"
+    cpus: int = 2
+    memory_mib: int = 2048
+    detached: bool = False
+    libvirt_uri: str = "qemu:///embed"
+    extra_disks: tuple[Path, ...] = field(default=())
+
+
+class Machine(Protocol):
+    """A machine that is up, with sshd answering."""
+
+    kind: Kind
+    name: str
+    disk: Path
+
+    @property
+    def endpoint(self) -> Endpoint:
+        """Where sshd answers."""
+        ...
+
+    def reboot(self) -> None:
+        """Restart the guest and wait until sshd of the new boot answers.
+
+        Raises:
+            MachineError: it did not come back; the console's last lines are in the details.
+        """
+        ...
+
+    def shutdown(self) -> None:
+        """Stop the guest cleanly and release the disk, every write flushed.
+
+        Raises:
+            MachineError: it did not stop by itself in time.
+        """
+        ...
+
+    def console_tail(self) -> str:
+        """Return the last lines of the console."""
+        ...
+
+
+class Machines(Protocol):
+    """A kind of machine."""
+
+    def start(self, request: MachineRequest) -> AbstractContextManager[Machine]:
+        """Boot, wait for sshd; on leaving the block everything held is released.
+
+        Raises:
+            MachineError: it did not boot; nothing is left running.
+        """
+        ...

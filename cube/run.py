@@ -1,0 +1,251 @@
+"""The only place that starts programs: argv lists, logged, checked, with a time limit."""
+
+import contextlib
+import os
+import queue
+import shlex
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from cube import log
+from cube.errors import CommandError
+
+#: Lines of a failed program's output that go into the error.
+TAIL_LINES = 20
+#: Time between a polite and a final signal.
+GRACE_S = 10.0
+
+Argv = Sequence[str | Path]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Completed:
+    """What a program that has ended left behind."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+def quote(argv: Argv) -> str:
+    """Return the command as it could be pasted into a shell."""
+    return shlex.join(str(part) for part in argv)
+
+
+def tail(text: str, lines: int = TAIL_LINES) -> str:
+    """Return the last lines of a text."""
+    return "\n".join(text.strip().splitlines()[-lines:])
+
+
+def environment(extra: Mapping[str, str] | None) -> dict[str, str]:
+    """Return this process's environment with ours on top; LC_ALL=C keeps outputs parseable."""
+    return {**os.environ, "LC_ALL": "C.UTF-8", **(extra or {})}
+
+
+def missing_tool(program: str) -> CommandError:
+    """Build the error for a program that is not installed."""
+    return CommandError(
+        f"{program}: program not found", hint="run 'cube doctor': it says what to install"
+    )
+
+
+def run(
+    argv: Argv,
+    *,
+    accept: Collection[int] = (0,),
+    timeout_s: float = 300,
+    stdin: str = "",
+    env: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
+) -> Completed:
+    """Run a program to its end.
+
+    Args:
+        argv: program and arguments; no shell is involved. Never put a secret here.
+        accept: exit codes that are not failures.
+        timeout_s: seconds after which the program is killed.
+        stdin: text for its standard input.
+        env: variables added to the environment.
+        cwd: its working folder.
+
+    Returns:
+        Exit code and both outputs as text.
+
+    Raises:
+        CommandError: the program is missing, took too long or ended with another code.
+    """
+    words = [str(part) for part in argv]
+    log.debug(f"$ {quote(argv)}")
+    started = time.monotonic()
+    try:
+        done = subprocess.run(
+            words, input=stdin, capture_output=True, text=True, errors="replace", check=False,
+            timeout=timeout_s, env=environment(env), cwd=cwd,
+        )  # fmt: skip
+    except FileNotFoundError as error:
+        raise missing_tool(words[0]) from error
+    except subprocess.TimeoutExpired as error:
+        raise CommandError(f"{quote(argv)}: no end after {timeout_s:.0f} s") from error
+    log.debug(f"  exit {done.returncode} after {time.monotonic() - started:.1f} s")
+    if done.returncode not in accept:
+        output = tail(done.stdout + done.stderr)
+        log.debug(output)
+        raise CommandError(
+            f"{quote(argv)}: exit code {done.returncode}",
+            returncode=done.returncode,
+            output=output,
+        )
+    return Completed(returncode=done.returncode, stdout=done.stdout, stderr=done.stderr)
+
+
+class Process:
+    """A running program in a process group of its own, dying with us.
+
+    Its output goes line by line to a callback. Make one with `spawn`.
+    """
+
+    def __init__(self, popen: subprocess.Popen[str], command: str) -> None:
+        self._popen = popen
+        self.command = command
+        self.pid = popen.pid
+
+    @property
+    def returncode(self) -> int | None:
+        """Exit code, or None while it runs."""
+        return self._popen.poll()
+
+    def wait(self, timeout_s: float) -> int:
+        """Wait for the end.
+
+        Raises:
+            CommandError: it still runs after `timeout_s` seconds.
+        """
+        try:
+            return self._popen.wait(timeout_s)
+        except subprocess.TimeoutExpired as error:
+            raise CommandError(f"{self.command}: no end after {timeout_s:.0f} s") from error
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send a signal to the whole group, if any of it is left."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.pid, number)
+
+    def stop(self, *, first: signal.Signals = signal.SIGTERM, grace_s: float = GRACE_S) -> None:
+        """End the whole group: politely, then, after `grace_s` seconds, for certain."""
+        if self.returncode is None:
+            self.signal(first)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._popen.wait(grace_s)
+        self.signal(signal.SIGKILL)
+        self._popen.wait()
+
+
+def die_with_parent(argv: Argv) -> list[str]:
+    """Return the command wrapped so that the kernel kills it when our process dies.
+
+    Source: prctl(2), PR_SET_PDEATHSIG, as set by setpriv(1) of util-linux.
+    """
+    return ["setpriv", "--pdeathsig", "KILL", "--", *[str(part) for part in argv]]
+
+
+@contextlib.contextmanager
+def spawn(
+    argv: Argv,
+    *,
+    on_line: Callable[[str], None] = log.debug,
+    env: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
+    stop_with: signal.Signals = signal.SIGTERM,
+    grace_s: float = GRACE_S,
+) -> Iterator[Process]:
+    """Start a program, feed its output lines to `on_line`, and end it on the way out.
+
+    Args:
+        argv: program and arguments.
+        on_line: called from a thread of its own with each line of stdout and stderr.
+        env: variables added to the environment.
+        cwd: its working folder.
+        stop_with: the polite signal when the block is left while it runs.
+        grace_s: seconds between that signal and SIGKILL.
+
+    Yields:
+        The running process.
+
+    Raises:
+        CommandError: the program is missing.
+    """
+    log.debug(f"$ {quote(argv)} &")
+    try:
+        popen = subprocess.Popen(
+            die_with_parent(argv), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT, text=True, errors="replace", env=environment(env), cwd=cwd,
+            start_new_session=True,
+        )  # fmt: skip
+    except FileNotFoundError as error:
+        raise missing_tool(str(argv[0])) from error
+    process = Process(popen, quote(argv))
+    reader = threading.Thread(target=_feed, args=(popen, on_line), daemon=True)
+    reader.start()
+    try:
+        yield process
+    finally:
+        process.stop(first=stop_with, grace_s=grace_s)
+        reader.join(GRACE_S)
+
+
+def _feed(popen: subprocess.Popen[str], on_line: Callable[[str], None]) -> None:
+    assert popen.stdout is not None
+    for line in popen.stdout:
+        on_line(line.rstrip("\n"))
+
+
+def stream(
+    argv: Argv,
+    *,
+    on_line: Callable[[str], None],
+    timeout_s: float,
+    env: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
+    stop_with: signal.Signals = signal.SIGTERM,
+) -> int:
+    """Run a program to its end while its output is read line by line in this thread.
+
+    Args:
+        argv: program and arguments.
+        on_line: called in the caller's thread with each line of stdout and stderr.
+        timeout_s: seconds after which the program's whole group is ended.
+        env: variables added to the environment.
+        cwd: its working folder.
+        stop_with: the polite signal on a time-out, Ctrl-C or an exception in `on_line`.
+
+    Returns:
+        The exit code, whatever it is: the caller knows what it means.
+
+    Raises:
+        CommandError: the program is missing or took too long.
+    """
+    lines: queue.SimpleQueue[str] = queue.SimpleQueue()
+    deadline = time.monotonic() + timeout_s
+    with spawn(argv, on_line=lines.put, env=env, cwd=cwd, stop_with=stop_with) as process:
+        while process.returncode is None:
+            _drain(lines, on_line, wait_s=0.2)
+            if time.monotonic() > deadline:
+                raise CommandError(f"{process.command}: no end after {timeout_s:.0f} s")
+    _drain(lines, on_line, wait_s=0)
+    assert process.returncode is not None
+    return process.returncode
+
+
+def _drain(
+    lines: "queue.SimpleQueue[str]", on_line: Callable[[str], None], *, wait_s: float
+) -> None:
+    with contextlib.suppress(queue.Empty):
+        if wait_s:
+            on_line(lines.get(timeout=wait_s))
+        while True:
+            on_line(lines.get_nowait())

@@ -1,0 +1,16 @@
+"""The specification: cube.toml as typed, validated, immutable data."""
+
+from cube.spec.load import load, load_text
+from cube.spec.model import GPU_LAYERS, LAYER_ROLES, OS_NAMES, OsName, Spec
+from cube.spec.view import host_data
+
+__all__ = [
+    "GPU_LAYERS",
+    "LAYER_ROLES",
+    "OS_NAMES",
+    "OsName",
+    "Spec",
+    "host_data",
+    "load",
+    "load_text",
+]
