@@ -43,9 +43,11 @@ _listeners: list[Listener] = []
 _open_steps: list[str] = []
 
 
-def emit(kind: Kind, text: str, *, seconds: float = 0.0, **data: object) -> None:
+def emit(
+    kind: Kind, text: str, data: dict[str, object] | None = None, *, seconds: float = 0.0
+) -> None:
     """Tell every listener."""
-    event = Event(kind=kind, text=text, depth=len(_open_steps), seconds=seconds, data=data)
+    event = Event(kind=kind, text=text, depth=len(_open_steps), seconds=seconds, data=data or {})
     for listener in list(_listeners):
         listener(event)
 
@@ -68,7 +70,7 @@ def step(name: str, **data: object) -> Iterator[None]:
         name: a phrase in the present participle, "Compressing the image".
         data: facts for the JSON stream, such as ``stage=5``.
     """
-    emit("step", name, **data)
+    emit("step", name, data)
     _open_steps.append(name)
     started = time.monotonic()
     outcome: Kind = "failed"
@@ -77,27 +79,27 @@ def step(name: str, **data: object) -> Iterator[None]:
         outcome = "done"
     finally:
         _open_steps.pop()
-        emit(outcome, name, seconds=time.monotonic() - started, **data)
+        emit(outcome, name, data, seconds=time.monotonic() - started)
 
 
 def info(text: str, **data: object) -> None:
     """Say something a person wants to know."""
-    emit("info", text, **data)
+    emit("info", text, data)
 
 
 def warning(text: str, **data: object) -> None:
     """Say something a person should act on, though the work goes on."""
-    emit("warning", text, **data)
+    emit("warning", text, data)
 
 
 def status(text: str, **data: object) -> None:
     """Say what is waited for; a terminal shows the newest only."""
-    emit("status", text, **data)
+    emit("status", text, data)
 
 
 def operation(text: str, *, seconds: float, changed: bool, **data: object) -> None:
     """Report one operation of a layer that has ended."""
-    emit("operation", text, seconds=seconds, changed=changed, **data)
+    emit("operation", text, {"changed": changed, **data}, seconds=seconds)
 
 
 def debug(text: str) -> None:

@@ -130,7 +130,7 @@ class Process:
         except subprocess.TimeoutExpired as error:
             raise CommandError(f"{self.command}: no end after {timeout_s:.0f} s") from error
 
-    def signal(self, number: signal.Signals) -> None:
+    def send(self, number: signal.Signals) -> None:
         """Send a signal to the whole group, if any of it is left."""
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.pid, number)
@@ -138,10 +138,10 @@ class Process:
     def stop(self, *, first: signal.Signals = signal.SIGTERM, grace_s: float = GRACE_S) -> None:
         """End the whole group: politely, then, after `grace_s` seconds, for certain."""
         if self.returncode is None:
-            self.signal(first)
+            self.send(first)
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self._popen.wait(grace_s)
-        self.signal(signal.SIGKILL)
+        self.send(signal.SIGKILL)
         self._popen.wait()
 
 

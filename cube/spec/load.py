@@ -132,6 +132,4 @@ def suggestion(loc: tuple[int | str, ...]) -> str:
 
 def known_keys(model: type[BaseModel]) -> dict[str, Any]:
     """Return the keys of a table with their types."""
-    return {
-        (field.alias or name): field.annotation for name, field in model.model_fields.items()
-    }
+    return {(field.alias or name): field.annotation for name, field in model.model_fields.items()}

@@ -95,14 +95,17 @@ def check_file(path: Path) -> Path:
 
 
 #: Source: sshd(8), "AUTHORIZED_KEYS FILE FORMAT"; DSA is gone since OpenSSH 10.
-KEY_TYPES = r"(ssh-ed25519|ssh-rsa|ecdsa-sha2-nistp\d+|sk-ssh-ed25519@openssh\.com|sk-ecdsa-sha2-nistp256@openssh\.com)"
+KEY_TYPES = (
+    r"(ssh-ed25519|ssh-rsa|ecdsa-sha2-nistp\d+"
+    r"|sk-ssh-ed25519@openssh\.com|sk-ecdsa-sha2-nistp256@openssh\.com)"
+)
 KEY_LINE = re.compile(KEY_TYPES + r" [A-Za-z0-9+/=]+( .*)?")
 
 
 def read_ssh_key(value: object, info: ValidationInfo) -> str:
     """Turn a public key, or the path of a file that holds one, into the key's line."""
     if not isinstance(value, str):
-        raise ValueError("write a public key or the path of its file, in quotes")  # noqa: TRY004
+        raise ValueError("write a public key or the path of its file, in quotes")
     if KEY_LINE.fullmatch(value.strip()):
         return value.strip()
     path = resolve_path(value, info)
@@ -110,7 +113,7 @@ def read_ssh_key(value: object, info: ValidationInfo) -> str:
     if not path.is_file():
         raise ValueError(
             f"there is no SSH key file {path}: make one with 'ssh-keygen -t ed25519',"
-            ' name another, or use [] for none'
+            " name another, or use [] for none"
         )
     line = check_file(path).read_text(errors="replace").strip()
     if "PRIVATE KEY" in line:
@@ -192,8 +195,9 @@ def check_layers(enabled: tuple[int, ...]) -> None:
             raise ValueError(f"layer {number} is listed twice: name it once")
     if 1 not in enabled:
         raise ValueError("every layer stands on layer 1: add 1")
-    for number in (3, 4):
-        if number in enabled and 2 not in enabled:
+    driver, *users = GPU_LAYERS
+    for number in users:
+        if number in enabled and driver not in enabled:
             raise ValueError(f"layer {number} needs the driver of layer 2: add 2 or drop {number}")
 
 

@@ -1,0 +1,41 @@
+# Two commands do everything: `make image` builds a golden image, `make test` proves the tool.
+# Both install what they need (see setup.sh).
+
+OS ?=
+.DEFAULT_GOAL := help
+.PHONY: help setup image verify doctor lint test test-unit test-integration lock clean
+
+help: ## Say what there is
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 26
+
+setup: ## Install Debian packages and the Python environment (.venv)
+	@./setup.sh
+
+image: setup ## Build, prove and seal a golden image (OS=ubuntu-24.04 for another one)
+	@if [ "$$(id -u)" -eq 0 ]; then .venv/bin/cube build $(OS); else sudo .venv/bin/cube build $(OS); fi
+
+verify: setup ## Run the pre-build gate alone
+	@.venv/bin/cube verify $(OS)
+
+doctor: setup ## Say what this machine lacks
+	@.venv/bin/cube doctor
+
+lint: setup ## Style and types
+	@.venv/bin/ruff check . && .venv/bin/ruff format --check . && .venv/bin/mypy
+
+test: lint ## All tests: style, units, real builds and boots (root; about 25 minutes without KVM)
+	@if [ "$$(id -u)" -eq 0 ]; then .venv/bin/pytest; else sudo .venv/bin/pytest; fi
+
+test-unit: lint ## The tests that take seconds
+	@.venv/bin/pytest -m "not integration"
+
+test-integration: setup ## The tests that build and boot (root)
+	@.venv/bin/pytest -m integration
+
+lock: ## Refresh requirements.lock from pyproject.toml
+	@.venv/bin/pip install -q uv
+	@.venv/bin/uv pip compile -q --universal --generate-hashes --no-annotate --upgrade \
+	    --custom-compile-command "make lock" --extra dev pyproject.toml build-requirements.txt -o requirements.lock
+
+clean: ## Remove build results and caches
+	@rm -rf build .mypy_cache .ruff_cache .pytest_cache

@@ -1,0 +1,239 @@
+"""What the build host must have, what it lacks, and how to get it."""
+
+import os
+import platform
+import shutil
+import sys
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from cube import log, run
+from cube.errors import CommandError, HostError
+from cube.machines import accelerator
+from cube.spec import Spec
+
+Level = Literal["ok", "note", "lack"]
+
+#: Room that a build takes beside the artifact: bootstrap, layers, flattened copy. Measured on
+#: debian-13 with layers 1 and 5; see docs/figures.md.
+DISK_GIB = 12
+#: One virtual machine of the boot test, the builder itself and its caches.
+MEMORY_GIB = 3
+MINIMUM_PYTHON = (3, 11)
+GIB = 1024**3
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tool:
+    """A program that a build calls.
+
+    Args:
+        program: its name on PATH.
+        package: the Debian package that holds it.
+        purpose: what it is called for.
+    """
+
+    program: str
+    package: str
+    purpose: str
+
+
+TOOLS = (
+    Tool(program="packer", package="packer", purpose="makes the bare OS image"),
+    Tool(program="qemu-system-x86_64", package="qemu-system-x86", purpose="virtual machines"),
+    Tool(program="qemu-img", package="qemu-utils", purpose="disk images"),
+    Tool(program="qemu-storage-daemon", package="qemu-system-x86", purpose="mounts disk images"),
+    Tool(program="systemd-nspawn", package="systemd-container", purpose="the container machine"),
+    Tool(program="slirp4netns", package="slirp4netns", purpose="the container's network"),
+    Tool(program="mmdebstrap", package="mmdebstrap", purpose="bootstraps Debian"),
+    Tool(program="mke2fs", package="e2fsprogs", purpose="Debian's root file system"),
+    Tool(program="mformat", package="mtools", purpose="Debian's EFI partition"),
+    Tool(program="sfdisk", package="fdisk", purpose="partition tables"),
+    Tool(program="xorriso", package="xorriso", purpose="reads ISO files, writes seed CDs"),
+    Tool(program="ip", package="iproute2", purpose="network namespaces"),
+    Tool(program="setpriv", package="util-linux", purpose="ends programs together with us"),
+    Tool(program="ssh", package="openssh-client", purpose="logins"),
+    Tool(program="ssh-keygen", package="openssh-client", purpose="keys"),
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """One thing that was looked at; `remedy` says how to get what is lacking."""
+
+    level: Level
+    subject: str
+    text: str
+    remedy: str = ""
+
+
+def examine(spec: Spec) -> list[Finding]:
+    """Look at everything that a build of this specification needs."""
+    findings: list[Finding] = [examine_python(), examine_system()]
+    findings += [examine_tool(tool) for tool in TOOLS]
+    findings += [examine_libvirt(), examine_firmware(), examine_rights(), examine_accelerator()]
+    findings += [examine_disk(spec.build.dir), examine_memory(Path("/proc/meminfo"))]
+    return findings
+
+
+def examine_python() -> Finding:
+    """The interpreter that runs us."""
+    version = platform.python_version()
+    if sys.version_info[:2] < MINIMUM_PYTHON:
+        needed = ".".join(map(str, MINIMUM_PYTHON))
+        return Finding(
+            level="lack", subject="python", text=f"{version}, {needed} needed",
+            remedy="use Debian 12, Ubuntu 24.04 or later, and run 'make setup' again",
+        )  # fmt: skip
+    return Finding(level="ok", subject="python", text=version)
+
+
+def examine_system() -> Finding:
+    """The operating system and the processor; images are amd64."""
+    system, machine = platform.system(), platform.machine()
+    if (system, machine) != ("Linux", "x86_64"):
+        return Finding(
+            level="lack", subject="system", text=f"{system} on {machine}",
+            remedy="build on Linux on x86_64: the images are amd64",
+        )  # fmt: skip
+    return Finding(level="ok", subject="system", text=f"Linux {platform.release()} on {machine}")
+
+
+def examine_tool(tool: Tool) -> Finding:
+    """Whether a program is there, and its version where it tells one at once."""
+    path = shutil.which(tool.program)
+    if path is None:
+        return Finding(
+            level="lack", subject=tool.program, text=f"not found ({tool.purpose})",
+            remedy=install_hint(tool),
+        )  # fmt: skip
+    return Finding(level="ok", subject=tool.program, text=version_of(tool.program) or path)
+
+
+def install_hint(tool: Tool) -> str:
+    """Say how to install a program; HashiCorp's own repository has newer Packers."""
+    if tool.program == "packer":
+        return "make setup (or: https://developer.hashicorp.com/packer/install)"
+    return f"sudo apt-get install {tool.package}"
+
+
+#: Programs that say their version in one line, and the option that asks for it.
+VERSION_OPTIONS = {
+    "packer": "version",
+    "qemu-system-x86_64": "--version",
+    "qemu-img": "--version",
+    "mmdebstrap": "--version",
+    "systemd-nspawn": "--version",
+    "slirp4netns": "--version",
+}
+
+
+def version_of(program: str) -> str:
+    """Return the first line that a program says about its version, or nothing."""
+    option = VERSION_OPTIONS.get(program)
+    if option is None:
+        return ""
+    try:
+        done = run.run([program, option], timeout_s=20)
+    except CommandError:
+        return ""
+    return (done.stdout.strip().splitlines() or [""])[0]
+
+
+def examine_libvirt() -> Finding:
+    """libvirt's QEMU driver, which runs inside our own process."""
+    drivers = [*Path("/usr/lib").glob("*/libvirt/connection-driver/libvirt_driver_qemu.so")]
+    drivers += [*Path("/usr/lib64/libvirt/connection-driver").glob("libvirt_driver_qemu.so")]
+    if not drivers:
+        return Finding(
+            level="lack", subject="libvirt", text="the QEMU driver was not found",
+            remedy="sudo apt-get install libvirt-daemon libvirt-daemon-driver-qemu",
+        )  # fmt: skip
+    return Finding(level="ok", subject="libvirt", text=str(drivers[0]))
+
+
+def examine_firmware() -> Finding:
+    """UEFI firmware: the boot test starts one clone with it."""
+    found = sorted(Path("/usr/share/OVMF").glob("OVMF_CODE*.fd"))
+    if not found:
+        return Finding(
+            level="lack", subject="ovmf", text="no UEFI firmware in /usr/share/OVMF",
+            remedy="sudo apt-get install ovmf",
+        )  # fmt: skip
+    return Finding(level="ok", subject="ovmf", text=found[0].name)
+
+
+def examine_rights() -> Finding:
+    """Root: bootstrapping, mounting and containers need it."""
+    if os.geteuid() != 0:
+        return Finding(
+            level="lack", subject="rights", text=f"user id {os.geteuid()}, root needed",
+            remedy="run it with sudo: sudo make image, sudo .venv/bin/cube ...",
+        )  # fmt: skip
+    return Finding(level="ok", subject="rights", text="root")
+
+
+def examine_accelerator() -> Finding:
+    """What runs guest code, found by trying it."""
+    name = accelerator.find()
+    if name == "tcg":
+        text = "no working KVM: virtual machines are emulated (slow), layers run in a container"
+        return Finding(level="note", subject="accelerator", text=text)
+    return Finding(level="ok", subject="accelerator", text=name)
+
+
+def examine_disk(folder: Path) -> Finding:
+    """Free space where the build folder is, or will be."""
+    there = next(parent for parent in (folder, *folder.parents) if parent.exists())
+    free_gib = shutil.disk_usage(there).free / GIB
+    text = f"{free_gib:.1f} GiB free in {there}"
+    if free_gib < DISK_GIB:
+        return Finding(
+            level="lack", subject="disk", text=f"{text}, {DISK_GIB} GiB needed",
+            remedy="free some space, or set build.dir in cube.toml to a larger disk",
+        )  # fmt: skip
+    return Finding(level="ok", subject="disk", text=text)
+
+
+def examine_memory(meminfo: Path) -> Finding:
+    """Available memory."""
+    available = available_memory_gib(meminfo.read_text(encoding="ascii"))
+    text = f"{available:.1f} GiB available"
+    if available < MEMORY_GIB:
+        return Finding(
+            level="lack", subject="memory", text=f"{text}, {MEMORY_GIB} GiB needed",
+            remedy="end other programs, or build on a larger machine",
+        )  # fmt: skip
+    return Finding(level="ok", subject="memory", text=text)
+
+
+def available_memory_gib(meminfo: str) -> float:
+    """Return MemAvailable of /proc/meminfo. Source: proc_meminfo(5); the unit is KiB."""
+    fields = dict(row.split(":", 1) for row in meminfo.splitlines() if ":" in row)
+    return int(fields["MemAvailable"].split()[0]) / 1024**2
+
+
+def require(findings: Iterable[Finding]) -> None:
+    """Stop when anything is lacking.
+
+    Raises:
+        HostError: what is lacking and how to get it, all of it.
+    """
+    lacking = [finding for finding in findings if finding.level == "lack"]
+    if not lacking:
+        return
+    rows = "\n".join(f"{f.subject}: {f.text} -> {f.remedy}" for f in lacking)
+    message = f"this machine lacks {len(lacking)} of the things a build needs"
+    raise HostError(message, hint="install them: make setup", details=rows)
+
+
+SIGNS: dict[Level, str] = {"ok": "ok  ", "note": "note", "lack": "LACK"}
+
+
+def report(findings: Iterable[Finding], say: Callable[[str], None] = log.info) -> None:
+    """Say every finding in a line of its own."""
+    for f in findings:
+        arrow = f"  -> {f.remedy}" if f.remedy else ""
+        say(f"{SIGNS[f.level]} {f.subject:20} {f.text}{arrow}")
