@@ -59,6 +59,8 @@ class MachineRequest:
         cpus: virtual processors of a vm.
         memory_mib: memory of a vm, in MiB.
         detached: True leaves the machine up when this process ends (`cube up`).
+        wait: False returns as soon as the guest runs, so that several boot side by side;
+            `Machine.wait_until_up` then waits for sshd.
     """
 
     name: str
@@ -70,6 +72,7 @@ class MachineRequest:
     cpus: int = 2
     memory_mib: int = 2048
     detached: bool = False
+    wait: bool = True
     libvirt_uri: str = "qemu:///embed"
     extra_disks: tuple[Path, ...] = field(default=())
 
@@ -84,6 +87,24 @@ class Machine(Protocol):
     @property
     def endpoint(self) -> Endpoint:
         """Where sshd answers."""
+        ...
+
+    def wait_until_up(self) -> None:
+        """Wait until sshd answers; returns at once when it already does.
+
+        Raises:
+            MachineError: it did not boot; the console's last lines are in the details.
+        """
+        ...
+
+    def wait_until_off(self, timeout_s: float) -> None:
+        """Wait for a guest that powers itself off; release the disk, every write flushed.
+
+        Nothing is sent to the guest: a power button would start an ordinary shutdown.
+
+        Raises:
+            MachineError: it still runs after `timeout_s` seconds.
+        """
         ...
 
     def reboot(self) -> None:
