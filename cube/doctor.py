@@ -143,7 +143,7 @@ def version_of(program: str) -> str:
 
 
 def examine_libvirt() -> Finding:
-    """libvirt's QEMU driver, which runs inside our own process."""
+    """The QEMU driver of libvirt, which runs inside our own process."""
     drivers = [*Path("/usr/lib").glob("*/libvirt/connection-driver/libvirt_driver_qemu.so")]
     drivers += [*Path("/usr/lib64/libvirt/connection-driver").glob("libvirt_driver_qemu.so")]
     if not drivers:

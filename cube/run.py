@@ -200,8 +200,9 @@ def spawn(
 
 def _feed(popen: subprocess.Popen[str], on_line: Callable[[str], None]) -> None:
     assert popen.stdout is not None
-    for line in popen.stdout:
-        on_line(line.rstrip("\n"))
+    with popen.stdout as lines:
+        for line in lines:
+            on_line(line.rstrip("\n"))
 
 
 def stream(

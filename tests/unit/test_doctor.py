@@ -1,0 +1,57 @@
+"""What the host lacks, and how to get it."""
+
+from pathlib import Path
+
+import pytest
+
+from cube import doctor
+from cube.errors import HostError
+
+PACKAGES = Path(__file__).parents[2] / "host-packages.txt"
+
+
+def listed_packages() -> set[str]:
+    rows = (row.split("#")[0].strip() for row in PACKAGES.read_text().splitlines())
+    return {row for row in rows if row}
+
+
+def test_every_tool_is_installed_by_the_setup() -> None:
+    named = {tool.package for tool in doctor.TOOLS} - {"packer"}  # setup.sh finds Packer itself
+    assert named <= listed_packages()
+
+
+def test_a_missing_tool_is_lacking_and_says_how_to_get_it() -> None:
+    tool = doctor.Tool(program="no-such-tool", package="no-such-package", purpose="nothing")
+    finding = doctor.examine_tool(tool)
+    assert finding.level == "lack"
+    assert finding.remedy == "sudo apt-get install no-such-package"
+
+
+def test_a_tool_that_is_there_is_ok() -> None:
+    finding = doctor.examine_tool(doctor.Tool(program="sh", package="dash", purpose="shell"))
+    assert finding.level == "ok"
+
+
+def test_everything_lacking_is_told_together() -> None:
+    lacking = [
+        doctor.Finding(level="lack", subject=name, text="absent", remedy=f"install {name}")
+        for name in ("a", "b")
+    ]
+    fine = doctor.Finding(level="ok", subject="c", text="1.0")
+    with pytest.raises(HostError, match="lacks 2") as caught:
+        doctor.require([*lacking, fine])
+    assert "install a" in caught.value.details
+    assert "install b" in caught.value.details
+    doctor.require([fine])
+
+
+def test_available_memory() -> None:
+    text = "MemTotal:       24000000 kB\nMemAvailable:    2097152 kB\n"
+    assert doctor.available_memory_gib(text) == 2.0
+
+
+def test_a_full_disk_is_lacking(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(doctor, "DISK_GIB", 10**9)
+    finding = doctor.examine_disk(tmp_path / "not" / "yet")
+    assert finding.level == "lack"
+    assert str(tmp_path) in finding.text

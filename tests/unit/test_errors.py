@@ -1,0 +1,22 @@
+"""Exit codes are documented, unique and stable."""
+
+from pathlib import Path
+
+from cube import errors
+
+DOCS = Path(__file__).parents[2] / "docs" / "exit-codes.md"
+
+
+def kinds() -> list[type[errors.CubeError]]:
+    return [errors.CubeError, *errors.CubeError.__subclasses__()]
+
+
+def test_every_kind_has_an_exit_code_of_its_own() -> None:
+    codes = [kind.exit_code for kind in kinds()] + [0, 2, errors.INTERRUPTED]
+    assert len(codes) == len(set(codes))
+
+
+def test_every_exit_code_is_documented() -> None:
+    text = DOCS.read_text()
+    for kind in kinds():
+        assert f"| {kind.exit_code} | `{kind.__name__}` |" in text

@@ -1,0 +1,139 @@
+"""cube.toml: what is accepted, and how each mistake is told."""
+
+from pathlib import Path
+
+import pytest
+
+from cube import spec
+from cube.errors import SpecError
+from cube.spec.model import parse_size_mib
+
+ROOT = Path(__file__).parents[2]
+PUBLIC_KEY = (
+    "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIB8Nk5sZ4a3c9kGz7jQp9pM4cVv7o7w1yq0lU3mXnT2e me@desk"
+)
+
+
+def lines_of(text: str, folder: Path = ROOT) -> list[str]:
+    with pytest.raises(SpecError) as caught:
+        spec.load_text(text, folder / "cube.toml")
+    error = caught.value
+    return error.details.splitlines() or [error.message]
+
+
+def test_the_shipped_file_is_valid() -> None:
+    loaded = spec.load(ROOT / "cube.toml")
+    assert loaded.image.os == "debian-13"
+    assert loaded.build.dir == ROOT / "build"
+
+
+def test_the_shipped_file_states_the_defaults() -> None:
+    shipped = spec.load(ROOT / "cube.toml").model_dump(exclude={"os"})
+    bare = spec.load_text("", ROOT / "cube.toml").model_dump(exclude={"os"})
+    bare["build"]["dir"] = ROOT / "build"
+    assert shipped == bare
+
+
+def test_the_command_line_overrides_the_os() -> None:
+    assert spec.load(ROOT / "cube.toml", os="ubuntu-24.04").image.os == "ubuntu-24.04"
+
+
+@pytest.mark.parametrize(
+    ("text", "size_mib"), [("6 GiB", 6144), ("512 MiB", 512), ("2TiB", 2 * 1024 * 1024)]
+)
+def test_sizes(text: str, size_mib: int) -> None:
+    assert parse_size_mib(text) == size_mib
+
+
+@pytest.mark.parametrize("text", ["6 GB", "6", "-1 GiB", "1.5 GiB", "GiB", "", 6, None, True])
+def test_bad_sizes(text: object) -> None:
+    with pytest.raises(ValueError, match="write a size"):
+        parse_size_mib(text)
+
+
+BAD = [
+    ("unknown table", "[bogus]\na = 1", "bogus: unknown key"),
+    ("unknown key", "[image]\nnam = 'x'", 'image.nam = \'x\': unknown key: did you mean "name"?'),
+    ("unknown key of an OS", '[os."debian-13"]\nkernal = "x"', 'did you mean "kernel"?'),
+    ("not a table", "image = 3", "image = 3:"),
+    ("wrong type", "[build]\ncpus = '2'", "build.cpus = '2':"),
+    ("true is no number", "[build]\ncpus = true", "build.cpus = True:"),
+    ("too few", "[build]\ncpus = 0", "build.cpus = 0:"),
+    ("bad size", "[image]\ndisk_size = '10 G'", 'like "16 GiB"'),
+    ("disk too small", "[image]\ndisk_size = '1 GiB'", "image.disk_size"),
+    ("unknown OS", "[image]\nos = 'debian-12'", "choose 'debian-13' or 'ubuntu-24.04'"),
+    ("bad host name", "[image]\nhostname = 'my cube'", "image.hostname"),
+    ("bad version", "[image]\nversion = 'latest'", "image.version"),
+    ("bad name", "[image]\nname = '../x'", "image.name"),
+    ("bad time zone", "[image]\ntimezone = 'Mars'", "Europe/Berlin"),
+    ("bad locale", "[image]\nlocale = 'english'", "image.locale"),
+    ("taken user", "[admin]\nuser = 'root'", "taken by the system"),
+    ("bad user", "[admin]\nuser = 'Me Too'", "small letters"),
+    ("missing key file", "[admin]\nssh_keys = ['/nowhere/id.pub']", "ssh-keygen -t ed25519"),
+    ("not a key list", "[admin]\nssh_keys = 'x'", "admin.ssh_keys"),
+    ("layer twice", "[layers]\nenabled = [1, 1]", "layer 1 is listed twice"),
+    ("layer unknown", "[layers]\nenabled = [1, 7]", "there is no layer 7"),
+    ("no layer", "[layers]\nenabled = []", "name at least layer 1"),
+    ("no foundation", "[layers]\nenabled = [5]", "add 1"),
+    ("no driver", "[layers]\nenabled = [1, 3]", "needs the driver of layer 2"),
+    ("role unknown", "[layers]\nlayer1 = ['comon']", "no role 'comon'"),
+    ("role twice", "[layers]\nlayer1 = ['common', 'common']", "twice"),
+    ("assume nothing", "[gpu]\nmode = 'assume'\n[layers]\nenabled = [1]", 'gpu.mode = "assume"'),
+    ("missing CA file", "[network]\nca_certificates = ['/nowhere.crt']", "no file /nowhere.crt"),
+    ("bad proxy", "[network]\nproxy = 'proxy:3128'", "http://host:port/"),
+    ("bad port", "[hosts.a]\naddress = 'x'\nport = 70000", "hosts.a.port = 70000"),
+    ("no address", "[hosts.a]\nport = 22", "hosts.a.address: missing"),
+    ("no ISO", "[image]\nos = 'ubuntu-24.04'", 'needs the table [os."ubuntu-24.04"]'),
+    ("no checksum", '[os."ubuntu-24.04"]\niso_url = "http://x/y"', "iso_sha256: missing"),
+    ("not TOML", "[image\n", "not valid TOML"),
+    ("key given twice", "[image]\nname='a'\nname='b'", "not valid TOML"),
+    ("internal key", "file = 'x'", "file: unknown key"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("text", "expected"), [row[1:] for row in BAD], ids=[r[0] for r in BAD])
+def test_each_mistake_is_one_clear_line(text: str, expected: str) -> None:
+    lines = lines_of(text)
+    assert any(expected in line for line in lines), lines
+    assert all(line.startswith(f"{ROOT / 'cube.toml'}: ") for line in lines)
+
+
+def test_several_mistakes_are_told_together() -> None:
+    lines = lines_of("[image]\nos = 'x'\ndisk_size = '1'\n[build]\ncpus = 'x'\n[bogus]\n")
+    assert len(lines) == 4
+
+
+def test_a_key_is_taken_from_text_or_file(tmp_path: Path) -> None:
+    (tmp_path / "id.pub").write_text(PUBLIC_KEY + "\n")
+    text = f"[admin]\nssh_keys = ['id.pub', '{PUBLIC_KEY}']"
+    loaded = spec.load_text(text, tmp_path / "cube.toml")
+    assert loaded.admin.ssh_keys == (PUBLIC_KEY, PUBLIC_KEY)
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        ("-----BEGIN OPENSSH PRIVATE KEY-----\n", "name the file that ends in .pub"),
+        ("hello\n", "does not hold one OpenSSH public key"),
+        (f"{PUBLIC_KEY}\n{PUBLIC_KEY}\n", "does not hold one OpenSSH public key"),
+    ],
+)
+def test_a_bad_key_file_is_named(tmp_path: Path, content: str, expected: str) -> None:
+    (tmp_path / "id.pub").write_text(content)
+    lines = lines_of("[admin]\nssh_keys = ['id.pub']", tmp_path)
+    assert expected in lines[0]
+    assert "id.pub" in lines[0]
+
+
+def test_an_unreadable_specification_is_told(tmp_path: Path) -> None:
+    with pytest.raises(SpecError, match=r"absent\.toml: cannot be read: No such file"):
+        spec.load(tmp_path / "absent.toml")
+    (tmp_path / "binary.toml").write_bytes(b"\xff\xfe")
+    with pytest.raises(SpecError, match="not UTF-8"):
+        spec.load(tmp_path / "binary.toml")
+
+
+def test_host_data_is_plain_data() -> None:
+    data = spec.host_data(spec.load(ROOT / "cube.toml"))
+    assert data["layer1_roles"] == ["common", "users", "security", "docker", "python"]
+    assert {type(value) for value in data.values()} <= {str, int, bool, list}
