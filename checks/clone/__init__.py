@@ -1,0 +1,1 @@
+"""A booted copy of the sealed image, judged as the machine that a person gets."""

@@ -1,0 +1,220 @@
+"""`pytest checks/`: which machines are judged, which checks apply, and what counts as a pass.
+
+``--hosts`` names machines of cube.toml, machines of the pipeline that are up, or
+``ssh://user@host:port``; without it every known machine is judged. ``--root`` judges a mounted
+image instead. docs/checks.md says it at length.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+from testinfra.backend.base import CommandResult
+from testinfra.host import Host
+
+from checks import session as ssh
+from checks.inventory import known_targets
+from checks.targets import Target, TargetError, select
+from checks.wording import stable_id, title
+from cube.errors import SpecError
+from cube.spec import Spec, load
+
+HERE = Path(__file__).parent
+#: Folders that are judged only when they are named on the command line.
+ON_REQUEST = ("clone",)
+#: Seconds for one check; the slowest ones start a container on a guest without KVM.
+CHECK_S = 180
+
+SPEC = pytest.StashKey[Spec]()
+MACHINES = pytest.StashKey[dict[str, "Nature"]]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("cube")
+    group.addoption(
+        "--root",
+        action="append",
+        type=Path,
+        default=[],
+        metavar="PATH",
+        help="judge the image mounted at PATH, offline; may be repeated",
+    )
+    group.addoption(
+        "--spec",
+        type=Path,
+        default=HERE.parent / "cube.toml",
+        metavar="FILE",
+        help="the specification that the machine is judged by (default: cube.toml)",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    for number in range(1, 6):
+        config.addinivalue_line("markers", f"layer{number}: a statement of layer {number}")
+    for line in (
+        "stage4: validation of the whole machine",
+        "hygiene: the sealed image, offline; needs --root",
+        "clone: a booted copy of the sealed image",
+        "needs(what): deferred where the machine lacks it: kernel (its own), hardware, gpu",
+    ):
+        config.addinivalue_line("markers", line)
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    config = session.config
+    config.pluginmanager.register(Tally(), "cube-tally")
+    try:
+        config.stash[SPEC] = load(config.getoption("spec"))
+        config.stash[MACHINES] = {}
+        if config.getoption("root"):
+            _check_roots(config.getoption("root"))
+        else:
+            _choose_hosts(config)
+    except SpecError as error:
+        raise pytest.UsageError(*filter(None, (error.message, error.details))) from error
+    except TargetError as error:
+        raise pytest.UsageError(str(error)) from error
+
+
+def _check_roots(roots: Sequence[Path]) -> None:
+    for root in roots:
+        if not (root / "etc/os-release").is_file() and not (root / "usr/lib/os-release").is_file():
+            raise TargetError(f"--root={root}: no system there: name the mounted root of an image")
+
+
+def _choose_hosts(config: pytest.Config) -> None:
+    """Turn ``--hosts`` into what testinfra reads, and make sure that each lets us in."""
+    if all(_is_below(Path(arg.split("::")[0]), HERE / "hygiene") for arg in config.args):
+        raise TargetError("the hygiene checks judge a mounted image: add --root=PATH")
+    chosen = select(config.getoption("hosts") or "", known_targets(config.stash[SPEC]))
+    targets = [target for target in chosen if isinstance(target, Target)]
+    folder = ssh.open_folder(targets)
+    config.add_cleanup(lambda: ssh.close_folder(folder, targets))
+    if not config.option.collectonly:
+        for target in targets:
+            ssh.check_login(target, folder)
+    config.option.hosts = ",".join(
+        ssh.host_spec(one, folder) if isinstance(one, Target) else one for one in chosen
+    )
+
+
+def _is_below(path: Path, folder: Path) -> bool:
+    return path.absolute().is_relative_to(folder)
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Leave out what does not fit: hygiene without an image, the rest with one."""
+    place = collection_path.relative_to(HERE).parts[:1] if _is_below(collection_path, HERE) else ()
+    if not place or not (HERE / place[0]).is_dir():
+        return None
+    if (place[0] == "hygiene") != bool(config.getoption("root")):
+        return True
+    named = any(_is_below(Path(arg.split("::")[0]), HERE / place[0]) for arg in config.args)
+    return True if place[0] in ON_REQUEST and not named else None
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Mark each check by its folder, limit its time, and drop what the image does not have."""
+    ours = [item for item in items if _is_below(item.path, HERE)]
+    for item in ours:
+        item.add_marker(item.path.relative_to(HERE).parts[0])
+        if not item.get_closest_marker("timeout"):
+            item.add_marker(pytest.mark.timeout(CHECK_S))
+    dropped = [item for item in ours if not _is_applied(item.path, config.stash[SPEC])]
+    items[:] = [item for item in items if item not in dropped]
+    if dropped:
+        config.hook.pytest_deselected(items=dropped)
+
+
+def _is_applied(path: Path, spec: Spec) -> bool:
+    """Tell whether the specification has the role that a file of checks is about.
+
+    ``layer1/test_security_ssh.py`` is about the role ``security`` of layer 1.
+    """
+    folder = path.relative_to(HERE).parts[0]
+    if not folder.startswith("layer"):
+        return True
+    number = int(folder.removeprefix("layer"))
+    role = path.stem.removeprefix("test_").split("_")[0]
+    return number in spec.layers.enabled and role in spec.layers.roles(number)
+
+
+def pytest_exception_interact(node: pytest.Item, call: pytest.CallInfo[None]) -> None:
+    """Stop when the machine is gone: every further check would only wait for it."""
+    error = call.excinfo.value if call.excinfo else None
+    result = error.args[0] if isinstance(error, RuntimeError) and error.args else None
+    # 255 is ssh's own failure. Source: ssh(1), EXIT STATUS
+    if isinstance(result, CommandResult) and result.rc == 255:
+        node.session.shouldfail = f"the connection is lost: {result.stderr.strip()}"
+
+
+class Tally:
+    """Makes a session in which nothing was judged a failure."""
+
+    def __init__(self) -> None:
+        self.judged = 0
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Count what was judged."""
+        self.judged += report.failed or (report.when == "call" and report.passed)
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        """Turn "all deferred" into the exit code of "no tests ran"."""
+        if session.exitstatus == 0 and not self.judged and not session.config.option.collectonly:
+            session.exitstatus = pytest.ExitCode.NO_TESTS_COLLECTED
+
+
+class Nature:
+    """What kind of machine a guest says it is. Source: systemd-detect-virt(1)."""
+
+    def __init__(self, host: Host) -> None:
+        container = host.run("systemd-detect-virt --container").rc == 0
+        virtual = host.run("systemd-detect-virt").rc == 0
+        self.evidence = "container" if container else "vm" if virtual else "hardware"
+        # 0x10de is NVIDIA. Source: https://pcisig.com/membership/member-companies
+        gpu = host.run("grep -qsx 0x10de /sys/bus/pci/devices/*/vendor").rc == 0 and not container
+        self.has = {"kernel": not container, "hardware": not virtual, "gpu": gpu}
+
+
+#: Why a check is put off, by what it needs.
+LACKS = {
+    "kernel": "a container runs its host's kernel",
+    "hardware": "this is a virtual machine or a container",
+    "gpu": "there is no NVIDIA GPU",
+}
+
+
+@pytest.fixture(autouse=True)
+def _placed(request: pytest.FixtureRequest) -> None:
+    """Note what the check says and on what evidence; defer what the machine cannot show."""
+    node = request.node
+    parameters = node.callspec.params if hasattr(node, "callspec") else {}
+    note = node.user_properties.append
+    note(("title", title(node.originalname, parameters)))
+    place = str(node.path.relative_to(HERE.parent))
+    note(("id", stable_id(place, node.originalname, parameters)))
+    note(("group", node.path.relative_to(HERE).parts[0]))
+    if "host" not in request.fixturenames:
+        note(("evidence", "image"))
+        return
+    nature = _nature(request.config, request.getfixturevalue("host"))
+    note(("evidence", nature.evidence))
+    for marker in node.iter_markers("needs"):
+        if not nature.has[marker.args[0]]:
+            pytest.skip(f"deferred: {LACKS[marker.args[0]]}")
+
+
+def _nature(config: pytest.Config, host: Host) -> Nature:
+    machines = config.stash[MACHINES]
+    key = host.backend.get_pytest_id()
+    if key not in machines:
+        machines[key] = Nature(host)
+    return machines[key]
+
+
+@pytest.fixture(scope="session")
+def spec(request: pytest.FixtureRequest) -> Spec:
+    """What the user asked for, in cube.toml."""
+    return request.config.stash[SPEC]

@@ -1,0 +1,1 @@
+"""The sealed image, judged offline on its mounted root."""

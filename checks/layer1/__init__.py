@@ -1,0 +1,1 @@
+"""Layer 1: the operating system as every cube has it."""

@@ -1,0 +1,191 @@
+"""Judge a machine, or a sealed image, with the checks in ``checks/``.
+
+pytest runs as a program and its report log says what happened. Silence is no pass: a run that
+judged nothing, or broke off, is an error.
+"""
+
+import json
+import signal
+import sys
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TextIO
+from urllib.parse import urlencode
+
+from cube import log, run
+from cube.errors import CheckError
+from cube.findings import CheckReport, crash_line, is_broken_collection, read_checks
+from cube.machines import Endpoint
+
+#: The folder above ``checks/``.
+PROJECT = Path(__file__).resolve().parent.parent
+#: Seconds for one run; a guest without KVM takes three minutes for the largest layer.
+TIMEOUT_S = 1800.0
+
+
+def run_checks(
+    target: Endpoint | Path,
+    *,
+    select: Sequence[str],
+    spec_file: Path,
+    results_dir: Path,
+    name: str,
+    marker: str = "",
+    timeout_s: float = TIMEOUT_S,
+) -> CheckReport:
+    """Judge a machine that is up, or an image that is mounted.
+
+    Args:
+        target: where sshd answers, or the mounted root of an image.
+        select: files and folders of checks, such as ``checks/layer1``.
+        spec_file: the cube.toml that says what is expected.
+        results_dir: gets ``NAME.jsonl``, the report log of pytest.
+        name: what the run is called.
+        marker: a pytest marker expression; empty takes all that is selected.
+        timeout_s: seconds after which the run is ended.
+
+    Returns:
+        Every check; none of them failed, and at least one passed.
+
+    Raises:
+        CheckError: a check failed or was skipped, none ran, or pytest itself failed.
+        CommandError: the run took too long.
+    """
+    results_dir.mkdir(parents=True, exist_ok=True)
+    report_log = results_dir / f"{name}.jsonl"
+    report_log.write_text("")
+    argv = pytest_args(
+        target, select=select, spec_file=spec_file, report_log=report_log, marker=marker
+    )
+    output: list[str] = []
+    with report_log.open() as lines:
+        follower = Follower(lines)
+
+        def on_line(line: str) -> None:
+            log.debug(line)
+            output.append(line)
+            follower.follow()
+
+        # SIGINT, not SIGTERM: pytest then closes its SSH connections.
+        code = run.stream(
+            argv, on_line=on_line, timeout_s=timeout_s, cwd=PROJECT, stop_with=signal.SIGINT,
+            env={"PYTEST_ADDOPTS": "", "PYTHONDONTWRITEBYTECODE": "1"},
+        )  # fmt: skip
+    report = conclude(code, report_log.read_text().splitlines(), "\n".join(output), name=name)
+    log.info(f"checks {name}: {report.summary}")
+    return report
+
+
+def pytest_args(
+    target: Endpoint | Path,
+    *,
+    select: Sequence[str],
+    spec_file: Path,
+    report_log: Path,
+    marker: str = "",
+) -> list[str]:
+    """Return the command line of a run."""
+    place = f"--root={target}" if isinstance(target, Path) else f"--hosts={ssh_url(target)}"
+    return [
+        sys.executable, "-m", "pytest", *select, place, f"--spec={spec_file.absolute()}",
+        f"--report-log={report_log.absolute()}", "-p", "no:cacheprovider", "--tb=short", "-v",
+        *(["-m", marker] if marker else []),
+    ]  # fmt: skip
+
+
+def ssh_url(endpoint: Endpoint) -> str:
+    """Return the address that ``--hosts`` of the checks understands."""
+    query = urlencode(
+        {"ssh_identity_file": str(endpoint.key_file), "known_hosts": str(endpoint.known_hosts)}
+    )
+    return f"ssh://{endpoint.user}@{endpoint.host}:{endpoint.port}?{query}"
+
+
+@dataclass
+class Follower:
+    """Reads a report log while it grows and says which check has ended."""
+
+    lines: TextIO
+    seen: int = 0
+    rest: str = field(default="", repr=False)
+
+    def follow(self) -> None:
+        """Report what was added since the last call."""
+        *whole, self.rest = (self.rest + self.lines.read()).split("\n")
+        for entry in map(json.loads, filter(None, whole)):
+            if entry.get("$report_type") == "TestReport" and entry["when"] == "teardown":
+                self.seen += 1
+                title = dict(entry["user_properties"]).get("title", entry["nodeid"])
+                log.status(f"check {self.seen}: {title}")
+
+
+def conclude(code: int, lines: Iterable[str], output: str, *, name: str) -> CheckReport:
+    """Turn pytest's exit code and report log into a report, or say what is wrong.
+
+    Args:
+        code: exit code of pytest.
+        lines: its report log.
+        output: what it printed.
+        name: what the run is called.
+
+    Raises:
+        CheckError: see `run_checks`.
+    """
+    entries = [json.loads(line) for line in lines if line.strip()]
+    broken = [entry for entry in entries if is_broken_collection(entry)]
+    if broken:
+        raise CheckError(
+            f"the checks of {name} cannot be loaded: {broken[0]['nodeid']}",
+            hint="correct the file; its error is below",
+            details="\n".join(crash_line(entry) for entry in broken),
+        )
+    report = CheckReport(checks=read_checks(entries))
+    refuse_failures(report, name)
+    refuse_exit_code(code, output, name)
+    if not report.having("passed"):
+        raise CheckError(f"the checks of {name} passed nothing: {report.summary}")
+    return report
+
+
+def refuse_failures(report: CheckReport, name: str) -> None:
+    """Name every check that failed.
+
+    Raises:
+        CheckError: there is one.
+    """
+    failed = report.having("failed")
+    if not failed:
+        return
+    place = failed[0].id.split("[")[0]
+    raise CheckError(
+        f"{len(failed)} of {len(report.checks)} checks of {name} failed: {failed[0].title}",
+        hint=f"look at the machine, then try again: pytest {place} --hosts=...",
+        details="\n".join(f"{check.title} [{check.id}]: {check.reason}" for check in failed),
+    )
+
+
+def refuse_exit_code(code: int, output: str, name: str) -> None:
+    """Accept only pytest's success: a run that broke off has judged nothing.
+
+    Source: https://docs.pytest.org/en/stable/reference/exit-codes.html
+
+    Raises:
+        CheckError: it is any other code.
+    """
+    if code == 0:
+        return
+    meanings = {
+        1: "it reports a failure that its log does not have",
+        2: "it was interrupted",
+        3: "it crashed",
+        4: "it cannot start",
+        5: "no check ran",
+    }
+    meaning = meanings.get(code, "it was killed" if code < 0 else "unknown to us")
+    errors = [line for line in output.splitlines() if line.startswith("ERROR: ")]
+    raise CheckError(
+        f"the checks of {name} were not judged: pytest ended with code {code}: {meaning}",
+        hint="the lines below say why" if output.strip() else "",
+        details="\n".join(errors) or run.tail(output),
+    )
