@@ -153,6 +153,20 @@ def die_with_parent(argv: Argv) -> list[str]:
     return ["setpriv", "--pdeathsig", "KILL", "--", *[str(part) for part in argv]]
 
 
+def die_together(argv: Argv) -> list[str]:
+    """Return the command wrapped so that its children and grandchildren die with it.
+
+    It runs as the first process of a PID namespace, which the kernel clears when that process
+    ends. Only root may make one; without root the command is returned as it is.
+
+    Source: pid_namespaces(7), "The namespace init process"; unshare(1), --kill-child.
+    """
+    words = [str(part) for part in argv]
+    if os.geteuid() != 0:
+        return words
+    return ["unshare", "--pid", "--fork", "--kill-child=KILL", "--mount-proc", "--", *words]
+
+
 @contextlib.contextmanager
 def spawn(
     argv: Argv,

@@ -1,0 +1,147 @@
+"""A bare Debian without an installer: mmdebstrap makes the tree, cube.disk the disk."""
+
+import os
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+from cube import conventions, disk, log, run
+from cube.errors import CommandError, HostError, PackerError
+from cube.spec import Spec
+from cube.workspace import Workspace
+
+SUITE = "trixie"
+#: Enough for an unhurried mirror; a mirror that cannot be reached fails within seconds.
+TIMEOUT_S = 1800
+#: The kernel's metapackage by `spec.os.debian.kernel`.
+KERNELS = {"generic": "linux-image-amd64", "cloud": "linux-image-cloud-amd64"}
+#: What boots, has a network, lets cloud-init and ssh in. Everything else is layer 1's.
+PACKAGES = (
+    "ca-certificates", "cloud-guest-utils", "cloud-init", "dbus", "dosfstools", "e2fsprogs",
+    "grub-efi-amd64-bin", "grub-pc-bin", "grub2-common", "initramfs-tools", "netplan.io",
+    "openssh-server", "python3", "qemu-guest-agent", "sudo", "systemd-resolved", "systemd-sysv",
+    "systemd-timesyncd", "udev",
+)  # fmt: skip
+
+FSTAB = f"""\
+LABEL={conventions.ROOT_LABEL} / ext4 errors=remount-ro 0 1
+LABEL={conventions.ESP_LABEL} /boot/efi vfat umask=0077,nofail 0 2
+"""
+
+
+def sources(mirror: str) -> list[str]:
+    """Return apt's one-line sources for a mirror; none lets mmdebstrap take its own default.
+
+    Security updates are looked for beside a mirror that ends in ``/debian``, as public mirrors
+    and caches have it; elsewhere the image has no security suite, and a warning says so.
+    """
+    if not mirror:
+        return []
+    base = mirror.rstrip("/")
+    lines = [f"deb {base} {SUITE} main", f"deb {base} {SUITE}-updates main"]
+    if base.endswith("/debian"):
+        return [*lines, f"deb {base}-security {SUITE}-security main"]
+    log.warning(
+        f"network.apt_mirror = {mirror!r} does not end in /debian: "
+        "the image gets no security updates from it"
+    )
+    return lines
+
+
+def mmdebstrap_args(spec: Spec, tree: Path) -> list[str]:
+    """Return the command that fills `tree`."""
+    packages = (*PACKAGES, KERNELS[spec.os.debian.kernel])
+    return [
+        "mmdebstrap", "--mode=root", "--variant=minbase", "--format=directory",
+        f"--include={','.join(packages)}",
+        '--aptopt=Acquire::Retries "2"',
+        '--aptopt=Acquire::http::Timeout "20"',
+        '--aptopt=Acquire::https::Timeout "20"',
+        '--customize-hook=rm -f "$1/etc/apt/apt.conf.d/99mmdebstrap"',
+        SUITE, str(tree), *sources(spec.network.apt_mirror),
+    ]  # fmt: skip
+
+
+def proxy_environment(spec: Spec) -> dict[str, str]:
+    """Return the variables that lead apt through the proxy; they stay out of the image."""
+    proxy = spec.network.proxy
+    return {"http_proxy": proxy, "https_proxy": proxy} if proxy else {}
+
+
+def make_tree(spec: Spec, tree: Path) -> None:
+    """Fill a folder with a Debian system.
+
+    Raises:
+        HostError: mmdebstrap is missing, or we are not root.
+        PackerError: the packages could not be had or installed; apt's words are in the details.
+    """
+    shutil.rmtree(tree, ignore_errors=True)
+    tree.parent.mkdir(parents=True, exist_ok=True)
+    heard: list[str] = []
+
+    def on_line(line: str) -> None:
+        log.debug(line)
+        heard.append(line)
+        if line.startswith("I: "):
+            log.status(f"mmdebstrap: {line[3:]}")
+
+    code = run.stream(
+        run.die_together(mmdebstrap_args(spec, tree)),
+        on_line=on_line, timeout_s=TIMEOUT_S,
+        env={**proxy_environment(spec), "TMPDIR": str(tree.parent)},
+    )  # fmt: skip
+    if code != 0:
+        raise mmdebstrap_error(spec, code, heard)
+
+
+def mmdebstrap_error(spec: Spec, code: int, heard: Sequence[str]) -> PackerError:
+    """Say why there is no tree, with apt's own errors first."""
+    errors = [line for line in heard if line.startswith(("E: ", "W: ", "Err:"))]
+    mirror = spec.network.apt_mirror or "the default mirror"
+    return PackerError(
+        f"mmdebstrap could not bootstrap Debian {SUITE} from {mirror} (exit code {code})",
+        hint="check that the mirror can be reached from here; [network] in cube.toml has "
+        "apt_mirror and proxy",
+        details=run.tail("\n".join(errors or heard)),
+    )
+
+
+def finish_tree(spec: Spec, tree: Path) -> None:
+    """Write what makes the tree one of ours; clear what only this machine has."""
+    for name, content in {**conventions.files(spec), "etc/fstab": FSTAB}.items():
+        path = tree / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(content)
+        # Source: netplan(5), "permissions": a readable file is warned about at every boot.
+        path.chmod(0o600 if name.startswith("etc/netplan/") else 0o644)
+    (tree / "etc/machine-id").write_text("uninitialized\n")
+    for key in (tree / "etc/ssh").glob("ssh_host_*"):
+        key.unlink()
+    (tree / "boot/efi").mkdir(exist_ok=True)
+
+
+def bootstrap(spec: Spec, workspace: Workspace) -> Path:
+    """Make a disk with a bare Debian that boots by BIOS and by UEFI.
+
+    Returns:
+        The raw disk image; sparse, in the build's scratch folder.
+
+    Raises:
+        HostError: a tool is missing, or we are not root.
+        PackerError: the tree or the disk could not be made.
+    """
+    folder = workspace.work / "bootstrap"
+    tree, image = folder / "tree", folder / "disk.img"
+    if os.geteuid() != 0:
+        raise HostError("mmdebstrap needs root to make a Debian tree", hint="run this with sudo")
+    try:
+        with log.step("Bootstrapping Debian with mmdebstrap"):
+            make_tree(spec, tree)
+            finish_tree(spec, tree)
+        with log.step("Making the disk"):
+            disk.make_disk(tree, image)
+    except CommandError as error:
+        raise PackerError(error.message, hint=error.hint, details=error.details) from error
+    finally:
+        shutil.rmtree(tree, ignore_errors=True)
+    return image
