@@ -1,11 +1,11 @@
-"""A bare Debian without an installer: mmdebstrap makes the tree, cube.disk the disk."""
+"""A bare Debian without an installer: mmdebstrap makes the tree, cube.gpt the disk."""
 
 import os
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-from cube import conventions, disk, log, run
+from cube import conventions, gpt, log, run
 from cube.errors import CommandError, HostError, PackerError
 from cube.spec import Spec
 from cube.workspace import Workspace
@@ -139,7 +139,7 @@ def bootstrap(spec: Spec, workspace: Workspace) -> Path:
             make_tree(spec, tree)
             finish_tree(spec, tree)
         with log.step("Making the disk"):
-            disk.make_disk(tree, image)
+            gpt.make_disk(tree, image)
     except CommandError as error:
         raise PackerError(error.message, hint=error.hint, details=error.details) from error
     finally:
