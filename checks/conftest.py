@@ -16,7 +16,7 @@ from checks import session as ssh
 from checks.inventory import known_targets
 from checks.targets import Target, TargetError, select
 from checks.wording import stable_id, title
-from cube.errors import SpecError
+from cube.errors import CubeError
 from cube.spec import Spec, load
 
 HERE = Path(__file__).parent
@@ -70,7 +70,7 @@ def pytest_sessionstart(session: pytest.Session) -> None:
             _check_roots(config.getoption("root"))
         else:
             _choose_hosts(config)
-    except SpecError as error:
+    except CubeError as error:
         raise pytest.UsageError(*filter(None, (error.message, error.details))) from error
     except TargetError as error:
         raise pytest.UsageError(str(error)) from error
@@ -147,6 +147,15 @@ def pytest_exception_interact(node: pytest.Item, call: pytest.CallInfo[None]) ->
     # 255 is ssh's own failure. Source: ssh(1), EXIT STATUS
     if isinstance(result, CommandResult) and result.rc == 255:
         node.session.shouldfail = f"the connection is lost: {result.stderr.strip()}"
+
+
+def pytest_assertrepr_compare(op: str, left: object, right: object) -> list[str] | None:
+    """Name everything that should not be there, on the line that reports quote."""
+    if op != "==" or right not in ([], set()) or not isinstance(left, list | set):
+        return None
+    names = sorted(map(str, left))
+    more = f" and {len(names) - 20} more" if len(names) > 20 else ""
+    return [f"found {', '.join(names[:20])}{more}"]
 
 
 class Tally:

@@ -109,7 +109,8 @@ def crash_line(entry: dict[str, Any]) -> str:
     """Return the first line of what went wrong."""
     longrepr = entry["longrepr"]
     if isinstance(longrepr, dict) and longrepr.get("reprcrash"):
-        return str(longrepr["reprcrash"]["message"]).split("\n")[0].removeprefix("AssertionError: ")
+        first = str(longrepr["reprcrash"]["message"]).split("\n")[0]
+        return first.removeprefix("AssertionError: ").removeprefix("assert ")
     lines = str(longrepr).strip().splitlines() or ["no reason given"]
     errors = [line.removeprefix("E").strip() for line in lines if line.startswith("E ")]
     return (errors or lines)[-1]

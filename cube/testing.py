@@ -157,10 +157,11 @@ def refuse_failures(report: CheckReport, name: str) -> None:
     failed = report.having("failed")
     if not failed:
         return
-    place = failed[0].id.split("[")[0]
+    again = failed[0].id.split("[")[0]
+    place = "--root=PATH" if failed[0].evidence == "image" else "--hosts=NAME"
     raise CheckError(
         f"{len(failed)} of {len(report.checks)} checks of {name} failed: {failed[0].title}",
-        hint=f"look at the machine, then try again: pytest {place} --hosts=...",
+        hint=f"repair what it says and try this check alone: pytest {again} {place}",
         details="\n".join(f"{check.title} [{check.id}]: {check.reason}" for check in failed),
     )
 

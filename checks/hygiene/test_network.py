@@ -1,0 +1,55 @@
+"""The image does not know the network that it was built in."""
+
+import re
+
+from checks.hygiene.tree import Tree
+from cube.spec import Spec
+
+#: An assignment of a proxy in the forms that apt, shells, systemd, pip and Docker read.
+PROXY = re.compile(r"(?i)(acquire::(https?|ftp)::proxy|\b(https?|ftp|all)[_-]?proxy\b).*://")
+#: The body of a certificate. Source: RFC 7468.
+CERTIFICATE = re.compile(r"-----BEGIN CERTIFICATE-----(.*?)-----END CERTIFICATE-----", re.DOTALL)
+#: What the pipeline calls the certificates that it lends to a machine while building.
+LENT = "cube-build-*"
+
+
+def test_no_proxy_is_configured(image: Tree) -> None:
+    files = image.files(
+        "etc/environment", "etc/environment.d/*", "etc/apt/apt.conf", "etc/apt/apt.conf.d/*",
+        "etc/profile", "etc/profile.d/*", "etc/systemd/**", "etc/docker/*", "etc/pip.conf",
+        "etc/default/*", "etc/wgetrc", "etc/gitconfig", "etc/uv/*", "etc/sudoers.d/*",
+        "root/.docker/*", "root/.config/**", "root/.profile", "root/.bashrc",
+    )  # fmt: skip
+    found = [name for name in files if any(PROXY.search(line) for line in image.lines(name))]
+    assert found == []
+
+
+def test_no_package_index_of_the_build_is_configured(image: Tree) -> None:
+    files = image.files("etc/pip.conf", "etc/uv/uv.toml", "root/.config/**", "root/.pip/*")
+    assert [name for name in files if "index" in image.text(name)] == []
+
+
+def test_build_certificates_are_absent(image: Tree, spec: Spec) -> None:
+    lent = image.find(
+        f"usr/local/share/ca-certificates/**/{LENT}", f"etc/ssl/certs/{LENT}",
+        f"etc/docker/certs.d/**/{LENT}",
+    )  # fmt: skip
+    assert spec.network.keep_ca_certificates or lent == []
+
+
+def test_no_link_leads_to_a_build_certificate(image: Tree, spec: Spec) -> None:
+    links = [name for name in image.find("etc/ssl/certs/*") if (image.root / name).is_symlink()]
+    lent = [name for name in links if "cube-build-" in str((image.root / name).readlink())]
+    assert spec.network.keep_ca_certificates or lent == []
+
+
+def test_every_trusted_certificate_comes_from_a_file_of_the_image(image: Tree) -> None:
+    files = image.files("usr/share/ca-certificates/**", "usr/local/share/ca-certificates/**")
+    known = {body for name in files for body in certificates(image.text(name))}
+    strangers = certificates(image.text("etc/ssl/certs/ca-certificates.crt")) - known
+    assert len(strangers) == 0, "run update-ca-certificates --fresh before the seal"
+
+
+def certificates(text: str) -> set[str]:
+    """Return the bodies of the certificates in a PEM file, without white space."""
+    return {"".join(body.split()) for body in CERTIFICATE.findall(text)}
