@@ -1,0 +1,123 @@
+"""Progress for programs: one JSON object a line in the file that `CUBE_EVENTS` names.
+
+`plan` lists the operations of a layer, `skip` says why a layer has none, `start` and `end`
+frame each operation. Without the variable nothing is written.
+"""
+
+import json
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from pyinfra.api.host import Host
+from pyinfra.api.state import BaseStateCallback, State
+
+#: Names the file; see `cube.provision`, which reads it while pyinfra runs.
+VARIABLE = "CUBE_EVENTS"
+
+#: Lines of a failed command's output that go into an event.
+TAIL_LINES = 20
+
+
+def emit(event: str, **fields: object) -> None:
+    """Append one event to the file, if there is one."""
+    name = os.environ.get(VARIABLE)
+    if name:
+        with Path(name).open("a") as file:
+            file.write(json.dumps({"event": event, **fields}) + "\n")
+
+
+class Recorder(BaseStateCallback):
+    """Reports each operation of each host, and counts what went over the wire."""
+
+    def __init__(self) -> None:
+        self.labels: dict[str, dict[str, object]] = {}
+        self.started: dict[tuple[str, str], float] = {}
+        self.commands: dict[str, list[str]] = {}
+        self.output: dict[str, str] = {}
+
+    def watch(self, host: Host) -> None:
+        """Note every command that this host runs, and what the newest printed."""
+        inner: Callable[..., Any] = host.connector.run_shell_command
+        self.commands[host.name] = []
+
+        def noted(command: object, *args: object, **kwargs: Any) -> Any:  # noqa: ANN401
+            ok, output = inner(command, *args, **kwargs)
+            stdin = kwargs.get("_stdin")
+            text = f"{command} <<'STDIN'\n{stdin}STDIN" if stdin else str(command)
+            self.commands[host.name].append(text)
+            if not ok:
+                self.output[host.name] = "\n".join(output.output.splitlines()[-TAIL_LINES:])
+            return ok, output
+
+        host.connector.run_shell_command = noted  # type: ignore[method-assign]
+
+    def label(self, host: Host, first: int, **fields: object) -> list[dict[str, object]]:
+        """Remember layer and role of the operations that were added since number `first`."""
+        added = host.op_hash_order[first:]
+        for op_hash in added:
+            self.labels[op_hash] = fields
+        return [{"id": op_hash, "name": name_of(host.state, op_hash)} for op_hash in added]
+
+    def operation_host_start(self, state: State, host: Host, op_hash: str) -> None:  # type: ignore[override]
+        """Start the clock and the list of commands."""
+        self.started[host.name, op_hash] = time.monotonic()
+        self.commands[host.name].clear()
+        self._emit("start", state, host, op_hash)
+
+    def operation_host_success(  # type: ignore[override]
+        self, state: State, host: Host, op_hash: str, retry_count: int = 0
+    ) -> None:
+        """Stop the clock; whether something changed is known at `operation_end`."""
+        del state, retry_count
+        self.started[host.name, op_hash] = time.monotonic() - self.started[host.name, op_hash]
+
+    def operation_end(self, state: State, op_hash: str) -> None:  # type: ignore[override]
+        """Report the operation for each host on which it succeeded."""
+        for host in state.inventory.get_active_hosts():
+            if op_hash in state.ops[host]:
+                meta = state.get_op_data_for_host(host, op_hash).operation_meta
+                seconds = self.started.pop((host.name, op_hash))
+                self._end(state, host, op_hash, seconds=seconds, changed=meta.did_change())
+
+    def operation_host_error(  # type: ignore[override]
+        self,
+        state: State,
+        host: Host,
+        op_hash: str,
+        retry_count: int = 0,
+        max_retries: int = 0,
+    ) -> None:
+        """Report a failed operation with the last lines of what its command printed."""
+        del retry_count, max_retries
+        seconds = time.monotonic() - self.started.pop((host.name, op_hash))
+        error = self.output.get(host.name) or "the command printed nothing"
+        self._end(state, host, op_hash, seconds=seconds, changed=False, error=error)
+
+    def _end(self, state: State, host: Host, op_hash: str, **fields: object) -> None:
+        commands = list(self.commands[host.name])
+        self._emit("end", state, host, op_hash, execs=len(commands), commands=commands, **fields)
+
+    def _emit(self, event: str, state: State, host: Host, op_hash: str, **fields: object) -> None:
+        labels = self.labels.get(op_hash, {})
+        name = name_of(state, op_hash)
+        emit(event, id=op_hash, host=host.name, name=name, **labels, **fields)
+
+
+def name_of(state: State, op_hash: str) -> str:
+    """Return an operation's sentence, without the deploy names that pyinfra puts before it."""
+    names = state.get_op_meta(op_hash).names
+    return ", ".join(sorted(name.rsplit(" | ", 1)[-1] for name in names))
+
+
+def recorder(state: State, host: Host) -> Recorder:
+    """Return the run's recorder, watching this host; made and registered on first use."""
+    found = [handler for handler in state.callback_handlers if isinstance(handler, Recorder)]
+    if not found:
+        found = [Recorder()]
+        state.add_callback_handler(found[0])
+    if host.name not in found[0].commands:
+        found[0].watch(host)
+    return found[0]

@@ -1,0 +1,5 @@
+"""Layer 1, the base: system, accounts, security, Docker, Python."""
+
+from deploy import layers
+
+layers.apply(1)

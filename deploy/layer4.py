@@ -1,0 +1,5 @@
+"""Layer 4, the AI frameworks; skipped where there is no GPU."""
+
+from deploy import layers
+
+layers.apply(4)

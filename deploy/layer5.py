@@ -1,0 +1,5 @@
+"""Layer 5, monitoring and validation."""
+
+from deploy import layers
+
+layers.apply(5)

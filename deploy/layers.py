@@ -1,0 +1,86 @@
+"""Apply one layer: decide whether it makes sense on this host, then run its roles in order."""
+
+import importlib
+import socket
+from collections.abc import Callable
+
+from pyinfra import host as current_host
+from pyinfra import logger, state
+from pyinfra.api.exceptions import DeployError
+from pyinfra.api.host import Host
+
+from deploy import events
+from deploy.facts.pci import NvidiaGpus
+
+#: Layers that make sense only with a GPU.
+GPU_LAYERS = (2, 3, 4)
+
+
+def apply(layer: int) -> None:
+    """Add the operations of a layer's roles for the current host, or say why there are none.
+
+    Args:
+        layer: 1 to 5; its roles are `host.data.layerN_roles`.
+
+    Raises:
+        DeployError: the layer is wanted, but this release has no roles for it.
+    """
+    host = current_host
+    hurry(host)
+    recorder = events.recorder(state, host)
+    reason = reason_to_skip(layer, host)
+    if reason:
+        logger.info(f"{host.print_prefix}layer {layer} skipped: {reason}")
+        events.emit("skip", host=host.name, layer=layer, reason=reason)
+        return
+    plan: list[dict[str, object]] = []
+    for role in host.loop(getattr(host.data, f"layer{layer}_roles")):
+        first = len(host.op_hash_order)
+        load(layer, role)()
+        plan += recorder.label(host, first, layer=layer, role=role)
+    events.emit("plan", host=host.name, layer=layer, operations=plan)
+
+
+def reason_to_skip(layer: int, host: Host) -> str:
+    """Say why a layer does not apply to a host; empty when it does.
+
+    The PCI bus is what it was before the run, so the fact is safe to read at this point.
+    """
+    if layer not in GPU_LAYERS:
+        return ""
+    if host.data.gpu_mode == "skip":
+        return 'gpu.mode = "skip"'
+    if host.data.gpu_mode == "auto" and not host.get_fact(NvidiaGpus):
+        return "no NVIDIA GPU found on the PCI bus (gpu.mode = auto)"
+    return ""
+
+
+def load(layer: int, role: str) -> Callable[[], object]:
+    """Return a role's function: `deploy.roles.ROLE.ROLE`.
+
+    Raises:
+        DeployError: there is no such role.
+    """
+    name = f"deploy.roles.{role}"
+    try:
+        function: Callable[[], object] = getattr(importlib.import_module(name), role)
+    except ModuleNotFoundError as error:
+        if error.name != name:
+            raise
+        advice = ' Set gpu.mode = "skip" to leave it out.' if layer in GPU_LAYERS else ""
+        raise DeployError(
+            f"layer {layer}: the role {role} is not part of this release.{advice}"
+        ) from error
+    return function
+
+
+def hurry(host: Host) -> None:
+    """Send small packets at once: pyinfra and paramiko leave Nagle's algorithm on.
+
+    It costs about 40 ms a command on a loopback connection.
+    Source: tcp(7), TCP_NODELAY; measured in docs/layers.md.
+    """
+    client = getattr(host.connector, "client", None)
+    transport = client.get_transport() if client else None
+    if transport and isinstance(transport.sock, socket.socket):
+        transport.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

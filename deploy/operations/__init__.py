@@ -1,0 +1,1 @@
+"""Operations that pyinfra lacks: each compares a fact and yields commands only on a difference."""

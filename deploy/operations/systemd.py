@@ -1,0 +1,57 @@
+"""Units in their wanted state, in one look at all of them."""
+
+from collections.abc import Generator, Sequence
+
+from pyinfra import host
+from pyinfra.api import operation
+
+from deploy.facts.systemd import ConfigNewer, Units
+
+
+@operation()
+def units(
+    *names: str, enabled: bool = True, running: bool | None = None
+) -> Generator[str, None, None]:
+    """Enable or disable units, and start or stop them.
+
+    Args:
+        names: units with their suffix, "docker.service".
+        enabled: whether they start at boot. A masked unit is unmasked first.
+        running: whether they run now; None leaves that to the next boot. A unit whose
+            Condition forbids a start on this machine counts as running.
+    """
+    found = host.get_fact(Units, names=names)
+    wrong = [name for name in names if found[name].enabled != enabled]
+    masked = [name for name in wrong if enabled and found[name].masked]
+    if masked:
+        yield f"systemctl unmask {' '.join(masked)}"
+    if wrong:
+        yield f"systemctl {'enable' if enabled else 'disable'} {' '.join(wrong)}"
+    if running is None:
+        return
+    moved = [name for name in names if found[name].running != running]
+    if moved:
+        yield f"systemctl {'start' if running else 'stop'} {' '.join(moved)}"
+
+
+@operation()
+def restart_if_older(
+    unit: str, than: Sequence[str], *, check: str = "", verb: str = "restart"
+) -> Generator[str, None, None]:
+    """Restart a running unit when a file it reads is newer than its start.
+
+    It looks at what is on the host, not at what this run did: a run that breaks off between
+    a new file and the restart is made good by the next.
+
+    Args:
+        unit: the unit; one that does not run is left alone.
+        than: its files.
+        check: a command that must succeed first, such as ``sshd -t``.
+        verb: the systemctl verb, "restart" or "reload".
+    """
+    newer = host.get_fact(ConfigNewer, unit=unit, paths=tuple(than))
+    if not newer:
+        host.noop(f"{unit} has read all of its files")
+        return
+    guard = f"{check} && " if check else ""
+    yield f"{guard}systemctl daemon-reload && systemctl {verb} {unit}"

@@ -1,0 +1,8 @@
+"""Every layer that cube.toml enables, in order."""
+
+from pyinfra import host
+
+from deploy import layers
+
+for layer in host.loop(sorted(host.data.layers)):
+    layers.apply(layer)
