@@ -1,0 +1,59 @@
+"""Role monitoring: what a person at the box looks at."""
+
+import json
+from dataclasses import dataclass
+
+from pyinfra.api import deploy
+from pyinfra.operations import apt
+
+from deploy.data import read
+from deploy.operations.files import put_atomic
+from deploy.sources import file_text
+
+#: From Debian's main and Ubuntu's main and universe.
+PACKAGES = (
+    "htop",
+    "lm-sensors",
+    "nvme-cli",
+    "nvtop",
+    "python3-psutil",
+    "python3-rich",
+    "smartmontools",
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Monitoring:
+    """The image that this box was made from."""
+
+    image_name: str
+    image_version: str
+
+
+@deploy("Monitoring")
+def monitoring() -> None:
+    """Install the tools, the dashboard and the login line."""
+    data = read(Monitoring)
+    apt.packages(name="Install the monitoring tools", packages=list(PACKAGES), no_recommends=True)
+    put_atomic(
+        name="Say which image this is",
+        dest="/etc/cube/release.json",
+        content=render_release(data),
+    )
+    put_atomic(
+        name="Install the dashboard cube-top",
+        dest="/usr/local/bin/cube-top",
+        content=file_text("monitoring/cube_top.py"),
+        mode="755",
+    )
+    put_atomic(
+        name="Greet with image, layers and health at login",
+        dest="/etc/update-motd.d/60-cube",
+        content=file_text("monitoring/60-cube"),
+        mode="755",
+    )
+
+
+def render_release(data: Monitoring) -> str:
+    """Return /etc/cube/release.json."""
+    return json.dumps({"name": data.image_name, "version": data.image_version}, indent=2) + "\n"

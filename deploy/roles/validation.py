@@ -1,0 +1,74 @@
+"""Role validation: the box judges itself, at boot and every 15 minutes."""
+
+import dataclasses
+import json
+from dataclasses import dataclass
+
+from pyinfra.api import deploy
+
+from deploy.data import read
+from deploy.operations.files import put_atomic
+from deploy.operations.systemd import restart_if_older, units
+from deploy.sources import file_text
+
+LIBRARY = "/usr/local/lib/cube/health.sh"
+
+#: The programs with their sources in deploy/files/validation.
+PROGRAMS = {
+    **{
+        f"/usr/local/bin/health-check-layer{n}.sh": f"health-check-layer{n}.sh" for n in range(1, 6)
+    },
+    "/usr/local/bin/validate-gpus.sh": "validate-gpus.sh",
+    "/usr/local/bin/cube-health": "cube_health.py",
+}
+
+TIMER = "cube-health.timer"
+UNIT_FILES = ("/etc/systemd/system/cube-health.service", f"/etc/systemd/system/{TIMER}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Validation:
+    """What the box must carry; `gpu_memory_mib` is the least of each GPU."""
+
+    admin_user: str
+    gpu_count: int
+    gpu_memory_mib: int
+
+
+@deploy("Validation")
+def validation() -> None:
+    """Install the health checks and the timer that runs them."""
+    put_atomic(
+        name="Say what this machine is expected to carry",
+        dest="/etc/cube/expectations.json",
+        content=render_expectations(read(Validation)),
+    )
+    put_atomic(
+        name="Install the library of the health checks",
+        dest=LIBRARY,
+        content=file_text("validation/health.sh"),
+    )
+    for dest, source in PROGRAMS.items():
+        put_atomic(
+            name=f"Install {dest}",
+            dest=dest,
+            content=file_text(f"validation/{source}"),
+            mode="755",
+        )
+    install_timer()
+
+
+def install_timer() -> None:
+    """Install the timer and its service, and start the timer."""
+    for dest in UNIT_FILES:
+        unit = dest.rpartition("/")[2]
+        put_atomic(
+            name=f"Install the unit {unit}", dest=dest, content=file_text(f"validation/{unit}")
+        )
+    units(TIMER, name="Run the health checks at boot and every 15 minutes", running=True)
+    restart_if_older(TIMER, than=UNIT_FILES, name="Let the timer read its changed units")
+
+
+def render_expectations(data: Validation) -> str:
+    """Return /etc/cube/expectations.json."""
+    return json.dumps(dataclasses.asdict(data), indent=2) + "\n"
