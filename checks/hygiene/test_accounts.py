@@ -40,11 +40,9 @@ def test_passwords_are_recorded(image: Tree) -> None:
 
 
 def test_no_account_has_an_empty_password(image: Tree) -> None:
-    passwords = {
-        **{row[0]: row[1] for row in (line.split(":") for line in image.lines("etc/passwd"))},
-        **shadow_passwords(image),
-    }
-    assert [user for user, password in passwords.items() if not password] == []
+    # Either file is enough to log in without one. Source: passwd(5), "Password field".
+    rows = [line.split(":") for line in image.lines("etc/passwd") + image.lines("etc/shadow")]
+    assert [row[0] for row in rows if not row[1]] == []
 
 
 def test_every_password_is_locked(image: Tree) -> None:

@@ -48,7 +48,7 @@ class Tree:
     def lines(self, name: str) -> list[str]:
         """Return a file's lines that say something: no blank ones, no comments."""
         lines = [line.strip() for line in self.text(name).splitlines()]
-        return [line for line in lines if line and line[0] not in "#;"]
+        return [line for line in lines if line and not line.startswith(("#", ";", "//"))]
 
     def find(self, *patterns: str) -> list[str]:
         """Return what matches a glob; ``**`` is any depth. No link to a folder is followed."""
