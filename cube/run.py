@@ -137,12 +137,45 @@ class Process:
 
     def stop(self, *, first: signal.Signals = signal.SIGTERM, grace_s: float = GRACE_S) -> None:
         """End the whole group: politely, then, after `grace_s` seconds, for certain."""
+        if self._popen.stdin is not None:
+            self._popen.stdin.close()
         if self.returncode is None:
             self.send(first)
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self._popen.wait(grace_s)
         self.send(signal.SIGKILL)
         self._popen.wait()
+
+
+#: What `launch` started, kept so that each is reaped.
+_launched: list[Process] = []
+
+
+def launch(argv: Argv, *, output: Path, tethered: bool = False) -> Process:
+    """Start a program in the background, its output at the end of a file; the caller stops it.
+
+    Args:
+        argv: program and arguments.
+        output: file that stdout and stderr are added to.
+        tethered: its standard input is a pipe that ends when this process does, in whatever
+            way; a program that reads it can follow. Otherwise it is empty.
+
+    Raises:
+        CommandError: the program is missing.
+    """
+    log.debug(f"$ {quote(argv)} >> {shlex.quote(str(output))} &")
+    words = [str(part) for part in argv]
+    try:
+        with output.open("ab") as file:
+            popen = subprocess.Popen(
+                words, stdin=subprocess.PIPE if tethered else subprocess.DEVNULL, stdout=file,
+                stderr=subprocess.STDOUT, text=True, env=environment(None), start_new_session=True,
+            )  # fmt: skip
+    except FileNotFoundError as error:
+        raise missing_tool(words[0]) from error
+    process = Process(popen, quote(argv))
+    _launched.append(process)
+    return process
 
 
 def die_with_parent(argv: Argv) -> list[str]:
@@ -227,6 +260,7 @@ def stream(
     env: Mapping[str, str] | None = None,
     cwd: Path | None = None,
     stop_with: signal.Signals = signal.SIGTERM,
+    on_tick: Callable[[], None] = lambda: None,
 ) -> int:
     """Run a program to its end while its output is read line by line in this thread.
 
@@ -236,7 +270,8 @@ def stream(
         timeout_s: seconds after which the program's whole group is ended.
         env: variables added to the environment.
         cwd: its working folder.
-        stop_with: the polite signal on a time-out, Ctrl-C or an exception in `on_line`.
+        stop_with: the polite signal on a time-out, Ctrl-C or an exception in a callback.
+        on_tick: called in the caller's thread several times a second while it runs.
 
     Returns:
         The exit code, whatever it is: the caller knows what it means.
@@ -249,6 +284,7 @@ def stream(
     with spawn(argv, on_line=lines.put, env=env, cwd=cwd, stop_with=stop_with) as process:
         while process.returncode is None:
             _drain(lines, on_line, wait_s=0.2)
+            on_tick()
             if time.monotonic() > deadline:
                 raise CommandError(f"{process.command}: no end after {timeout_s:.0f} s")
     _drain(lines, on_line, wait_s=0)

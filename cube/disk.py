@@ -1,0 +1,158 @@
+"""qcow2 disks: overlays, sizes, conversion, integrity."""
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from cube import run
+from cube.errors import CommandError, MachineError
+
+#: Seconds for an operation that reads or writes a whole image.
+WHOLE_IMAGE_S = 3600.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class DiskInfo:
+    """What qemu-img knows of a disk.
+
+    Args:
+        format: qcow2, raw ...
+        virtual_bytes: size that a guest sees.
+        actual_bytes: space taken on this machine.
+        backing: the file below it in its chain, absolute; None at the bottom.
+        compression: codec of compressed clusters; empty when the format has none.
+    """
+
+    format: str
+    virtual_bytes: int
+    actual_bytes: int
+    backing: Path | None
+    compression: str
+
+
+def overlay_args(disk: Path, backing: Path, *, backing_format: str = "qcow2") -> list[str]:
+    """Build the command that makes an overlay; clusters are allocated as they are written."""
+    return [
+        "qemu-img", "create", "-q", "-f", "qcow2", "-F", backing_format,
+        "-b", str(backing.absolute()), str(disk),
+    ]  # fmt: skip
+
+
+def convert_args(source: Path, target: Path, *, options: str, threads: int = 16) -> list[str]:
+    """Build the command that flattens and compresses a chain into one qcow2 file.
+
+    Args:
+        source: top of the chain.
+        target: the file to write.
+        options: options of the qcow2 format, such as ``compression_type=zstd``.
+        threads: parallel coroutines, at most 16. Source: qemu-img(1), -m.
+    """
+    return [
+        "qemu-img", "convert", "-p", "-c", "-m", str(threads), "-W", "-O", "qcow2",
+        "-o", options, str(source), str(target),
+    ]  # fmt: skip
+
+
+def resize_args(disk: Path, size_bytes: int) -> list[str]:
+    """Build the command that changes the virtual size; it refuses to shrink."""
+    return ["qemu-img", "resize", "-q", "-f", "qcow2", str(disk), str(size_bytes)]
+
+
+def check_args(disk: Path) -> list[str]:
+    """Build the command that checks a qcow2 file's own structure."""
+    return ["qemu-img", "check", "-q", "-f", "qcow2", str(disk)]
+
+
+def info_args(disk: Path) -> list[str]:
+    """Build the command that describes a disk, even one that is in use."""
+    return ["qemu-img", "info", "--force-share", "--output=json", str(disk)]
+
+
+def create_overlay(disk: Path, backing: Path, *, size_bytes: int = 0) -> None:
+    """Make a fresh overlay, replacing what has its name.
+
+    Args:
+        disk: the overlay.
+        backing: qcow2 file below it; it is only read.
+        size_bytes: virtual size; 0 keeps the backing file's.
+
+    Raises:
+        MachineError: the backing file is missing or no qcow2.
+    """
+    disk.unlink(missing_ok=True)
+    argv = overlay_args(disk, backing)
+    if size_bytes:
+        argv.append(str(size_bytes))
+    try:
+        run.run(argv)
+    except CommandError as error:
+        raise MachineError(
+            f"{disk}: no overlay could be made over {backing}", details=error.output
+        ) from error
+
+
+def resize(disk: Path, size_bytes: int) -> None:
+    """Enlarge a disk.
+
+    Raises:
+        CommandError: it would shrink, or the file is no qcow2.
+    """
+    run.run(resize_args(disk, size_bytes))
+
+
+def check(disk: Path) -> None:
+    """Prove that a qcow2 file's structure is whole.
+
+    Source: qemu-img(1), check: exit code 3 is leaked clusters, which harm nobody.
+
+    Raises:
+        MachineError: it is corrupt.
+    """
+    try:
+        run.run(check_args(disk), accept=(0, 3), timeout_s=WHOLE_IMAGE_S)
+    except CommandError as error:
+        raise MachineError(
+            f"{disk}: the qcow2 file is corrupt", hint="build it again", details=error.output
+        ) from error
+
+
+def info(disk: Path) -> DiskInfo:
+    """Describe a disk.
+
+    Raises:
+        MachineError: there is no readable image.
+    """
+    try:
+        text = run.run(info_args(disk)).stdout
+    except CommandError as error:
+        raise MachineError(f"{disk}: not a readable disk image", details=error.output) from error
+    return parse_info(text)
+
+
+def parse_info(text: str) -> DiskInfo:
+    """Read what `qemu-img info --output=json` printed."""
+    data = json.loads(text)
+    backing = data.get("full-backing-filename") or data.get("backing-filename")
+    specific = data.get("format-specific", {}).get("data", {})
+    return DiskInfo(
+        format=data["format"],
+        virtual_bytes=data["virtual-size"],
+        actual_bytes=data["actual-size"],
+        backing=Path(backing) if backing else None,
+        compression=specific.get("compression-type", ""),
+    )
+
+
+def virtual_bytes(disk: Path) -> int:
+    """Return the size that a guest sees."""
+    return info(disk).virtual_bytes
+
+
+def sync(disk: Path) -> None:
+    """Put every byte of the file on the medium."""
+    descriptor = os.open(disk, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
