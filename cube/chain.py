@@ -1,18 +1,17 @@
 """The chain of qcow2 overlays: base <- layer1 <- ... <- layer5.
 
-A link is written under a temporary name while its machine runs, and becomes a link only when
-it is frozen: flushed, read-only, renamed. What has its final name is whole.
+A link is written under a temporary name while its machine runs, and gets its own name only
+when it is frozen: flushed, read-only, renamed. What has its final name is whole. One link is
+made at a time; after a failure it stays, for inspection, until the next is begun.
 """
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
 from cube import disk, log
+from cube.errors import CubeError
 
 BASE = "base"
-#: A link in the making; after a failure its disk stays for inspection.
-SUFFIX_NEW = ".new.qcow2"
 
 
 def link_name(layer: int) -> str:
@@ -26,56 +25,64 @@ class Chain:
 
     folder: Path
 
+    @property
+    def unfinished(self) -> Path:
+        """The link in the making, or what a failed step left of it."""
+        return self.folder / "unfinished.qcow2"
+
     def path(self, name: str) -> Path:
         """Return where a frozen link is."""
         return self.folder / f"{name}.qcow2"
 
-    def new_path(self, name: str) -> Path:
-        """Return where a link is while it is made."""
-        return self.folder / f"{name}{SUFFIX_NEW}"
+    def record(self, name: str) -> Path:
+        """Return where it is written down how a link was made."""
+        return self.folder / f"{name}.json"
 
     def links(self) -> list[str]:
         """Return the names of the frozen links, base first."""
-        names = [path.name.removesuffix(".qcow2") for path in self.folder.glob("*.qcow2")]
         known = [BASE, *(link_name(layer) for layer in range(1, 6))]
-        return [name for name in known if name in names]
+        return [name for name in known if self.path(name).exists()]
 
-    def unfinished(self) -> list[str]:
-        """Return the names of links that were not frozen: what a failed step left."""
-        return sorted(
-            path.name.removesuffix(SUFFIX_NEW) for path in self.folder.glob(f"*{SUFFIX_NEW}")
-        )
+    def require(self, name: str) -> Path:
+        """Return the disk of a frozen link.
 
-    def extend(self, parent: str, name: str) -> Path:
+        Raises:
+            CubeError: there is none of this name.
+        """
+        if name not in self.links():
+            there = ", ".join(self.links()) or "none yet: run cube build"
+            raise CubeError(f"there is no link {name!r} in {self.folder}", hint=f"links: {there}")
+        return self.path(name)
+
+    def extend(self, parent: str) -> Path:
         """Begin a link on top of `parent` and return its disk, to be written to.
 
         Raises:
-            CommandError: qemu-img failed.
+            MachineError: the parent is missing or broken.
         """
-        new = self.new_path(name)
-        new.unlink(missing_ok=True)
-        disk.create_overlay(new, backing=self.path(parent))
-        return new
+        self.discard()
+        disk.create_overlay(self.unfinished, self.path(parent))
+        return self.unfinished
 
     def freeze(self, name: str) -> Path:
-        """Make a finished link immutable and give it its final name."""
-        new, final = self.new_path(name), self.path(name)
-        sync(new)
-        new.chmod(0o444)
-        new.replace(final)
-        sync(self.folder)
+        """Make the finished link immutable and give it its name."""
+        final = self.path(name)
+        disk.sync(self.unfinished)
+        self.unfinished.chmod(0o444)
+        self.unfinished.replace(final)
+        disk.sync(self.folder)
         log.debug(f"froze {final} ({final.stat().st_size} bytes)")
         return final
 
-    def discard(self, name: str) -> None:
+    def discard(self) -> None:
         """Remove an unfinished link."""
-        self.new_path(name).unlink(missing_ok=True)
+        self.unfinished.unlink(missing_ok=True)
 
-
-def sync(path: Path) -> None:
-    """Put a file or a folder's entries on the disk. Source: fsync(2)."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    def cut(self, head: str | None) -> None:
+        """Remove every link above `head` (all of them for None), and what is unfinished."""
+        names = self.links()
+        keep = names.index(head) + 1 if head else 0
+        for name in reversed(names[keep:]):
+            self.path(name).unlink()
+            self.record(name).unlink(missing_ok=True)
+        self.discard()

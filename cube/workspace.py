@@ -64,6 +64,21 @@ class Workspace:
         return self.work / "machines"
 
     @property
+    def results(self) -> Path:
+        """What pyinfra and pytest report."""
+        return self.work / "results"
+
+    @property
+    def secrets(self) -> Path:
+        """Keys of the running build; mode 700."""
+        return self.work / "secrets"
+
+    @property
+    def build_key(self) -> Path:
+        """The private key that machines of this build let in."""
+        return self.secrets / "build_key"
+
+    @property
     def cache(self) -> Path:
         """Downloads that outlive a build, shared by all images."""
         return self.root.parent / "cache"
