@@ -66,7 +66,7 @@ def install_timer() -> None:
             name=f"Install the unit {unit}", dest=dest, content=file_text(f"validation/{unit}")
         )
     units(TIMER, name="Run the health checks at boot and every 15 minutes", running=True)
-    restart_if_older(TIMER, than=UNIT_FILES, name="Let the timer read its changed units")
+    restart_if_older(unit=TIMER, than=UNIT_FILES, name="Let the timer read its changed units")
 
 
 def render_expectations(data: Validation) -> str:

@@ -44,6 +44,8 @@ SAMPLE_S = 0.5
 SHORTEST_S, LONGEST_S = 0.2, 3600
 #: Two runs of the health checks, one every 15 minutes, were missed.
 STALE_S = 2400
+#: Processes that are kept.
+TASKS = 10
 #: Percent from which a load is drawn in yellow, and in red.
 BUSY, FULL = 70, 90
 #: A GPU slows itself down at about 90.
@@ -81,6 +83,17 @@ class Link:
     address: str
     received_bps: float
     sent_bps: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """A process: percent of one core, resident memory in bytes."""
+
+    pid: int
+    name: str
+    user: str
+    cpu_percent: float
+    memory: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -147,6 +160,7 @@ class Snapshot:
     read_bps: float
     written_bps: float
     links: tuple[Link, ...]
+    tasks: tuple[Task, ...]
     gpus: Gpus
     layers: tuple[Layer, ...]
     health: Health
@@ -258,6 +272,24 @@ def is_worth_showing(name: str, address: str) -> bool:
     return name != "lo" and (bool(address) or Path(f"/sys/class/net/{name}/device").exists())
 
 
+def read_tasks() -> tuple[Task, ...]:
+    """Read the processes that take most processor time since the last reading."""
+    tasks = []
+    for process in psutil.process_iter(["pid", "name", "username", "cpu_percent", "memory_info"]):
+        info = process.info
+        memory = info["memory_info"]
+        tasks.append(
+            Task(
+                pid=info["pid"],
+                name=info["name"] or "?",
+                user=info["username"] or "?",
+                cpu_percent=info["cpu_percent"] or 0.0,
+                memory=memory.rss if memory else 0,
+            )
+        )
+    return tuple(sorted(tasks, key=lambda task: (-task.cpu_percent, -task.memory))[:TASKS])
+
+
 def read_layers(health: dict[str, Any]) -> tuple[Layer, ...]:
     """Read which layers this box has, and what the last check of each said."""
     recorded = read_json("var/lib/cube/layers.json").get("layers", {})
@@ -322,6 +354,7 @@ def take_snapshot(meter: Meter, gpus: Gpus) -> Snapshot:
         read_bps=meter.rate("read", disk.read_bytes if disk else 0),
         written_bps=meter.rate("written", disk.write_bytes if disk else 0),
         links=read_links(meter),
+        tasks=read_tasks(),
         gpus=gpus,
         layers=read_layers(health),
         health=read_health(health),
@@ -481,8 +514,11 @@ ASCII = Glyphs(
 
 #: Failed checks on the screen; the rest is counted.
 FAULTS = 3
-#: Lines that the screen takes beside GPUs, faults, disks and interfaces.
-ROWS = 16
+#: Lines that the screen takes beside GPUs, faults, disks and interfaces, and processes.
+ROWS = 14
+FEWEST_TASKS = 3
+#: Characters from which there is room for whole units.
+WIDE = 110
 UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
 UNITS_WHOLE_FROM = 100
 COLORS = {"pass": "green", "fail": "red", "error": "yellow", "not_run": "yellow"}
@@ -542,8 +578,8 @@ class Screen:
 
     def draw(self, shot: Snapshot, *, hint: str = "") -> RenderableType:
         """Return the whole screen: what matters most comes first, a low one loses the end."""
-        room = max(1, self.height - ROWS - max(1, len(shot.gpus.gpus)) - fault_lines(shot.health))
-        lines = min(room, max(len(shot.disks), len(shot.links), 1))
+        spare = self.height - ROWS - max(1, len(shot.gpus.gpus)) - fault_lines(shot.health)
+        lines = max(1, min(spare, max(len(shot.disks), len(shot.links))))
         rows: list[RenderableType] = [
             self.header(shot),
             self.health(shot),
@@ -551,6 +587,8 @@ class Screen:
             self.gpus(shot.gpus),
             self.row(self.disks(shot, lines), self.links(shot, lines)),
         ]
+        if spare - lines >= FEWEST_TASKS + 2:
+            rows.append(self.tasks(shot.tasks[: spare - lines - 2]))
         if hint:
             rows.append(Text(f" {hint}", style="dim"))
         return Group(*rows)
@@ -666,12 +704,29 @@ class Screen:
             grid.add_column(justify=justify, no_wrap=True)
         for link in shot.links[:lines]:
             style = "default" if link.up else "bright_black"
-            rates = [f"{self.glyphs.down} {bytes_text(link.received_bps)}/s",
-                     f"{self.glyphs.up} {bytes_text(link.sent_bps)}/s"]  # fmt: skip
+            rates = [
+                f"{self.glyphs.down} {self.rate(link.received_bps)}",
+                f"{self.glyphs.up} {self.rate(link.sent_bps)}",
+            ]
             grid.add_row(link.name[:9], link.address if link.up else "down", *rates, style=style)
         if not shot.links:
             grid.add_row(Text("no interface", style="dim"))
         return self.panel("Network", grid, lines=lines)
+
+    def rate(self, value: float) -> str:
+        """Return bytes a second, short where there is no room."""
+        text = bytes_text(value)
+        return f"{text}/s" if self.width >= WIDE else text.replace("iB", "").replace(" ", "")
+
+    def tasks(self, tasks: Sequence[Task]) -> Panel:
+        """Draw the busiest processes."""
+        grid = Table.grid(expand=True, padding=(0, 2))
+        for justify in ("right", "left", "left", "right", "right"):
+            grid.add_column(justify=justify, no_wrap=True, ratio=1 if justify == "left" else None)
+        for task in tasks:
+            cpu = Text(f"{task.cpu_percent:.0f} %", style=heat(task.cpu_percent))
+            grid.add_row(str(task.pid), task.name, task.user, cpu, bytes_text(task.memory))
+        return self.panel("Busiest processes", grid)
 
     def gpus(self, gpus: Gpus) -> Panel:
         """Draw the GPUs, or say why there are none to see."""

@@ -5,7 +5,7 @@
 # shellcheck source=health.sh
 . "${CUBE_LIB:-/usr/local/lib/cube}/health.sh"
 
-LIMIT_S=120 # a cold import of a framework reads gigabytes
+LIMIT_S=${CUBE_LIMIT_S:-120} # a cold import of a framework reads gigabytes
 
 check_frameworks() {
   local python found=no

@@ -22,7 +22,7 @@ EXIT_FAIL=1
 EXIT_CANNOT_RUN=2
 EXIT_NOT_RUN=77
 
-LIMIT_S=20 # no healthy program takes longer to answer
+LIMIT_S=${CUBE_LIMIT_S:-20} # no healthy program takes longer to answer
 JSON=no
 CHECK="" TITLE="" EVIDENCE=cpu REASON=""
 NAMES=() STATUSES=() DETAILS=()
