@@ -111,6 +111,11 @@ remove_build_trust() {
     fi
 }
 
+# Layer 1 masks apt's timers so that they do not run while a build uses apt.
+restore_updates() {
+    systemctl unmask apt-daily.timer apt-daily-upgrade.timer
+}
+
 # Nothing of the build may be left in what people read and daemons obey.
 search_for_remains() {
     for word in "$BUILD_USER" "$BUILD_KEY" "$PROXY"; do
@@ -133,7 +138,8 @@ clean_cloud_init() {
 # Subiquity turns off cloud-init's growpart and names its own data source.
 # Source: canonical/subiquity, subiquity/models/subiquity.py; curtin, commands/curthooks.py.
 clean_installer() {
-    rm -rf /var/log/installer /etc/netplan/00-installer-config.yaml /etc/cloud/clean.d/99-installer \
+    rm -rf /var/log/installer /var/log/curtin /root/curtin* /autoinstall* /usr/sbin/policy-rc.d \
+        /etc/netplan/00-installer-config* /etc/cloud/clean.d/99-installer \
         /etc/cloud/ds-identify.cfg /etc/cloud/cloud.cfg.d/99-installer.cfg \
         /etc/cloud/cloud.cfg.d/90-installer-network.cfg \
         /etc/cloud/cloud.cfg.d/50-curtin-networking.cfg \
@@ -190,7 +196,7 @@ clean_packages() {
 clean_homes() {
     for home in /root /home/*; do
         [ -d "$home" ] || continue
-        rm -rf "$home/.cache" "$home/.ansible" "$home/.ssh/known_hosts" \
+        rm -rf "$home"/.cache "$home"/.pyinfra* "$home/core" "$home/.ssh/known_hosts" \
             "$home/.ssh/known_hosts.old" "$home/.bash_history" "$home/.zsh_history" \
             "$home/.python_history" "$home/.lesshst" "$home/.viminfo" "$home/.wget-hsts" \
             "$home/.sudo_as_admin_successful"
@@ -200,7 +206,7 @@ clean_homes() {
 # Files go, folders stay: packages made them with the right owner and do not make them again.
 clean_logs() {
     find /var/log -type f -delete
-    rm -rf /var/log/journal/* /var/crash/* /var/spool/rsyslog/* /var/lib/logrotate/status \
+    rm -rf /var/log/journal/* /var/crash/* /var/lib/apport/coredump/* /var/mail/* /var/spool/rsyslog/* /var/lib/logrotate/status \
         /var/lib/fail2ban/fail2ban.sqlite3* /var/lib/cube/health.json \
         /var/lib/wtmpdb/* /var/lib/lastlog/*
     find / -xdev -maxdepth 1 -type f -name 'core*' -delete
@@ -242,6 +248,7 @@ step wipe_swap
 step clean_cloud_init
 step clean_installer
 step check_network
+step restore_updates
 step remove_build_user
 step remove_build_trust
 step clean_homes

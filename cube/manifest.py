@@ -1,0 +1,199 @@
+"""The manifest: what an image is, how it was built, what was proven; validated, then written."""
+
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal
+
+from jsonschema import Draft202012Validator
+
+from cube.builder import Builder
+from cube.detect import ImageFacts
+from cube.errors import SealError
+from cube.findings import CheckReport
+from cube.layers import LayerRecord
+from cube.proof import Proof
+
+SCHEMA_FILE = Path(__file__).with_name("manifest.schema.json")
+SCHEMA_ID = "urn:vault-cube:manifest:1"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Artifact:
+    """The sealed file; sizes in bytes. `unsealed_bytes` is what the chain's files took."""
+
+    file: str
+    sha256: str
+    size_bytes: int
+    unsealed_bytes: int
+    virtual_bytes: int
+    format: Literal["qcow2"] = "qcow2"
+
+
+@dataclass(frozen=True, kw_only=True)
+class LayerEntry:
+    """A layer's record, with its key (see `cube.keys`) and the roles that it applied."""
+
+    record: LayerRecord
+    key: str
+    roles: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stage:
+    """A stage of the build and how long it took."""
+
+    number: int
+    name: str
+    seconds: float
+
+
+def compose(
+    *,
+    name: str,
+    version: str,
+    facts: ImageFacts,
+    artifact: Artifact,
+    layers: Sequence[LayerEntry],
+    checks: CheckReport,
+    proof: Proof,
+    stages: Sequence[Stage],
+    builder: Builder,
+    built_at: datetime,
+) -> dict[str, Any]:
+    """Return the manifest of a build that succeeded, as JSON-like data.
+
+    Args:
+        name: of the image.
+        version: of the image.
+        facts: what a clone of the artifact said of itself.
+        artifact: the sealed file.
+        layers: every enabled layer, in order.
+        checks: of all runs, merged.
+        proof: what the clones showed.
+        stages: in order, with their durations.
+        builder: who built it, where.
+        built_at: when the build ended.
+    """
+    deferred = len(checks.having("deferred"))
+    data: dict[str, Any] = plain({
+        "schema": SCHEMA_ID,
+        "status": "built" if deferred else "certified",
+        "image": {"name": name, "version": version, "built_at": timestamp(built_at)},
+        "os": {**facts.os, "kernel": facts.kernel, "architecture": facts.architecture},
+        "versions": facts.versions,
+        "artifact": asdict(artifact),
+        "layers": [describe_layer(entry) for entry in layers],
+        "checks": {
+            "passed": len(checks.having("passed")),
+            "failed": len(checks.having("failed")),
+            "deferred": deferred,
+            "results": [asdict(check) for check in checks.checks],
+        },
+        "proof": asdict(proof),
+        "stages": [asdict(stage) for stage in stages],
+        "seconds": sum(stage.seconds for stage in stages),
+        "builder": asdict(builder),
+        "packages": facts.packages,
+    })  # fmt: skip
+    return data
+
+
+def describe_layer(entry: LayerEntry) -> dict[str, Any]:
+    """Return a layer as the manifest has it; a skipped one has no key and applied no roles."""
+    record = entry.record
+    return {
+        "number": record.layer,
+        "status": "skipped" if record.skipped else "applied",
+        "reason": record.skipped,
+        "key": None if record.skipped else entry.key,
+        "roles": [] if record.skipped else list(entry.roles),
+        "operations": {"total": record.operations, "changed": record.changed},
+        "execs": {"first": record.execs, "repeat": record.repeat_execs},
+        "seconds": {
+            "total": record.seconds,
+            "apply": record.apply_s,
+            "repeat": record.repeat_s,
+            "check": record.check_s,
+        },
+    }
+
+
+def plain(value: Any) -> Any:  # noqa: ANN401 (whatever JSON can hold)
+    """Return lists for tuples, and durations to the millisecond."""
+    if isinstance(value, dict):
+        return {key: plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    return round(value, 3) if isinstance(value, float) else value
+
+
+def timestamp(moment: datetime) -> str:
+    """Return a moment in UTC, to the second."""
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+@cache
+def schema() -> dict[str, Any]:
+    """Return the JSON schema of the manifest."""
+    data: dict[str, Any] = json.loads(SCHEMA_FILE.read_text())
+    return data
+
+
+def validate(data: dict[str, Any]) -> None:
+    """Hold a manifest against its schema.
+
+    Raises:
+        SealError: it does not fit; every place is named in the details.
+    """
+    problems = [
+        f"{error.json_path}: {error.message}"
+        for error in Draft202012Validator(schema()).iter_errors(data)
+    ]
+    if problems:
+        raise SealError(
+            f"the manifest does not fit its schema {SCHEMA_ID}: {problems[0]}",
+            hint=f"compare it with {SCHEMA_FILE}",
+            details="\n".join(problems),
+        )
+
+
+def write(path: Path, data: dict[str, Any]) -> None:
+    """Validate a manifest and put it in its place whole.
+
+    Raises:
+        SealError: it does not fit its schema; nothing is written.
+    """
+    validate(data)
+    write_whole(path, json.dumps(data, indent=2, ensure_ascii=False) + "\n")
+
+
+def read(path: Path) -> dict[str, Any]:
+    """Read a manifest and validate it.
+
+    Raises:
+        SealError: it cannot be read, is no JSON or does not fit its schema.
+    """
+    try:
+        data: dict[str, Any] = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise SealError(f"{path}: cannot be read as a manifest: {error}") from error
+    validate(data)
+    return data
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a file so that it is there whole or not at all, also after a power cut.
+
+    Source: rename(2), fsync(2).
+    """
+    new = path.with_name(f".{path.name}.new")
+    with new.open("w", encoding="utf-8") as stream:
+        stream.write(text)
+        stream.flush()
+        os.fsync(stream.fileno())
+    new.replace(path)

@@ -1,0 +1,242 @@
+"""Boots two clones of the sealed artifact itself, side by side, and compares what they are."""
+
+import contextlib
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from cube import detect, disk, findings, log, ssh, testing
+from cube.clone import (
+    GROW_BYTES,
+    Clone,
+    Seen,
+    answer,
+    expect_grown,
+    expect_name,
+    expect_same,
+    look,
+    refuse_build_key,
+    refuse_likeness,
+)
+from cube.detect import ImageFacts
+from cube.errors import MachineError, ProofError
+from cube.findings import CheckReport
+from cube.machines import BUILD_USER, Firmware, Machine, MachineRequest, Machines, Seed
+from cube.spec import Spec
+
+#: Memory of a clone, in MiB.
+MEMORY_MIB = 1024
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """A clone that is to be booted; `marker` selects its checks, empty takes all."""
+
+    name: str
+    firmware: Firmware
+    marker: str
+
+
+#: The second clone gets the checks that another firmware or identity could change.
+PLANS = (
+    Plan(name="cube-proof-1", firmware="bios", marker=""),
+    Plan(name="cube-proof-2", firmware="uefi", marker="clone or smoke"),
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProofRequest:
+    """What is proven.
+
+    Args:
+        artifact: the compressed file; it is only read.
+        root_bytes: size of its root file system, as `cube.seal.inspect` saw it.
+        build_key: private key that the pipeline used while building.
+        spec: names the admin user, and what is expected.
+        work: folder for overlays, keys and the machines' folders.
+        results: folder of pytest's logs.
+    """
+
+    artifact: Path
+    root_bytes: int
+    build_key: Path
+    spec: Spec
+    work: Path
+    results: Path
+
+    @property
+    def key_file(self) -> Path:
+        """Private key of the clones' admin, made anew for the proof."""
+        return self.work / "admin.key"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Proof:
+    """What all clones showed, and how long it took."""
+
+    clones: tuple[Clone, ...]
+    seconds: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Proven:
+    """The proof, what the image is by its own account, and the checks it passed."""
+
+    proof: Proof
+    facts: ImageFacts
+    checks: CheckReport
+
+
+@dataclass(frozen=True, kw_only=True)
+class Booted:
+    """A clone that is up: seconds until it let the admin in, and what it said of itself."""
+
+    plan: Plan
+    machine: Machine
+    seconds: float
+    seen: Seen
+
+
+def prove(request: ProofRequest, machines: Machines) -> Proven:
+    """Boot two clones and hold them to what is promised.
+
+    Args:
+        request: what is proven.
+        machines: boots virtual machines.
+
+    Raises:
+        ProofError: a fact is not as promised, or a clone did not boot.
+        CheckError: a check failed on a clone.
+    """
+    started = time.monotonic()
+    with contextlib.ExitStack() as stack:
+        booted = boot_all(request, machines, stack)
+        refuse_likeness([one.seen for one in booted])
+        judged = [judge(request, one) for one in booted]
+        first = booted[0]
+        facts = detect.detect(lambda command: answer(first.machine, command))
+        again = boot_again(first)
+    shown = [clone for clone, _ in judged]
+    shown[0] = replace(shown[0], second_boot_seconds=again)
+    return Proven(
+        proof=Proof(clones=tuple(shown), seconds=time.monotonic() - started),
+        facts=facts,
+        checks=findings.merge(report for _, report in judged),
+    )
+
+
+def boot_all(
+    request: ProofRequest, machines: Machines, stack: contextlib.ExitStack
+) -> list[Booted]:
+    """Boot every clone side by side; `stack` gets what ends them.
+
+    Raises:
+        ProofError: one does not boot, or is not running as it should.
+    """
+    ssh.make_key(request.key_file)
+    with log.step("Booting two clones of the artifact"):
+        started = time.monotonic()
+        up = [stack.enter_context(starting(request, plan, machines)) for plan in PLANS]
+        seconds = [wait_for_boot(machine, started) for machine in up]
+    with log.step("Waiting until all their units have settled"):
+        return [
+            Booted(plan=plan, machine=machine, seconds=taken, seen=look(machine))
+            for plan, machine, taken in zip(PLANS, up, seconds, strict=True)
+        ]
+
+
+@contextlib.contextmanager
+def starting(request: ProofRequest, plan: Plan, machines: Machines) -> Iterator[Machine]:
+    """Start a clone on an overlay over the artifact, and remove the overlay afterwards.
+
+    Raises:
+        MachineError: it did not start.
+    """
+    overlay = request.work / f"{plan.name}.qcow2"
+    size = disk.virtual_bytes(request.artifact) + GROW_BYTES
+    disk.create_overlay(overlay, request.artifact, size_bytes=size)
+    try:
+        with machines.start(machine_request(request, plan, overlay)) as machine:
+            yield machine
+    finally:
+        overlay.unlink(missing_ok=True)
+
+
+def machine_request(request: ProofRequest, plan: Plan, overlay: Path) -> MachineRequest:
+    """Return what is asked for a clone: a seed with an identity of its own, one processor."""
+    seed = Seed(
+        instance_id=f"{plan.name}-{time.time_ns()}",
+        hostname=plan.name,
+        user=request.spec.admin.user,
+        public_key=request.key_file.with_suffix(".key.pub").read_text().strip(),
+    )
+    return MachineRequest(
+        name=plan.name, disk=overlay, run_dir=request.work / plan.name, seed=seed,
+        key_file=request.key_file, firmware=plan.firmware, cpus=1, memory_mib=MEMORY_MIB,
+        wait=False, libvirt_uri=request.spec.build.libvirt_uri,
+    )  # fmt: skip
+
+
+def wait_for_boot(machine: Machine, started: float) -> float:
+    """Wait until the admin's key is let in; return the seconds since `started`.
+
+    Raises:
+        ProofError: it does not boot.
+    """
+    try:
+        machine.wait_until_up()
+    except MachineError as error:
+        raise ProofError(
+            f"{machine.name} does not boot from the artifact: {error.message}",
+            hint=error.hint,
+            details=error.details or machine.console_tail(),
+        ) from error
+    return time.monotonic() - started
+
+
+def judge(request: ProofRequest, booted: Booted) -> tuple[Clone, CheckReport]:
+    """Hold one clone to what is promised.
+
+    Raises:
+        ProofError: its disk has not grown, its name is wrong, or the build key lets in.
+        CheckError: a check failed.
+    """
+    plan, seen, endpoint = booted.plan, booted.seen, booted.machine.endpoint
+    expect_name(plan.name, seen.hostname)
+    grown = expect_grown(plan.name, seen.root_bytes, request.root_bytes)
+    with log.step(f"Checking {plan.name} ({plan.firmware})"):
+        report = testing.run_checks(
+            endpoint, select=["checks", "checks/clone"], marker=plan.marker,
+            spec_file=request.spec.file, results_dir=request.results, name=plan.name,
+        )  # fmt: skip
+    # Last: each refusal is a mark against us in the guest's fail2ban.
+    for user in (BUILD_USER, request.spec.admin.user):
+        refuse_build_key(replace(endpoint, user=user, key_file=request.build_key))
+    clone = Clone(
+        name=plan.name, firmware=plan.firmware, hostname=seen.hostname,
+        machine_id=seen.machine_id, host_keys=seen.host_keys,
+        disk_bytes=disk.virtual_bytes(booted.machine.disk), root_bytes=seen.root_bytes,
+        grown_bytes=grown, build_key_refused=True, system_state=seen.state,
+        boot_seconds=booted.seconds, second_boot_seconds=None, checks=report.summary,
+    )  # fmt: skip
+    return clone, report
+
+
+def boot_again(booted: Booted) -> float:
+    """Restart a clone; return the seconds until it let the admin in again.
+
+    Raises:
+        ProofError: it did not come back as the same machine.
+    """
+    name, started = booted.plan.name, time.monotonic()
+    with log.step(f"Booting {name} again"):
+        try:
+            booted.machine.reboot()
+        except MachineError as error:
+            raise ProofError(
+                f"{name} does not boot a second time: {error.message}", details=error.details
+            ) from error
+        seconds = time.monotonic() - started
+        expect_same(name, booted.seen, look(booted.machine))
+    return seconds

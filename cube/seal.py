@@ -1,0 +1,217 @@
+"""Stage 5: cleans the machine from inside, flattens its disk, judges the result offline."""
+
+import hashlib
+import os
+import shlex
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from cube import disk as disks
+from cube import log, mount, run, ssh, testing
+from cube.errors import SealError
+from cube.findings import CheckReport
+from cube.machines import BUILD_USER, Endpoint, Machine
+from cube.spec import Spec
+
+SCRIPT = Path(__file__).with_name("clean.sh")
+#: Where the guest script, its settings and its log lie: in memory, never on the disk.
+GUEST_DIR = "/run/cube-seal"
+#: The script's last act, and what it leaves instead when a step fails; below the root.
+DONE = Path("var/lib/cube/sealed")
+FAILED = Path("var/lib/cube/seal-failed")
+
+#: Seconds for the guest script; 25 s were measured without KVM, trust stores take longer.
+CLEAN_S = 600.0
+#: Best of size and time among what qemu-img can write. Source: measured, see docs/seal.md.
+QCOW2_OPTIONS = "compression_type=zstd,cluster_size=2M"
+#: Bytes read at once while hashing.
+BLOCK = 4 * 1024 * 1024
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sizes:
+    """Bytes: of the chain's files before, of the artifact after, and as a guest sees it."""
+
+    before: int
+    after: int
+    virtual: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Inspection:
+    """What the sealed disk showed without being booted; `root_bytes` is its root's size."""
+
+    checks: CheckReport
+    root_bytes: int
+
+
+def clean(machine: Machine, spec: Spec, *, work: Path) -> None:
+    """Remove what belongs to one machine or to the build; the guest then powers itself off.
+
+    Args:
+        machine: up, on a fresh overlay over the last link.
+        spec: says what stays.
+        work: folder for what looking at the disk needs.
+
+    Raises:
+        SealError: a step failed; its name and the script's log are told.
+        MachineError: the guest did not power off.
+    """
+    with log.step("Cleaning the machine"):
+        start_script(machine.endpoint, spec)
+        machine.wait_until_off(CLEAN_S)
+    with log.step("Reading whether it is clean"):
+        expect_sealed(machine.disk, work)
+
+
+def start_script(endpoint: Endpoint, spec: Spec) -> None:
+    """Start the guest script, detached: it ends the login that started it."""
+    put = f"sudo install -d -m 700 {GUEST_DIR} && sudo tee {GUEST_DIR}/%s >/dev/null"
+    ssh.execute(endpoint, put % "clean.sh", stdin=SCRIPT.read_text())
+    ssh.execute(endpoint, put % "settings", stdin=render_settings(endpoint.key_file, spec))
+    ssh.execute(
+        endpoint,
+        f"sudo systemd-run --quiet --collect --unit=cube-seal sh {GUEST_DIR}/clean.sh",
+        accept=(0, ssh.BROKEN),
+    )
+
+
+def render_settings(key_file: Path, spec: Spec) -> str:
+    """Return the variables that the guest script reads."""
+    public = key_file.with_name(f"{key_file.name}.pub").read_text().split()[1]
+    variables = {
+        "BUILD_USER": BUILD_USER,
+        "BUILD_KEY": public,
+        "KEEP_CA": "yes" if spec.network.keep_ca_certificates else "no",
+        "PROXY": spec.network.proxy,
+    }
+    return "".join(f"{name}={shlex.quote(value)}\n" for name, value in variables.items())
+
+
+def expect_sealed(disk: Path, work: Path) -> None:
+    """Believe only what the script left on the disk.
+
+    Raises:
+        SealError: the mark of its end is missing.
+    """
+    with mount.mounted(disk, work / "mount") as root:
+        read_mark(root, disk)
+
+
+def read_mark(root: Path, disk: Path) -> None:
+    """Read the script's mark in a mounted root.
+
+    Raises:
+        SealError: it says that a step failed, or there is none.
+    """
+    if (root / FAILED).exists():
+        first, _, rest = (root / FAILED).read_text(errors="replace").partition("\n")
+        raise SealError(
+            f"the machine could not be cleaned: {first}",
+            hint="the script's log is below; correct the layer that leaves this behind",
+            details=run.tail(rest),
+        )
+    if not (root / DONE).exists():
+        raise SealError(
+            f"{disk}: the machine went off before it was clean: /{DONE} is missing",
+            hint="look at its console log; the build can be tried again",
+        )
+
+
+def flatten(disk: Path, target: Path) -> Sizes:
+    """Write a disk with its whole chain as one compressed file.
+
+    Args:
+        disk: top of the chain, of a machine that is off.
+        target: the file to write, under a temporary name.
+
+    Raises:
+        CommandError: qemu-img failed, as on a full disk; nothing is left at `target`.
+        MachineError: what was written is corrupt.
+    """
+    before = sum(path.stat().st_blocks * 512 for path in chain_of(disk))
+    argv = disks.convert_args(disk, target, options=QCOW2_OPTIONS)
+    try:
+        with log.step("Compressing the image"):
+            convert(argv)
+        disks.check(target)
+        disks.sync(target)
+    except BaseException:
+        target.unlink(missing_ok=True)
+        raise
+    virtual = disks.virtual_bytes(target)
+    return Sizes(before=before, after=target.stat().st_size, virtual=virtual)
+
+
+def convert(argv: run.Argv) -> None:
+    """Run qemu-img and tell its progress.
+
+    Raises:
+        SealError: it failed.
+    """
+    lines: list[str] = []
+
+    def on_line(line: str) -> None:
+        if line.strip().endswith("/100%)"):
+            log.status(f"compressing the image {line.strip(' ()').split('/')[0]} %")
+        elif line.strip():
+            lines.append(line)
+
+    code = run.stream(argv, on_line=on_line, timeout_s=disks.WHOLE_IMAGE_S)
+    if code:
+        raise SealError(
+            f"the image could not be compressed: exit code {code}",
+            hint="is the disk full? see: df -h",
+            details="\n".join(lines),
+        )
+
+
+def chain_of(disk: Path) -> Iterator[Path]:
+    """Yield a disk and every file below it."""
+    link: Path | None = disk
+    while link is not None:
+        yield link
+        link = disks.info(link).backing
+
+
+def sha256(path: Path) -> str:
+    """Return a file's checksum."""
+    total, done, told = path.stat().st_size or 1, 0, 0.0
+    value = hashlib.sha256()
+    with path.open("rb") as stream:
+        while block := stream.read(BLOCK):
+            value.update(block)
+            done += len(block)
+            if time.monotonic() - told > 1:
+                told = time.monotonic()
+                log.status(f"computing the checksum {100 * done // total} %")
+    return value.hexdigest()
+
+
+def checksum_line(digest: str, name: str) -> str:
+    """Return the line that sha256sum(1) writes and checks."""
+    return f"{digest}  {name}\n"
+
+
+def inspect(artifact: Path, spec: Spec, *, work: Path, results: Path) -> Inspection:
+    """Judge a sealed disk offline with the hygiene checks; the file is opened read-only.
+
+    Args:
+        artifact: the compressed file.
+        spec: what is expected.
+        work: folder for what mounting needs.
+        results: folder of pytest's logs.
+
+    Raises:
+        CheckError: a check failed.
+    """
+    with log.step("Checking the sealed image"), mount.mounted(artifact, work / "mount") as root:
+        read_mark(root, artifact)
+        report = testing.run_checks(
+            root, select=["checks/hygiene"], spec_file=spec.file, results_dir=results,
+            name="hygiene",
+        )  # fmt: skip
+        size = os.statvfs(root)
+    return Inspection(checks=report, root_bytes=size.f_frsize * size.f_blocks)
