@@ -9,7 +9,7 @@ from pyinfra import logger, state
 from pyinfra.api.exceptions import DeployError
 from pyinfra.api.host import Host
 
-from deploy import events
+from deploy import events, record
 from deploy.facts.pci import NvidiaGpus
 
 #: Layers that make sense only with a GPU.
@@ -38,6 +38,9 @@ def apply(layer: int) -> None:
         first = len(host.op_hash_order)
         load(layer, role)()
         plan += recorder.label(host, first, layer=layer, role=role)
+    first = len(host.op_hash_order)
+    record.record_layer(layer)
+    plan += recorder.label(host, first, layer=layer, role="record")
     events.emit("plan", host=host.name, layer=layer, operations=plan)
 
 

@@ -10,16 +10,17 @@ from deploy.facts.systemd import ConfigNewer, Units
 
 @operation()
 def units(
-    *names: str, enabled: bool = True, running: bool | None = None
+    names: str | Sequence[str], *, enabled: bool = True, running: bool | None = None
 ) -> Generator[str, None, None]:
     """Enable or disable units, and start or stop them.
 
     Args:
-        names: units with their suffix, "docker.service".
+        names: one unit or several, with suffix: "docker.service".
         enabled: whether they start at boot. A masked unit is unmasked first.
         running: whether they run now; None leaves that to the next boot. A unit whose
             Condition forbids a start on this machine counts as running.
     """
+    names = (names,) if isinstance(names, str) else tuple(names)
     found = host.get_fact(Units, names=names)
     wrong = [name for name in names if found[name].enabled != enabled]
     masked = [name for name in wrong if enabled and found[name].masked]

@@ -1,0 +1,183 @@
+"""Role common: packages, names, time, first boot and kernel settings of every Cube."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pyinfra import host
+from pyinfra.api import deploy
+
+from deploy import supported
+from deploy.data import read
+from deploy.operations import apt, certificates, system, systemd
+from deploy.operations.files import put_atomic
+from deploy.sources import file_text, template_text
+
+PACKAGES = (
+    # to administer
+    "acl", "bash-completion", "bind9-dnsutils", "bzip2", "ca-certificates", "curl", "file", "git",
+    "gnupg", "iproute2", "iputils-ping", "jq", "less", "lsof", "man-db", "nano", "openssh-server",
+    "procps", "psmisc", "rsync", "strace", "sudo", "tmux", "tree", "unzip", "vim-tiny", "wget",
+    "xz-utils", "zip", "zstd",
+    # hardware
+    "dmidecode", "ethtool", "lm-sensors", "numactl", "nvme-cli", "pciutils", "smartmontools",
+    "usbutils",
+    # disks that grow
+    "cloud-guest-utils", "e2fsprogs", "lvm2", "parted", "xfsprogs",
+    # frameworks compile kernels while they run
+    "build-essential", "pkg-config",
+    # the system's own settings; sessions of users
+    "dbus-user-session", "libpam-systemd", "locales", "systemd-timesyncd", "tzdata",
+)  # fmt: skip
+
+UNATTENDED = "/etc/apt/apt.conf.d/52cube-unattended-upgrades"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Common:
+    """What the role reads; the last five reach a machine only while an image is built."""
+
+    admin_user: str
+    locale: str
+    timezone: str
+    hostname: str = ""
+    ntp_servers: tuple[str, ...] = ()
+    proxy: str = ""
+    apt_mirror: str = ""
+    building: bool = False
+    keep_ca_certificates: bool = False
+    ca_certificates: tuple[str, ...] = field(default=())
+
+
+@deploy("Common")
+def common() -> None:
+    """Set up the system."""
+    data = read(Common)
+    supported.check()
+    set_up_apt(data)
+    install_packages()
+    set_names_and_time(data)
+    prepare_first_boot(data)
+    tune_kernel()
+
+
+def set_up_apt(data: Common) -> None:
+    """Keep others from the lock, then say where packages come from."""
+    apt.hold_timers(name="Keep apt's timers away until updates are set up", until=UNATTENDED)
+    put_atomic(
+        name="Let apt runs wait for each other",
+        dest="/etc/apt/apt.conf.d/50cube-lock",
+        content=file_text("common/50cube-lock"),
+    )
+    if data.proxy:
+        put_atomic(
+            name="Use the proxy while building",
+            dest="/etc/apt/apt.conf.d/99cube-build-proxy",
+            content=template_text("common/apt-proxy.j2", data),
+        )
+    trust_certificates(data)
+    if data.apt_mirror:
+        apt.mirror(name="Copy apt's sources with the mirror in them", url=data.apt_mirror)
+        put_atomic(
+            name="Use the mirror while building",
+            dest="/etc/apt/apt.conf.d/99cube-build-mirror",
+            content=file_text("common/apt-mirror"),
+        )
+
+
+def trust_certificates(data: Common) -> None:
+    """Trust the given certificates; the seal finds those of the build by their names."""
+    prefix = "cube" if data.keep_ca_certificates else "cube-build"
+    names = []
+    for path in host.loop(data.ca_certificates):
+        names.append(f"{prefix}-{Path(path).stem}.crt")
+        put_atomic(
+            name=f"Bring the certificate {Path(path).name}",
+            dest=f"{certificates.FOLDER}/{names[-1]}",
+            content=Path(path).read_text().rstrip("\n") + "\n",
+        )
+    if names:
+        certificates.trust(name="Trust the certificates", names=names)
+
+
+def install_packages() -> None:
+    """Upgrade everything, then install what every Cube has."""
+    apt.refresh(name="Fetch package lists")
+    apt.full_upgrade(name="Upgrade all packages")
+    apt.install(name="Install essential packages", packages=PACKAGES)
+
+
+def set_names_and_time(data: Common) -> None:
+    """Set locale, time zone, time servers and host name."""
+    system.locale(name=f"Generate the locale {data.locale}", locale_name=data.locale)
+    put_atomic(
+        name="Make the locale the default",
+        dest="/etc/default/locale",
+        content=f"LANG={data.locale}\n",
+    )
+    system.link(
+        name=f"Set the time zone to {data.timezone}",
+        path="/etc/localtime",
+        target=f"/usr/share/zoneinfo/{data.timezone}",
+    )
+    if data.ntp_servers:
+        put_atomic(
+            name="Choose the time servers",
+            dest="/etc/systemd/timesyncd.conf.d/50-cube.conf",
+            content=template_text("common/timesyncd.conf.j2", data),
+        )
+        systemd.restart_if_older(
+            name="Ask the time servers at once",
+            unit="systemd-timesyncd.service",
+            than=("/etc/systemd/timesyncd.conf.d/50-cube.conf",),
+        )
+    if data.hostname:
+        system.hostname(name=f"Name the host {data.hostname}", hostname=data.hostname)
+
+
+def prepare_first_boot(data: Common) -> None:
+    """Let a copy of this disk become a machine of its own, on a disk of any size."""
+    put_atomic(
+        name="Tell cloud-init about seeds, the administrator and the network",
+        dest="/etc/cloud/cloud.cfg.d/99-cube.cfg",
+        content=template_text("common/cloud.cfg.j2", data),
+    )
+    put_atomic(
+        name="Bring the program that grows the root file system",
+        dest="/usr/local/sbin/cube-grow-root",
+        content=file_text("common/cube-grow-root"),
+        mode="755",
+        validate="sh -n %s",
+    )
+    for unit in host.loop(("cube-grow-root.service", "cube-ssh-host-keys.service")):
+        put_atomic(
+            name=f"Describe {unit}",
+            dest=f"/etc/systemd/system/{unit}",
+            content=file_text(f"common/{unit}"),
+        )
+    systemd.units(
+        names=("cube-grow-root.service", "cube-ssh-host-keys.service", "systemd-timesyncd.service"),
+        name="Grow the disk, make host keys and set the clock at every boot",
+    )
+
+
+def tune_kernel() -> None:
+    """Set what AI work needs of kernel and limits."""
+    put_atomic(
+        name="Keep kernel settings for AI work",
+        dest="/etc/sysctl.d/60-cube.conf",
+        content=file_text("common/sysctl.conf"),
+    )
+    system.kernel_settings(
+        name="Set the kernel at once",
+        values=system.parse_settings(file_text("common/sysctl.conf")),
+    )
+    put_atomic(
+        name="Allow pinned memory and many files to logins",
+        dest="/etc/security/limits.d/60-cube.conf",
+        content=file_text("common/limits.conf"),
+    )
+    put_atomic(
+        name="Allow pinned memory and many files to services",
+        dest="/etc/systemd/system.conf.d/60-cube.conf",
+        content=file_text("common/systemd-limits.conf"),
+    )

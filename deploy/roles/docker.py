@@ -1,0 +1,93 @@
+"""Role docker: Docker Engine with compose and buildx."""
+
+from dataclasses import dataclass
+
+from pyinfra import host
+from pyinfra.api import deploy
+
+from deploy import supported
+from deploy.data import read
+from deploy.operations import accounts, apt, systemd
+from deploy.operations.files import put_atomic
+from deploy.operations.keyring import fetch_key
+from deploy.sources import file_text, template_text
+
+DAEMON = "/etc/docker/daemon.json"
+KEYRING = "/etc/apt/keyrings/docker.asc"
+
+#: Source: docs.docker.com, "Install Docker Engine on Debian", "Verify the fingerprint".
+FINGERPRINT = "9DC858229FC7DD38854AE2D88D81803C0EBFCD88"
+REPOSITORY = "https://download.docker.com/linux"
+
+#: What Docker Engine needs beside it: AppArmor profiles are loaded with apparmor_parser.
+COMMON = ("apparmor", "iptables")
+PACKAGES = {
+    ("distribution", "debian-13"): ("docker-buildx", "docker-cli", "docker-compose", "docker.io"),
+    ("distribution", "ubuntu-24.04"): ("docker-buildx", "docker-compose-v2", "docker.io"),
+}
+VENDOR_PACKAGES = (
+    "containerd.io", "docker-buildx-plugin", "docker-ce", "docker-ce-cli", "docker-compose-plugin",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class Docker:
+    """What the role reads."""
+
+    admin_user: str
+    docker_source: str
+    proxy: str = ""
+    apt_mirror: str = ""
+
+
+@deploy("Docker")
+def docker() -> None:
+    """Install and set up Docker Engine."""
+    data = read(Docker)
+    os_name = supported.check()
+    if data.docker_source == "docker":
+        add_repository(data, os_name)
+    # Before the package, which starts the daemon: the first bridge gets its address from here.
+    put_atomic(
+        name="Rotate logs, keep containers over restarts, choose networks and limits",
+        dest=DAEMON,
+        content=file_text("docker/daemon.json"),
+        validate="if command -v dockerd >/dev/null; then dockerd --validate --config-file=%s; fi",
+    )
+    packages = PACKAGES.get((data.docker_source, os_name), VENDOR_PACKAGES)
+    apt.install(name="Install Docker Engine, compose and buildx", packages=(*COMMON, *packages))
+    systemd.units(names="docker.service", name="Run Docker", running=True)
+    systemd.restart_if_older(
+        name="Let Docker read its settings again",
+        unit="docker.service",
+        than=(DAEMON,),
+        check=f"dockerd --validate --config-file={DAEMON}",
+    )
+    accounts.account(
+        name="Let the administrator use Docker", user=data.admin_user, groups=("docker",)
+    )
+
+
+def add_repository(data: Docker, os_name: str) -> None:
+    """Take Docker from its makers, whose key is known by its fingerprint."""
+    distribution = os_name.split("-", maxsplit=1)[0]
+    base = f"{REPOSITORY}/{distribution}"
+    fetch_key(
+        name="Fetch Docker's signing key",
+        url=f"{base}/gpg",
+        dest=KEYRING,
+        fingerprint=FINGERPRINT,
+        proxy=data.proxy,
+    )
+    folder = "/etc/apt/cube-build" if data.apt_mirror else "/etc/apt"
+    for parts in host.loop(sorted({"/etc/apt", folder})):
+        put_atomic(
+            name="Add Docker's package archive",
+            dest=f"{parts}/sources.list.d/docker.sources",
+            content=template_text(
+                "docker/docker.sources.j2",
+                base=base,
+                codename=supported.CODENAMES[os_name],
+                keyring=KEYRING,
+            ),
+        )
