@@ -8,7 +8,7 @@ we hold: when we die, even by SIGKILL, it reads the end and follows.
 
 import contextlib
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 
 from cube import run
@@ -31,20 +31,20 @@ def hold_args(*, tethered: bool) -> list[str]:
     ]  # fmt: skip
 
 
-def enter_args(pid: int, argv: run.Argv, *, network: bool) -> list[str]:
+def enter_args(pid: int, argv: run.Argv, *, life_only: bool = False) -> list[str]:
     """Build the command that runs a program in a cell.
 
     Args:
         pid: the cell's first process, as this machine counts.
         argv: program and arguments; every path absolute.
-        network: whether it also enters the cell's network, or stays in ours.
+        life_only: it ends with the cell, but sees our files and our network.
     """
-    namespaces = ["--mount", "--pid", *(["--net"] if network else [])]
+    namespaces = ["--pid", *([] if life_only else ["--mount", "--net"])]
     return ["nsenter", f"--target={pid}", *namespaces, "--", *[str(part) for part in argv]]
 
 
 class Cell:
-    """Namespaces that are open. Make one with `opened`."""
+    """Namespaces that are open. Make one with `open_cell`."""
 
     def __init__(self, holder: run.Process, pid: int) -> None:
         self._holder = holder
@@ -66,12 +66,13 @@ class Cell:
         Raises:
             CommandError: as `cube.run.run`.
         """
-        command = enter_args(self.pid, argv, network=True)
+        command = enter_args(self.pid, argv)
         return run.run(command, accept=accept, timeout_s=timeout_s)
 
-    def launch(self, argv: run.Argv, *, output: Path, network: bool = True) -> run.Process:
+    def launch(self, argv: run.Argv, *, output: Path, life_only: bool = False) -> run.Process:
         """Start a program in the cell; it ends with the cell at the latest."""
-        member = run.launch(enter_args(self.pid, argv, network=network), output=output)
+        command = enter_args(self.pid, argv, life_only=life_only)
+        member = run.launch(command, output=output)
         self._members.append(member)
         return member
 
@@ -82,27 +83,24 @@ class Cell:
             member.wait(SETTLE_S)
 
 
-@contextlib.contextmanager
-def opened(log_file: Path, *, outlive: bool = False) -> Iterator[Cell]:
-    """Open a cell, and close it on the way out.
+def open_cell(log_file: Path, *, outlive: bool = False, prefix: Sequence[str] = ()) -> Cell:
+    """Open a cell; the caller closes it.
 
     Args:
         log_file: what the holder says when namespaces cannot be made.
-        outlive: it stays when this process ends without leaving the block.
+        outlive: it stays when this process ends without closing it.
+        prefix: words before the command that holds it.
 
     Raises:
         HostError: namespaces cannot be made here.
     """
-    holder = run.launch(hold_args(tethered=not outlive), output=log_file, tethered=not outlive)
+    argv = [*prefix, *hold_args(tethered=not outlive)]
+    holder = run.launch(argv, output=log_file, tethered=not outlive)
     try:
-        cell = Cell(holder, _first_process(holder, log_file))
+        return Cell(holder, _first_process(holder, log_file))
     except BaseException:
         holder.stop(grace_s=0)
         raise
-    try:
-        yield cell
-    finally:
-        cell.close()
 
 
 def _first_process(holder: run.Process, log_file: Path) -> int:
@@ -132,6 +130,16 @@ def releasing(action: Callable[[], None]) -> Iterator[None]:
             action()
         raise
     action()
+
+
+def wait_until(ready: Callable[[], bool], process: run.Process, timeout_s: float) -> bool:
+    """Wait for what a process does first; False when it ended or took too long."""
+    deadline = time.monotonic() + timeout_s
+    while not ready():
+        if process.returncode is not None or time.monotonic() > deadline:
+            return False
+        time.sleep(0.02)
+    return True
 
 
 def wait_for_end(process: run.Process, timeout_s: float, what: str) -> None:

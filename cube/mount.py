@@ -10,19 +10,20 @@ partitions of loop devices.
 
 import contextlib
 import json
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from cube import log, lvm, run
-from cube.cell import Cell, opened, releasing, wait_for_end
+from cube.cell import Cell, open_cell, releasing, wait_for_end, wait_until
 from cube.errors import CommandError, MachineError
 
 #: The root file system's label on images that we make.
 ROOT_LABEL = "cube-root"
 #: File systems that a root may have.
 ROOT_TYPES = ("ext4", "xfs")
+#: The storage daemon's process name.
+DAEMON_NAME = "qemu-storage-da"
 #: Seconds for the storage daemon to open a chain and to export it.
 EXPORT_S = 30.0
 #: Seconds to write back what is cached, on a slow disk.
@@ -106,46 +107,59 @@ def mount_args(device: str, target: Path, fs_type: str, *, writable: bool) -> li
     return ["mount", "-t", fs_type, "-o", options, device, str(target)]
 
 
-@contextlib.contextmanager
-def exported(cell: Cell, disk: Path, run_dir: Path, *, writable: bool) -> Iterator[Path]:
-    """Show a disk as a raw file inside a cell.
+@dataclass(frozen=True, kw_only=True)
+class Export:
+    """A disk that is shown as a raw file inside a cell.
 
-    Yields:
-        The raw file, as the cell sees it.
+    Args:
+        cell: the cell.
+        disk: the qcow2 file.
+        raw: the raw file, as the cell sees it.
+        daemon: the process that serves it.
+        log_file: what it says.
+    """
+
+    cell: Cell
+    disk: Path
+    raw: Path
+    daemon: run.Process
+    log_file: Path
+
+    def close(self) -> None:
+        """Write everything to the file and let go of it.
+
+        Source: proc_pid_comm(5): a process name is cut to 15 characters.
+
+        Raises:
+            MachineError: the daemon failed.
+        """
+        self.cell.execute(["pkill", "--exact", DAEMON_NAME], accept=(0, 1))
+        wait_for_end(self.daemon, FLUSH_S, f"{self.disk}: the storage daemon")
+        if self.daemon.returncode != 0:
+            raise MachineError(f"{self.disk}: was not closed cleanly", details=self.said())
+
+    def said(self) -> str:
+        """Return the last lines of its log."""
+        return run.tail(self.log_file.read_text(errors="replace"))
+
+
+def export(cell: Cell, disk: Path, run_dir: Path, *, writable: bool) -> Export:
+    """Show a disk as a raw file inside a cell; the caller closes it.
 
     Raises:
-        MachineError: the disk or its chain cannot be opened, or does not close cleanly.
+        MachineError: the disk or its chain cannot be opened.
     """
-    target, log_file = run_dir.absolute() / "disk.raw", run_dir / "storage.log"
-    target.write_bytes(b"")
-    argv = daemon_args(disk, target, writable=writable)
-    daemon = cell.launch(argv, output=log_file)
-    with releasing(lambda: _close_export(cell, daemon, disk, log_file)):
-        _wait_for_export(cell, daemon, disk, target, log_file)
-        yield target
-
-
-def _close_export(cell: Cell, daemon: run.Process, disk: Path, log_file: Path) -> None:
-    """Close the disk. Source: proc(5): a process name is cut to 15 characters."""
-    cell.execute(["pkill", "--exact", "qemu-storage-da"], accept=(0, 1))
-    wait_for_end(daemon, FLUSH_S, f"{disk}: the storage daemon")
-    if daemon.returncode != 0:
-        tail = run.tail(log_file.read_text(errors="replace"))
-        raise MachineError(f"{disk}: could not be closed cleanly", details=tail)
-
-
-def _wait_for_export(
-    cell: Cell, daemon: run.Process, disk: Path, target: Path, log_file: Path
-) -> None:
-    deadline = time.monotonic() + EXPORT_S
-    while cell.path(target).stat().st_size == 0:
-        if daemon.returncode is not None or time.monotonic() > deadline:
-            raise MachineError(
-                f"{disk}: the disk could not be opened",
-                hint="is another machine using it?",
-                details=run.tail(log_file.read_text(errors="replace")),
-            )
-        time.sleep(0.02)
+    raw, log_file = run_dir.absolute() / "disk.raw", run_dir / "storage.log"
+    raw.write_bytes(b"")
+    daemon = cell.launch(daemon_args(disk, raw, writable=writable), output=log_file)
+    made = Export(cell=cell, disk=disk, raw=raw, daemon=daemon, log_file=log_file)
+    if not wait_until(lambda: cell.path(raw).stat().st_size > 0, daemon, EXPORT_S):
+        raise MachineError(
+            f"{disk}: the disk could not be opened",
+            hint="is another machine using it?",
+            details=made.said(),
+        )
+    return made
 
 
 def parse_partitions(text: str) -> list[tuple[int, int, str]]:
@@ -292,8 +306,10 @@ def mounted(disk: Path, run_dir: Path, *, writable: bool = False) -> Iterator[Pa
         MachineError: the disk cannot be opened, or holds no root.
     """
     run_dir.mkdir(parents=True, exist_ok=True)
-    log_file = run_dir / "cell.log"
-    with opened(log_file) as cell, exported(cell, disk, run_dir, writable=writable) as raw:
-        tree = mount_tree(cell, raw, run_dir.absolute() / "root", writable=writable)
-        with releasing(lambda: unmount_tree(cell, tree)):
-            yield cell.path(tree.root)
+    cell = open_cell(run_dir / "cell.log")
+    with contextlib.closing(cell):
+        shown = export(cell, disk, run_dir, writable=writable)
+        with releasing(shown.close):
+            tree = mount_tree(cell, shown.raw, run_dir.absolute() / "root", writable=writable)
+            with releasing(lambda: unmount_tree(cell, tree)):
+                yield cell.path(tree.root)

@@ -1,0 +1,255 @@
+"""A disk booted in systemd-nspawn: the whole of the image's user space at native speed.
+
+The kernel is this machine's, so kernel modules, sysctl values outside the network and the
+boot loader are not exercised; docs/machines.md lists what that means for checks. Everything
+runs in a `cube.cell.Cell`, so all of it ends with the process that started it.
+"""
+
+import contextlib
+import os
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from cube import disk as disks
+from cube import log, mount, run, ssh
+from cube.cell import Cell, open_cell, wait_for_end
+from cube.errors import CommandError, MachineError
+from cube.machines import (
+    BUILD_USER,
+    Endpoint,
+    Kind,
+    Machine,
+    MachineRequest,
+    cgroup,
+    console,
+    network,
+    record,
+)
+from cube.machines.record import MachineRecord
+
+#: Seconds for the boot, and for an orderly stop. Source: DefaultTimeoutStopSec= is 90 s.
+BOOT_S = 180.0
+STOP_S = 120.0
+#: Seconds for killed processes to be gone.
+KILL_S = 20.0
+#: A tmpfs over this folder of the cell: nspawn's own state and our sockets.
+SCRATCH = Path("/run/systemd")
+#: Beyond what nspawn grants: dockerd, ufw and fail2ban set up the container's own network.
+CAPABILITIES = "CAP_NET_ADMIN,CAP_BPF,CAP_PERFMON"
+#: Beyond what nspawn lets through: container runtimes use keyrings and BPF. Source: runc(8).
+SYSTEM_CALLS = "add_key keyctl bpf"
+#: nspawn's exit code when the guest asks for a reboot. Source: systemd-nspawn, shutdown of an
+#: unregistered container: EXIT_FORCE_RESTART.
+RESTART = 133
+#: Enters the control group, runs the rest, and again when the guest wants to reboot.
+BOOT_LOOP = (
+    'group="$1"; shift; while :; do '
+    """sh -c 'echo 0 > "$0/cgroup.procs" && exec "$@"' "$group" "$@"; """
+    f'code=$?; [ "$code" = {RESTART} ] || exit "$code"; done'
+)
+
+
+def nspawn_args(name: str, root: Path, device: str) -> list[str]:
+    """Build the command that boots a root folder.
+
+    Args:
+        name: machine name, until the image sets its own.
+        root: the mounted root.
+        device: block device of the root, shown inside so that grub-probe and blkid work.
+    """
+    return [
+        "systemd-nspawn", "--quiet", "--boot", "--keep-unit", "--register=no",
+        f"--directory={root}", f"--machine={name}", "--network-namespace-path=/proc/1/ns/net",
+        f"--capability={CAPABILITIES}", f"--system-call-filter={SYSTEM_CALLS}",
+        "--suppress-sync=yes", "--resolv-conf=off", "--timezone=off", "--link-journal=no",
+        "--console=read-only", f"--bind={device}", "--bind=/dev/fuse", "--bind=/dev/net/tun",
+        "cloud-init=disabled",
+    ]  # fmt: skip
+
+
+def boot_args(group: Path, argv: list[str]) -> list[str]:
+    """Build the command that boots a container in a control group, and again as it reboots."""
+    return [
+        "env", "SYSTEMD_NSPAWN_UNIFIED_HIERARCHY=1", "sh", "-c", BOOT_LOOP, "sh", str(group), *argv,
+    ]  # fmt: skip
+
+
+@dataclass(kw_only=True)
+class Container:
+    """A container that is up. Made by `Containers.start`."""
+
+    request: MachineRequest
+    cell: Cell
+    process: run.Process
+    access: Endpoint
+    released: contextlib.ExitStack
+    name: str
+    disk: Path
+    kind: Kind = "container"
+
+    @property
+    def endpoint(self) -> Endpoint:
+        """Where sshd answers."""
+        return self.access
+
+    @property
+    def alive(self) -> bool:
+        """Whether it runs."""
+        return self.process.returncode is None
+
+    def wait_until_up(self) -> None:
+        """Wait until sshd answers."""
+        with log.step(f"Booting {self.name} in a container"), explained(self.request):
+            ssh.wait_for_ssh(self.access, timeout_s=BOOT_S, alive=lambda: self.alive)
+
+    def wait_until_off(self, timeout_s: float) -> None:
+        """Wait for a guest that powers itself off; release the disk, every write on the medium."""
+        with explained(self.request):
+            wait_for_end(self.process, timeout_s, "the container")
+        self.released.close()
+        disks.sync(self.disk)
+
+    def reboot(self) -> None:
+        """Restart it and wait for the new boot."""
+        with explained(self.request):
+            ssh.reboot(self.access, timeout_s=BOOT_S, alive=lambda: self.alive)
+
+    def shutdown(self) -> None:
+        """Stop it cleanly and release the disk, every write on the medium."""
+        halt(self.cell)
+        self.wait_until_off(STOP_S)
+
+    def console_tail(self) -> str:
+        """Return the console's last lines."""
+        return console.tail(console_file(self.request))
+
+
+def console_file(request: MachineRequest) -> Path:
+    """Return the file with all that the console said."""
+    return request.run_dir / "console.log"
+
+
+@contextlib.contextmanager
+def explained(request: MachineRequest) -> Iterator[None]:
+    """Name the machine in a failure, and show its console's last lines."""
+    try:
+        yield
+    except (MachineError, CommandError) as error:
+        raise MachineError(
+            f"machine {request.name}: {error.message}",
+            hint=f"the whole console is in {console_file(request)}",
+            details=console.tail(console_file(request)) or error.details,
+        ) from error
+
+
+def halt(cell: Cell) -> None:
+    """Ask the container's systemd to halt. Source: systemd-nspawn(1), --kill-signal=."""
+    cell.execute(["pkill", "--oldest", "--exact", "systemd-nspawn"], accept=(0, 1))
+
+
+def let_in(root: Path, public_key: Path) -> None:
+    """Let a key in for the build account.
+
+    Args:
+        root: the mounted root.
+        public_key: file with one line.
+
+    Raises:
+        MachineError: the image has no such account.
+    """
+    entries = [line.split(":") for line in (root / "etc/passwd").read_text().splitlines()]
+    found = [entry for entry in entries if entry[0] == BUILD_USER]
+    if not found:
+        raise MachineError(
+            f"the image has no account {BUILD_USER}",
+            hint="a sealed image has none: boot it as a vm, with a seed",
+        )
+    uid, gid, home = int(found[0][2]), int(found[0][3]), found[0][5]
+    folder = root / home.lstrip("/") / ".ssh"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    keys = folder / "authorized_keys"
+    keys.write_text(public_key.read_text())
+    keys.chmod(0o600)
+    for path in (folder, keys):
+        os.chown(path, uid, gid)
+
+
+class Containers:
+    """Machines under systemd-nspawn."""
+
+    @contextlib.contextmanager
+    def start(self, request: MachineRequest) -> Iterator[Machine]:
+        """Boot a disk in a container, wait for sshd, release everything on the way out."""
+        request.run_dir.mkdir(parents=True, exist_ok=True)
+        console_file(request).unlink(missing_ok=True)
+        with contextlib.ExitStack() as stack:
+            with explained(request):
+                machine = _boot(request, stack)
+            if request.wait:
+                machine.wait_until_up()
+            yield machine
+            if request.detached:
+                stack.pop_all()
+
+
+def _boot(request: MachineRequest, stack: contextlib.ExitStack) -> Container:
+    """Build up what a container needs; each part's release is put on the stack at once."""
+    run_dir, unique = request.run_dir.absolute(), f"cube-{request.name}-{os.getpid()}"
+    stack.callback(cgroup.remove, unique)
+    cell = open_cell(
+        run_dir / "cell.log", outlive=request.detached, prefix=cgroup.delegated_args(unique)
+    )
+    stack.callback(cell.close)
+    shown = mount.export(cell, request.disk, run_dir, writable=True)
+    stack.callback(shown.close)
+    tree = mount.mount_tree(cell, shown.raw, run_dir / "root", writable=True)
+    stack.callback(mount.unmount_tree, cell, tree)
+    let_in(cell.path(tree.root), request.key_file.with_name(request.key_file.name + ".pub"))
+    cell.execute(["mkdir", "--parents", SCRATCH])
+    cell.execute(["mount", "-t", "tmpfs", "tmpfs", SCRATCH])
+    group = cgroup.prepare(cell, unique)
+    access = Endpoint(
+        host="127.0.0.1",
+        port=network.connect(cell, SCRATCH, run_dir / "network.log"),
+        user=BUILD_USER,
+        key_file=request.key_file,
+        known_hosts=run_dir / "known_hosts",
+    )
+    access.known_hosts.unlink(missing_ok=True)
+    stack.callback(_note(request, cell, access, tree).unlink, missing_ok=True)
+    argv = boot_args(group, nspawn_args(request.name, tree.root, tree.device))
+    process = cell.launch(argv, output=console_file(request))
+    stack.callback(_kill, cell, process, group)
+    return Container(
+        request=request, cell=cell, process=process, access=access, released=stack,
+        name=request.name, disk=request.disk,
+    )  # fmt: skip
+
+
+def _note(request: MachineRequest, cell: Cell, access: Endpoint, tree: mount.Mounted) -> Path:
+    """Write the machine's record."""
+    return record.write(
+        MachineRecord(
+            name=request.name,
+            kind="container",
+            disk=request.disk.absolute(),
+            run_dir=request.run_dir.absolute(),
+            endpoint=access,
+            owner=record.identify(os.getpid()),
+            detached=request.detached,
+            life=record.identify(cell.pid),
+            cgroup=f"cube-{request.name}-{os.getpid()}",
+            volume_group=tree.volume_group,
+        )
+    )
+
+
+def _kill(cell: Cell, process: run.Process, group: Path) -> None:
+    """End the container at once, and wait until its last process is gone."""
+    process.stop(grace_s=0)
+    events = cell.path(group / "cgroup.events")
+    deadline = time.monotonic() + KILL_S
+    while "populated 1" in events.read_text() and time.monotonic() < deadline:
+        time.sleep(0.02)
