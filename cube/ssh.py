@@ -4,6 +4,7 @@ import contextlib
 import logging
 import select
 import shlex
+import socket
 import time
 from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
@@ -19,8 +20,12 @@ BROKEN = -1
 #: Seconds for one attempt to connect, and for sshd's answers; a guest without KVM is slow.
 CONNECT_S = 10.0
 ANSWER_S = 60.0
-#: Seconds between two attempts.
-RETRY_S = 0.3
+#: Seconds between two attempts: sshd bars a source that fails too often. Source:
+#: sshd_config(5), PerSourcePenalties.
+RETRY_S = 0.5
+#: Seconds until the greeting must come, at first. A user-mode network accepts a connection
+#: before the guest has an address and then backs off: a new connection is quicker.
+GREETING_S = 1.0
 
 logging.getLogger("paramiko").addHandler(logging.NullHandler())
 logging.getLogger("paramiko").propagate = False
@@ -182,22 +187,32 @@ def wait_for_ssh(
     Raises:
         MachineError: it died, or did not answer in time; the last reason is told.
     """
-    started = time.monotonic()
+    started, patience_s = time.monotonic(), GREETING_S
     reason = "no attempt was made"
     while time.monotonic() - started < timeout_s:
         if not alive():
             raise MachineError(f"the machine stopped while SSH was waited for ({reason})")
         log.status(f"waiting for SSH, {time.monotonic() - started:.0f} s")
         try:
+            _await_greeting(endpoint, patience_s)
             found = boot_id(endpoint)
-        except (MachineError, CommandError) as error:
-            reason = error.message
+        except (MachineError, CommandError, OSError) as error:
+            reason = str(error)
+            patience_s = min(patience_s * 1.3, CONNECT_S)
         else:
             if found != other_than:
                 return found
             reason = "the old boot still answers"
         time.sleep(RETRY_S)
     raise MachineError(f"no SSH after {timeout_s:.0f} s: {reason}")
+
+
+def _await_greeting(endpoint: Endpoint, timeout_s: float) -> None:
+    """Return once sshd has greeted. Source: RFC 4253, 4.2."""
+    with socket.create_connection((endpoint.host, endpoint.port), timeout_s) as stream:
+        stream.settimeout(timeout_s)
+        if not stream.recv(4).startswith(b"SSH-"):
+            raise MachineError(f"port {endpoint.port}: no SSH server answers yet")
 
 
 def reboot(endpoint: Endpoint, *, timeout_s: float, alive: Callable[[], bool]) -> str:
