@@ -96,7 +96,7 @@ def make_tree(spec: Spec, tree: Path) -> None:
 
 def mmdebstrap_error(spec: Spec, code: int, heard: Sequence[str]) -> PackerError:
     """Say why there is no tree, with apt's own errors first."""
-    errors = [line for line in heard if line.startswith(("E: ", "W: ", "Err:"))]
+    errors = [line for line in heard if line.startswith("E: ")]
     mirror = spec.network.apt_mirror or "the default mirror"
     return PackerError(
         f"mmdebstrap could not bootstrap Debian {SUITE} from {mirror} (exit code {code})",
@@ -108,7 +108,8 @@ def mmdebstrap_error(spec: Spec, code: int, heard: Sequence[str]) -> PackerError
 
 def finish_tree(spec: Spec, tree: Path) -> None:
     """Write what makes the tree one of ours; clear what only this machine has."""
-    for name, content in {**conventions.files(spec), "etc/fstab": FSTAB}.items():
+    files = conventions.files(spec, root_device=f"LABEL={conventions.ROOT_LABEL}")
+    for name, content in {**files, "etc/fstab": FSTAB}.items():
         path = tree / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(content)

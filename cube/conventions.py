@@ -26,10 +26,9 @@ ExecStart=
 ExecStart=/usr/lib/systemd/systemd-networkd-wait-online --any --timeout=60
 """
 
-# By label, so that update-grub says the same in a machine, in a container and on another disk.
 # The last console is /dev/console: what systemd says goes to the serial line as well.
-GRUB = f"""\
-GRUB_DEVICE="LABEL={ROOT_LABEL}"
+GRUB = """\
+GRUB_DEVICE="{device}"
 GRUB_DISABLE_LINUX_UUID=true
 GRUB_DISABLE_OS_PROBER=true
 GRUB_TERMINAL=console
@@ -67,12 +66,18 @@ ff02::2 ip6-allrouters
 """
 
 
-def files(spec: Spec) -> dict[str, str]:
-    """Return path (below the root) and content of each file, in the order of the paths."""
+def files(spec: Spec, *, root_device: str) -> dict[str, str]:
+    """Return path (below the root) and content of each file, in the order of the paths.
+
+    Args:
+        spec: names of the host and of the admin user.
+        root_device: what the kernel is told the root is: a fixed name, so that update-grub says
+            the same in a machine, in a container and on another disk.
+    """
     wait_online = "etc/systemd/system/systemd-networkd-wait-online.service.d/50-cube.conf"
     return {
         "etc/cloud/cloud.cfg.d/99-cube.cfg": CLOUD.format(user=spec.admin.user),
-        "etc/default/grub.d/99-cube.cfg": GRUB,
+        "etc/default/grub.d/99-cube.cfg": GRUB.format(device=root_device),
         "etc/hostname": f"{spec.image.hostname}\n",
         "etc/hosts": HOSTS.format(hostname=spec.image.hostname),
         "etc/netplan/10-cube.yaml": NETPLAN,

@@ -1,0 +1,105 @@
+"""Stage 2: from a specification to base.qcow2, a bare OS that has proven itself."""
+
+import secrets
+import shutil
+from pathlib import Path
+
+from cube import bootstrap, log, run
+from cube.errors import CommandError, PackerError
+from cube.machines import accelerator
+from cube.packer import evidence, inputs, installer, seed, template
+from cube.spec import Spec
+from cube.workspace import Workspace
+
+#: Writing the qcow2 file.
+FREEZE_S = 1200
+
+
+def build_base(spec: Spec, workspace: Workspace, *, key_file: Path) -> Path:
+    """Make the bare OS image.
+
+    Args:
+        spec: which OS, how large.
+        workspace: where; the result is `workspace.chain` / "base.qcow2".
+        key_file: the build's private key (mode 600), its public half beside it as ``.pub``.
+
+    Returns:
+        The image: booted once, its root grown, shut down; the build key opens `BUILD_USER`.
+
+    Raises:
+        PackerError: it could not be made, or does not prove itself; no file has the final name.
+        HostError: this machine lacks a tool or a right.
+    """
+    folder = inputs.Folder.of(workspace)
+    shutil.rmtree(folder.work, ignore_errors=True)
+    if spec.image.os == "debian-13":
+        disk = bootstrap.bootstrap(spec, workspace)
+    else:
+        disk = installer.install(spec, workspace, key_file=key_file)
+    with log.step("Booting the bare image for the first time"):
+        proven = first_boot(spec, workspace, disk, key_file=key_file)
+    disk.unlink()
+    with log.step("Freezing the base image"):
+        return freeze(proven, workspace.chain / "base.qcow2")
+
+
+def first_boot(
+    spec: Spec,
+    workspace: Workspace,
+    disk: Path,
+    *,
+    key_file: Path,
+    boot_timeout_s: int | None = None,
+) -> Path:
+    """Boot a bare disk under Packer, on a grown copy of it, until it has proven itself.
+
+    Args:
+        spec: which OS, how large.
+        workspace: scratch and cache.
+        disk: a raw image; it is left as it is.
+        key_file: see `build_base`.
+        boot_timeout_s: seconds until sshd must let the key in; None knows by itself.
+
+    Returns:
+        The grown copy, a raw file in the build's scratch folder.
+
+    Raises:
+        PackerError: see `build_base`.
+    """
+    folder = inputs.Folder.of(workspace)
+    seed.write(folder.seed, seed.render_user_data(public_key(key_file)), "cube-base")
+    found = accelerator.find()
+    nonce = secrets.token_hex(16)
+    limit_s = boot_timeout_s or inputs.BOOT_TIMEOUT_S[found]
+    values = inputs.hardware(spec, found) | inputs.first_boot(
+        spec, folder, disk=disk, key_file=key_file, nonce=nonce, timeout_s=limit_s
+    )
+    if spec.image.os == "ubuntu-24.04":
+        values |= inputs.installer(folder, iso=Path("unused.iso"), iso_sha256="0" * 64, timeout_s=1)
+    template.build(spec, workspace, values, source="first-boot", what="first boot", wait_s=limit_s)
+    try:
+        evidence.check(folder.disk, nonce)
+    except (PackerError, CommandError) as error:
+        raise template.explained(error, "first boot", folder) from error
+    return folder.disk
+
+
+def public_key(key_file: Path) -> str:
+    """Return the public half of the build key."""
+    return key_file.with_name(f"{key_file.name}.pub").read_text().strip()
+
+
+def freeze(raw: Path, base: Path) -> Path:
+    """Make the base image from a proven disk; it gets its name when it is whole."""
+    base.parent.mkdir(parents=True, exist_ok=True)
+    half = base.with_suffix(".part")
+    argv: run.Argv = ["qemu-img", "convert", "-f", "raw", "-O", "qcow2", "-W", "-m", "8", raw, half]
+    try:
+        run.run(argv, timeout_s=FREEZE_S)
+        half.replace(base)
+    except CommandError as error:
+        raise PackerError(error.message, details=error.details) from error
+    finally:
+        half.unlink(missing_ok=True)
+    shutil.rmtree(raw.parent, ignore_errors=True)
+    return base

@@ -1,0 +1,74 @@
+"""QEMU under Packer: still there, and what its guest says on the console."""
+
+import re
+import time
+from pathlib import Path
+
+from cube import log
+from cube.errors import PackerError
+
+#: Packer notices that its VM has gone within seconds, when it does at all.
+GONE_S = 20.0
+#: How often the process table and the console are looked at.
+EVERY_S = 1.0
+#: Lines of a console that go into an error.
+CONSOLE_LINES = 15
+#: Colours and cursor movements. Source: ECMA-48, 5.4 "Control sequences".
+CONTROL = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]|\x1b[=>c]|[\x00-\x08\x0b-\x1f\x7f]")
+
+
+def console_tail(console: Path, lines: int = CONSOLE_LINES) -> str:
+    """Return a console's last lines as plain text; empty when it has said nothing."""
+    try:
+        text = console.read_bytes()[-64 * 1024 :].decode(errors="replace")
+    except FileNotFoundError:
+        return ""
+    plain = (CONTROL.sub("", line).rstrip() for line in text.splitlines())
+    return "\n".join([line for line in plain if line][-lines:])
+
+
+def qemu_pid(console: Path) -> int | None:
+    """Return the QEMU that writes to a console's file; None when there is none.
+
+    Its command line names the file, in whatever PID namespace it runs.
+    """
+    wanted = f"file:{console}".encode()
+    for cmdline in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            words = cmdline.read_bytes().split(b"\0")
+        except OSError:
+            continue
+        if b"qemu-system" in words[0] and wanted in words:
+            return int(cmdline.parent.name)
+    return None
+
+
+class Watch:
+    """Tells what the guest does, and gives up when QEMU has gone and Packer does not notice."""
+
+    def __init__(self, console: Path, what: str) -> None:
+        self.console = console
+        self.what = what
+        self.seen = False
+        self._looked = 0.0
+        self._gone_since: float | None = None
+
+    def tick(self) -> None:
+        """Look again, once in a while.
+
+        Raises:
+            PackerError: QEMU has been gone for `GONE_S` seconds.
+        """
+        now = time.monotonic()
+        if now - self._looked < EVERY_S:
+            return
+        self._looked = now
+        if qemu_pid(self.console) is not None:
+            self.seen = True
+            self._gone_since = None
+            if last := console_tail(self.console, 1):
+                log.status(f"{self.what}: {last[:100]}")
+        elif self.seen:
+            self._gone_since = self._gone_since or now
+            if now - self._gone_since > GONE_S:
+                raise PackerError(f"{self.what}: QEMU ended before the guest was done")
