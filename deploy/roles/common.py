@@ -19,7 +19,7 @@ PACKAGES = (
     "procps", "psmisc", "rsync", "strace", "sudo", "tmux", "tree", "unzip", "vim-tiny", "wget",
     "xz-utils", "zip", "zstd",
     # hardware
-    "dmidecode", "ethtool", "lm-sensors", "numactl", "nvme-cli", "pciutils", "smartmontools",
+    "dmidecode", "ethtool", "lm-sensors", "numactl", "pciutils", "smartmontools",
     "usbutils",
     # disks that grow
     "cloud-guest-utils", "e2fsprogs", "lvm2", "parted", "xfsprogs",
