@@ -115,7 +115,7 @@ def versions_of_note(packages: dict[str, str]) -> dict[str, str]:
 
 def parse_version(text: str) -> str:
     """Return the first version in what a program prints, or nothing."""
-    match = re.search(r"\d+(\.\d+)+\S*", text)
+    match = re.search(r"\d+(\.\d+)+[^\s,)]*", text)
     return match[0] if match else ""
 
 

@@ -35,12 +35,50 @@ class Artifact:
 
 
 @dataclass(frozen=True, kw_only=True)
-class LayerEntry:
-    """A layer's record, with its key (see `cube.keys`) and the roles that it applied."""
+class Operations:
+    """Of a layer: how many, how many changed something, and commands over SSH for them.
 
-    record: LayerRecord
-    key: str
-    roles: tuple[str, ...]
+    `repeat_execs` is for the second application, which changes nothing.
+    """
+
+    total: int = 0
+    changed: int = 0
+    execs: int = 0
+    repeat_execs: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Layer:
+    """What became of a layer; `reason` says why it was skipped, `key` is None then.
+
+    `seconds` is all of it, with boots; the others are parts of it.
+    """
+
+    number: int
+    status: Literal["applied", "skipped"]
+    reason: str = ""
+    key: str | None = None
+    roles: tuple[str, ...] = ()
+    seconds: float = 0.0
+    apply_seconds: float = 0.0
+    repeat_seconds: float = 0.0
+    check_seconds: float = 0.0
+    operations: Operations = Operations()
+
+    @classmethod
+    def of(cls, record: LayerRecord, *, key: str, roles: tuple[str, ...]) -> "Layer":
+        """Return a layer's entry; `key` and `roles` are those that it has when it is applied."""
+        if record.skipped:
+            return cls(number=record.layer, status="skipped", reason=record.skipped)
+        return cls(
+            number=record.layer, status="applied", key=key, roles=roles, seconds=record.seconds,
+            apply_seconds=record.apply_s, repeat_seconds=record.repeat_s,
+            check_seconds=record.check_s,
+            operations=Operations(
+                total=record.operations, changed=record.changed, execs=record.execs,
+                repeat_execs=record.repeat_execs,
+            ),
+        )  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,7 +96,7 @@ def compose(
     version: str,
     facts: ImageFacts,
     artifact: Artifact,
-    layers: Sequence[LayerEntry],
+    layers: Sequence[Layer],
     checks: CheckReport,
     proof: Proof,
     stages: Sequence[Stage],
@@ -87,7 +125,7 @@ def compose(
         "os": {**facts.os, "kernel": facts.kernel, "architecture": facts.architecture},
         "versions": facts.versions,
         "artifact": asdict(artifact),
-        "layers": [describe_layer(entry) for entry in layers],
+        "layers": [asdict(layer) for layer in layers],
         "checks": {
             "passed": len(checks.having("passed")),
             "failed": len(checks.having("failed")),
@@ -101,26 +139,6 @@ def compose(
         "packages": facts.packages,
     })  # fmt: skip
     return data
-
-
-def describe_layer(entry: LayerEntry) -> dict[str, Any]:
-    """Return a layer as the manifest has it; a skipped one has no key and applied no roles."""
-    record = entry.record
-    return {
-        "number": record.layer,
-        "status": "skipped" if record.skipped else "applied",
-        "reason": record.skipped,
-        "key": None if record.skipped else entry.key,
-        "roles": [] if record.skipped else list(entry.roles),
-        "operations": {"total": record.operations, "changed": record.changed},
-        "execs": {"first": record.execs, "repeat": record.repeat_execs},
-        "seconds": {
-            "total": record.seconds,
-            "apply": record.apply_s,
-            "repeat": record.repeat_s,
-            "check": record.check_s,
-        },
-    }
 
 
 def plain(value: Any) -> Any:  # noqa: ANN401 (whatever JSON can hold)

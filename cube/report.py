@@ -37,7 +37,7 @@ def render(data: Mapping[str, Any], failure: Failure | None = None) -> str:
     """
     template = environment().get_template(TEMPLATE)
     return template.render(
-        image=data.get("image", {}),
+        image={"name": "Image", "version": "", "built_at": "", **data.get("image", {})},
         os=data.get("os"),
         verdict=verdict(data, failure),
         failure=failure,

@@ -1,0 +1,145 @@
+import json
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cube import report
+
+GOLDEN = Path(__file__).parent.parent / "golden" / "manifest.json"
+VOID = {"meta", "br"}
+
+
+class Page(HTMLParser):
+    """Collects the text, the addresses and the open elements of a page."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.words: list[str] = []
+        self.addresses: list[str] = []
+        self.feed(html)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        if tag not in VOID:
+            self.open.append(tag)
+        self.addresses += [value or "" for name, value in attrs if name in {"src", "href"}]
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.words.append(data)
+
+    @property
+    def text(self) -> str:
+        return " ".join(" ".join(self.words).split())
+
+
+@pytest.fixture
+def data() -> dict[str, Any]:
+    loaded: dict[str, Any] = json.loads(GOLDEN.read_text())
+    return loaded
+
+
+FAILURE = report.Failure(
+    stage="3 provisioning",
+    message="1 of 40 checks of layer1 failed: ufw denies incoming <traffic>",
+    hint="look at the machine: cube ssh",
+    details="E  assert 'inactive' == 'active'",
+)
+
+
+def test_page_is_well_formed_and_needs_nothing_else(data: dict[str, Any]) -> None:
+    html = report.render(data)
+    page = Page(html)
+    assert page.open == []
+    assert page.addresses == []
+    assert "url(" not in html
+    assert "@import" not in html
+
+
+def test_built_image_says_what_waits_for_hardware(data: dict[str, Any]) -> None:
+    text = Page(report.render(data)).text
+    assert "It is not certified: what one check needs is not on this machine" in text
+    assert "a virtual machine has no sensors" in text
+
+
+def test_certified_image_says_so(data: dict[str, Any]) -> None:
+    data["status"] = "certified"
+    assert "Certified" in Page(report.render(data)).text
+
+
+@pytest.mark.parametrize(
+    "fact",
+    [
+        "vault-cube 0.1.0", "2026-01-31 13:00:05 UTC", "612 MB", "16 GiB", "6.12.57+deb13-amd64",
+        "ab" * 32, "sha256sum --check vault-cube-debian-13.qcow2.sha256", "again 1 min 2 s",
+        "BIOS", "UEFI", "1" * 32, "2" * 32, "SHA256:1abc", "58 of 61 changed",
+        "no NVIDIA GPU was found",
+        "26.1.5+dfsg1-9+b9", "refused", "key 111111111111", "2 min 41 s", "commit 000000000000",
+    ],
+)  # fmt: skip
+def test_page_tells(data: dict[str, Any], fact: str) -> None:
+    assert fact in Page(report.render(data)).text
+
+
+def test_failed_build_says_what_failed_and_what_to_do() -> None:
+    page = Page(report.render({"image": {"name": "vault-cube", "version": "0.1.0"}}, FAILURE))
+    assert page.open == []
+    assert "Failed in: 3 provisioning" in page.text
+    assert "ufw denies incoming <traffic>" in page.text
+    assert "What to do: look at the machine: cube ssh" in page.text
+    assert "sha256sum" not in page.text
+
+
+@pytest.mark.parametrize("missing", ["os", "artifact", "layers", "checks", "proof", "stages"])
+def test_failed_build_is_told_from_partial_data(data: dict[str, Any], missing: str) -> None:
+    del data[missing]
+    assert Page(report.render(data, FAILURE)).open == []
+
+
+def test_failed_checks_come_first(data: dict[str, Any]) -> None:
+    bad = {**data["checks"]["results"][0], "title": "it broke", "outcome": "failed",
+           "reason": "expected 1, saw 2"}  # fmt: skip
+    data["checks"]["results"].append(bad)
+    text = Page(report.render(data, FAILURE)).text
+    places = [text.index(word) for word in ("1 failed Check", "1 deferred Not", "1 passed Check")]
+    assert places == sorted(places)
+    assert "expected 1, saw 2" in text
+
+
+def test_bars_fill_the_whole() -> None:
+    stages = [{"number": n, "name": "x", "seconds": n * 10.0} for n in (1, 2, 5)]
+    drawn = report.bars(stages)
+    assert [bar["start"] for bar in drawn] == [0, 12.5, 37.5]
+    assert drawn[-1]["start"] + drawn[-1]["width"] == 100
+
+
+def test_bars_of_nothing_have_no_length() -> None:
+    assert report.bars([{"number": 1, "name": "x", "seconds": 0.0}])[0]["width"] == 0
+
+
+@pytest.mark.parametrize(
+    ("count", "text"),
+    [(0, "0 B"), (999, "999 B"), (1000, "1 kB"), (612_000_000, "612 MB"),
+     (1_093_000_000, "1.09 GB"), (2e15, "2e+03 TB")],
+)  # fmt: skip
+def test_size_is_readable(count: float, text: str) -> None:
+    assert report.format_size(count) == text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0, "0.0 s"), (0.44, "0.4 s"), (12.4, "12 s"), (59.6, "1 min 0 s"), (125, "2 min 5 s"),
+     (3780, "1 h 3 min")],
+)  # fmt: skip
+def test_duration_is_readable(seconds: float, text: str) -> None:
+    assert report.format_duration(seconds) == text
+
+
+def test_report_is_written_whole(tmp_path: Path, data: dict[str, Any]) -> None:
+    report.write(tmp_path / "report.html", data)
+    assert [path.name for path in tmp_path.iterdir()] == ["report.html"]
+    assert (tmp_path / "report.html").read_text().startswith("<!doctype html>")
