@@ -1,0 +1,95 @@
+"""Stage 1: everything that can be known to be wrong before minutes are spent."""
+
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from cube import autoinstall, doctor, log, packer, provision, run
+from cube.errors import CubeError, VerifyError
+from cube.packer import seed
+from cube.spec import Spec
+from cube.workspace import Workspace
+
+#: A key in the right form for templates that are only looked at. It opens nothing.
+SAMPLE_KEY = f"ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAI{'A' * 43} sample"
+
+PROJECT = Path(__file__).resolve().parent.parent
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gate:
+    """One thing that is verified: a name, and a function that returns what is wrong."""
+
+    name: str
+    problems: Callable[[Spec], list[str]]
+
+
+def host(spec: Spec) -> list[str]:
+    """Tools, rights, disk and memory of this machine."""
+    findings = doctor.examine(spec)
+    return [f"{f.subject}: {f.text} -> {f.remedy}" for f in findings if f.level == "lack"]
+
+
+def templates(spec: Spec) -> list[str]:
+    """`packer validate` for every template."""
+    return caught(lambda: packer.validate(spec, Workspace.of(spec)))
+
+
+def unattended(spec: Spec) -> list[str]:
+    """What the first boot is told, against a strict model."""
+    if spec.image.os == "ubuntu-24.04":
+        return autoinstall.check_user_data(autoinstall.render_user_data(spec, SAMPLE_KEY))
+    return seed.check_seed(seed.render_user_data(SAMPLE_KEY))
+
+
+def layers(spec: Spec) -> list[str]:
+    """Every deploy module, run without a machine."""
+    return provision.dry_run_offline(spec)
+
+
+def lint(spec: Spec) -> list[str]:  # noqa: ARG001 (one signature)
+    """Style of the code that will run as root."""
+    paths = ["deploy", "checks", "inventory.py"]
+    argv = [sys.executable, "-m", "ruff", "check", "--output-format", "concise", *paths]
+    done = run.run(argv, accept=(0, 1), cwd=PROJECT)
+    return [] if done.returncode == 0 else done.stdout.strip().splitlines()
+
+
+def caught(action: Callable[[], object]) -> list[str]:
+    """Return an action's failure as a problem."""
+    try:
+        action()
+    except CubeError as error:
+        return [f"{error.message}\n{error.details}".strip()]
+    return []
+
+
+GATES = (
+    Gate(name="This machine has what a build needs", problems=host),
+    Gate(name="Packer accepts every template", problems=templates),
+    Gate(name="The unattended installation is well formed", problems=unattended),
+    Gate(name="Every layer runs offline", problems=layers),
+    Gate(name="The code is clean", problems=lint),
+)
+
+
+def verify(spec: Spec) -> None:
+    """Run every gate, then stop if any found something.
+
+    Raises:
+        VerifyError: what is wrong, all of it.
+    """
+    problems: list[str] = []
+    for gate in GATES:
+        with log.step(gate.name):
+            found = gate.problems(spec)
+        for problem in found:
+            log.warning(problem.splitlines()[0])
+        problems += [f"{gate.name}: no. {problem}" for problem in found]
+    if problems:
+        raise VerifyError(
+            f"{len(problems)} things are wrong: nothing was built",
+            hint="put them right and run 'cube verify' again ('make setup' installs tools)",
+            details="\n".join(problems),
+        )
