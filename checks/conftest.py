@@ -55,7 +55,7 @@ def pytest_configure(config: pytest.Config) -> None:
         "stage4: validation of the whole machine",
         "hygiene: the sealed image, offline; needs --root",
         "clone: a booted copy of the sealed image",
-        "needs(what): deferred where the machine lacks it: kernel (its own), hardware, gpu",
+        "needs(what): deferred where the machine lacks it: kernel, hardware, gpu, limits",
     ):
         config.addinivalue_line("markers", line)
 
@@ -184,7 +184,14 @@ class Nature:
         self.evidence = "container" if container else "vm" if virtual else "hardware"
         # 0x10de is NVIDIA. Source: https://pcisig.com/membership/member-companies
         gpu = host.run("grep -qsx 0x10de /sys/bus/pci/devices/*/vendor").rc == 0 and not container
-        self.has = {"kernel": not container, "hardware": not virtual, "gpu": gpu}
+        # A container's root may lack CAP_SYS_RESOURCE; elsewhere that would be a fault.
+        limits = not container or host.run("prlimit --memlock=unlimited:unlimited true").rc == 0
+        self.has = {
+            "kernel": not container,
+            "hardware": not virtual,
+            "gpu": gpu,
+            "limits": limits,
+        }
 
 
 #: Why a check is put off, by what it needs.
@@ -192,6 +199,7 @@ LACKS = {
     "kernel": "a container runs its host's kernel",
     "hardware": "this is a virtual machine or a container",
     "gpu": "there is no NVIDIA GPU",
+    "limits": "the host of this container does not let it raise limits",
 }
 
 

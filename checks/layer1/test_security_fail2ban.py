@@ -1,0 +1,60 @@
+"""fail2ban sees real failed logins and shuts the door on who makes them."""
+
+import time
+from collections.abc import Iterator
+
+import pytest
+from testinfra.host import Host
+
+from checks.layer1.wire import BURGLAR, Stranger
+
+#: Seconds in which a ban must follow the last failed login.
+BAN_S = 20
+
+
+@pytest.fixture(scope="module")
+def banned(host: Host, stranger: Stranger) -> Iterator[bool]:
+    """Knock as nobody until fail2ban bans, and lift the ban afterwards."""
+    try:
+        for _ in range(int(host.check_output("fail2ban-client get sshd maxretry")) + 1):
+            stranger.run(
+                "ssh -F none -b %s -o BatchMode=yes -o ConnectTimeout=5 -o LogLevel=ERROR "
+                "-o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null "
+                "nobody-at-all@%s || true",
+                BURGLAR.stranger,
+                BURGLAR.box,
+            )
+        yield wait_for_ban(host)
+    finally:
+        host.run("fail2ban-client set sshd unbanip %s", BURGLAR.stranger)
+
+
+def wait_for_ban(host: Host) -> bool:
+    """Tell whether the burglar gets banned in time."""
+    deadline = time.monotonic() + BAN_S
+    while time.monotonic() < deadline:
+        if BURGLAR.stranger in host.check_output("fail2ban-client get sshd banip").split():
+            return True
+        time.sleep(1)
+    return False
+
+
+def test_fail2ban_runs(host: Host) -> None:
+    assert host.service("fail2ban").is_running
+
+
+def test_fail2ban_starts_at_boot(host: Host) -> None:
+    assert host.service("fail2ban").is_enabled
+
+
+def test_sshd_jail_reads_the_journal(host: Host) -> None:
+    assert "Journal matches" in host.check_output("fail2ban-client status sshd")
+
+
+def test_failed_logins_lead_to_a_ban(banned: bool) -> None:
+    assert banned, f"no ban within {BAN_S} s of too many failed logins"
+
+
+def test_a_banned_address_cannot_connect(stranger: Stranger, banned: bool, ssh_port: int) -> None:
+    assert banned
+    assert not stranger.reaches(BURGLAR.box, ssh_port, source=BURGLAR.stranger)

@@ -1,0 +1,112 @@
+"""SSH lets people in with a key of theirs, and in no other way."""
+
+import re
+
+import pytest
+from testinfra.host import Host
+
+from cube.spec import Spec
+
+Settings = dict[str, str]
+
+#: Broken or ageing algorithms. Source: RFC 9142 (key exchange), RFC 8758 (RC4),
+#: RFC 8332 (ssh-rsa is SHA-1), RFC 6151 (MD5); CBC modes: CVE-2008-5161.
+WEAK = re.compile(
+    r"-cbc|3des|arcfour|blowfish|cast128|md5|sha1\b|sha1-|^ssh-rsa|ssh-dss|umac-64|-96"
+)
+
+#: Log in with a key that is let in for a moment: the public half goes to a file that sshd reads
+#: and is gone afterwards, whatever happens. Arguments: account, file, port.
+LOGIN = """
+set -eu
+user=$1 keys=$2 port=$3 scratch=$(mktemp -d)
+trap 'rm -rf "$scratch"; sed -i /cube-check-login/d "$keys"; [ -s "$keys" ] || rm -f "$keys"' EXIT
+trap 'exit 1' HUP INT TERM
+ssh-keygen -q -t ed25519 -N '' -C cube-check-login -f "$scratch/key"
+install -d -m 700 -o "$user" "$(dirname "$keys")"
+[ -z "$(tail -c 1 "$keys" 2>/dev/null)" ] || echo >>"$keys" # a last line without an end
+cat "$scratch/key.pub" >>"$keys"
+chown "$user" "$keys"
+ssh -F none -i "$scratch/key" -o IdentitiesOnly=yes -o BatchMode=yes -o ConnectTimeout=20 \
+    -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null -o LogLevel=ERROR \
+    -p "$port" "$user@localhost" echo is-in 2>&1 || true
+"""
+
+
+@pytest.fixture(scope="module")
+def sshd(host: Host) -> Settings:
+    """The settings in force for a stranger who wants to be root."""
+    # Source: sshd(8), -T and -C
+    lines = host.check_output("sshd -T -C user=root,host=stranger,addr=192.0.2.9").splitlines()
+    return {key: value for key, _, value in (line.partition(" ") for line in lines)}
+
+
+@pytest.fixture(scope="module")
+def scratch_keys(sshd: Settings) -> str:
+    """Name, below a home folder, of the last file of keys that sshd reads."""
+    return sshd["authorizedkeysfile"].split()[-1]
+
+
+def test_configuration_is_valid(host: Host) -> None:
+    assert host.run("sshd -t").stderr == ""
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [
+        ("permitrootlogin", "no"),
+        ("passwordauthentication", "no"),
+        ("kbdinteractiveauthentication", "no"),
+        ("permitemptypasswords", "no"),
+        ("hostbasedauthentication", "no"),
+        ("pubkeyauthentication", "yes"),
+    ],
+)
+def test_sshd_is_set_to(sshd: Settings, setting: str, value: str) -> None:
+    assert sshd[setting] == value
+
+
+@pytest.mark.parametrize(
+    "kind", ["ciphers", "macs", "kexalgorithms", "hostkeyalgorithms", "pubkeyacceptedalgorithms"]
+)
+def test_no_weak_algorithm_is_offered(sshd: Settings, kind: str) -> None:
+    assert [name for name in sshd[kind].split(",") if WEAK.search(name)] == []
+
+
+def test_only_keys_are_offered_to_who_knocks(host: Host, sshd: Settings) -> None:
+    # The running daemon answers, whatever its files say by now.
+    answer = host.check_output(
+        "ssh -F none -o PreferredAuthentications=none -o BatchMode=yes -o ConnectTimeout=20 "
+        "-o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null -o LogLevel=ERROR "
+        f"-p {sshd['port']} nobody@localhost 2>&1 || true"
+    )
+    assert re.findall(r"Permission denied \((.*)\)", answer) == ["publickey"]
+
+
+def log_in(host: Host, user: str, keys: str, port: str) -> str:
+    """Try to log in with a key that the account accepts, and return what came of it."""
+    home: str = host.user(user).home
+    file = keys.replace("%h", home).replace("%u", user)
+    path = file if file.startswith("/") else f"{home}/{file}"
+    answer: str = host.check_output("sh -c %s login %s %s %s", LOGIN, user, path, port)
+    return answer.strip()
+
+
+def test_admin_gets_in_with_a_key(
+    host: Host, spec: Spec, sshd: Settings, scratch_keys: str
+) -> None:
+    answer = log_in(host, spec.admin.user, scratch_keys, sshd["port"])
+    assert answer.splitlines()[-1] == "is-in"
+
+
+def test_root_does_not_get_in_even_with_a_key(
+    host: Host, sshd: Settings, scratch_keys: str
+) -> None:
+    answer = log_in(host, "root", scratch_keys, sshd["port"])
+    assert "Permission denied" in answer
+
+
+def test_sshd_starts_at_boot(host: Host) -> None:
+    # Ubuntu starts it by its socket. Source: Ubuntu 24.04 release notes, "OpenSSH".
+    states = host.run("systemctl is-enabled ssh.service ssh.socket").stdout.split()
+    assert "enabled" in states

@@ -1,0 +1,74 @@
+"""The administrator's account, and that nobody has a password."""
+
+import pytest
+from testinfra.host import Host
+
+from cube.spec import Spec
+
+
+@pytest.fixture(scope="module")
+def admin(spec: Spec) -> str:
+    """The administrator's account name."""
+    return spec.admin.user
+
+
+@pytest.fixture(scope="module")
+def states(host: Host) -> dict[str, str]:
+    """State of each account's password: L locked, NP none, P set. Source: passwd(1), -S."""
+    rows = [line.split() for line in host.check_output("passwd --all --status").splitlines()]
+    return {row[0]: row[1] for row in rows}
+
+
+def test_admin_exists(host: Host, admin: str) -> None:
+    assert host.user(admin).exists
+
+
+def test_admin_has_a_shell(host: Host, admin: str) -> None:
+    assert host.user(admin).shell == "/bin/bash"
+
+
+def test_home_of_admin_belongs_to_admin(host: Host, admin: str) -> None:
+    assert host.file(host.user(admin).home).user == admin
+
+
+def test_home_of_admin_is_closed_to_others(host: Host, admin: str) -> None:
+    assert host.file(host.user(admin).home).mode & 0o007 == 0
+
+
+def test_admin_is_in_the_group_sudo(host: Host, admin: str) -> None:
+    assert "sudo" in host.user(admin).groups
+
+
+def test_admin_uses_sudo_without_a_password(host: Host, admin: str) -> None:
+    assert host.check_output("runuser -u %s -- sudo -n id -u", admin) == "0"
+
+
+def test_keys_of_the_specification_let_admin_in(host: Host, spec: Spec, admin: str) -> None:
+    file = host.file(f"{host.user(admin).home}/.ssh/authorized_keys")
+    present = file.content_string if file.exists else ""
+    assert [key for key in spec.admin.ssh_keys if key.split()[1] not in present] == []
+
+
+def test_sshd_accepts_the_modes_of_the_key_files(host: Host, admin: str) -> None:
+    # Source: sshd_config(5), StrictModes: nobody else may write to them.
+    home = host.user(admin).home
+    paths = f"{home} {home}/.ssh {home}/.ssh/authorized_keys"
+    writable = f"for p in {paths}; do [ -e $p ] && find $p -maxdepth 0 "
+    writable += f"'(' -perm /022 -o '(' ! -user {admin} ! -user root ')' ')'; done; true"
+    assert host.check_output(writable).split() == []
+
+
+def test_no_account_is_without_a_password(states: dict[str, str]) -> None:
+    assert [name for name, state in states.items() if state == "NP"] == []
+
+
+def test_no_account_has_a_password_set(states: dict[str, str]) -> None:
+    assert [name for name, state in states.items() if state == "P"] == []
+
+
+def test_only_root_has_the_rights_of_root(host: Host) -> None:
+    assert host.check_output("awk -F: '$3 == 0 { print $1 }' /etc/passwd").split() == ["root"]
+
+
+def test_sudo_rules_are_valid(host: Host) -> None:
+    assert host.run("visudo --check --quiet").rc == 0
