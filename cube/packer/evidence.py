@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from cube import conventions, run
-from cube.errors import PackerError
+from cube.errors import CommandError, PackerError
 
 #: File in which the guest leaves the nonce, written by packer/prove.sh and late-commands.
 MARKER = "/var/lib/cube/base"
@@ -15,9 +15,18 @@ LVM_DATA = 1024 * 1024
 
 
 def root_offsets(disk: Path) -> Iterator[int]:
-    """Yield where the root may begin, in bytes: the last partition, or the LVM inside it."""
-    table = json.loads(run.run(["sfdisk", "--json", disk]).stdout)["partitiontable"]
-    start = table["partitions"][-1]["start"] * table.get("sectorsize", 512)
+    """Yield where the root may begin, in bytes: the last partition, or the LVM inside it.
+
+    Raises:
+        PackerError: there is no disk, or it has no partitions.
+    """
+    if not disk.is_file():
+        raise unproven(f"there is no disk {disk}")
+    try:
+        table = json.loads(run.run(["sfdisk", "--json", disk]).stdout)["partitiontable"]
+        start = table["partitions"][-1]["start"] * table.get("sectorsize", 512)
+    except (CommandError, LookupError) as error:
+        raise unproven(f"{disk} has no partition table") from error
     yield from (start, start + LVM_DATA)
 
 

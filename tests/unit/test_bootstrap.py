@@ -1,0 +1,122 @@
+"""Debian without an installer: the command, the files, and the boot sectors."""
+
+import json
+import struct
+import subprocess
+from pathlib import Path
+
+import pytest
+import yaml
+
+from cube import bootstrap, conventions, gpt, log, spec
+
+MIB = 1024 * 1024
+
+
+def a_spec(folder: Path, text: str = "") -> spec.Spec:
+    return spec.load_text(text, folder / "cube.toml")
+
+
+def test_without_a_mirror_mmdebstrap_takes_its_own(tmp_path: Path) -> None:
+    assert bootstrap.mmdebstrap_args(a_spec(tmp_path), tmp_path)[-2:] == ["trixie", str(tmp_path)]
+
+
+def test_security_updates_are_beside_a_debian_mirror() -> None:
+    assert bootstrap.sources("http://mirror/debian/") == [
+        "deb http://mirror/debian trixie main",
+        "deb http://mirror/debian trixie-updates main",
+        "deb http://mirror/debian-security trixie-security main",
+    ]
+
+
+def test_a_mirror_of_another_shape_is_warned_of() -> None:
+    heard: list[log.Event] = []
+    with log.listening(heard.append):
+        assert len(bootstrap.sources("http://mirror/d")) == 2
+    (event,) = heard
+    assert (event.kind, "security" in event.text) == ("warning", True)
+
+
+@pytest.mark.parametrize(
+    ("kernel", "package"),
+    [("generic", "linux-image-amd64"), ("cloud", "linux-image-cloud-amd64")],
+)
+def test_the_kernel_is_a_choice(tmp_path: Path, kernel: str, package: str) -> None:
+    found = a_spec(tmp_path, f'[os."debian-13"]\nkernel = "{kernel}"\n')
+    args = bootstrap.mmdebstrap_args(found, tmp_path)
+    (include,) = [word for word in args if word.startswith("--include=")]
+    assert package in include.removeprefix("--include=").split(",")
+
+
+def test_the_proxy_is_only_in_the_environment(tmp_path: Path) -> None:
+    found = a_spec(tmp_path, '[network]\nproxy = "http://proxy:3128"\n')
+    assert bootstrap.proxy_environment(found)["https_proxy"] == "http://proxy:3128"
+    assert not any("proxy:3128" in word for word in bootstrap.mmdebstrap_args(found, tmp_path))
+
+
+def test_a_failure_tells_apts_errors_only(tmp_path: Path) -> None:
+    heard = ["I: running apt-get update...", "E: Failed to fetch x", "W: odd", "E: apt failed"]
+    error = bootstrap.mmdebstrap_error(a_spec(tmp_path), 25, heard)
+    assert error.details == "E: Failed to fetch x\nE: apt failed"
+    assert "apt_mirror" in error.hint
+
+
+def test_a_failure_without_errors_tells_the_last_lines(tmp_path: Path) -> None:
+    error = bootstrap.mmdebstrap_error(a_spec(tmp_path), 1, ["unshare: no"])
+    assert error.details == "unshare: no"
+
+
+def test_a_tree_becomes_one_of_ours(tmp_path: Path) -> None:
+    (tmp_path / "etc/ssh").mkdir(parents=True)
+    (tmp_path / "etc/ssh/ssh_host_rsa_key").touch()
+    (tmp_path / "boot").mkdir()
+    bootstrap.finish_tree(a_spec(tmp_path), tmp_path)
+    assert not list((tmp_path / "etc/ssh").iterdir())
+    assert (tmp_path / "etc/machine-id").read_text() == "uninitialized\n"
+    assert "LABEL=cube-root / ext4" in (tmp_path / "etc/fstab").read_text()
+    assert (tmp_path / "etc/netplan/10-cube.yaml").stat().st_mode & 0o777 == 0o600
+
+
+def test_every_file_of_ours_is_well_formed(tmp_path: Path) -> None:
+    files = conventions.files(a_spec(tmp_path), root_device="LABEL=cube-root")
+    cloud = yaml.safe_load(files["etc/cloud/cloud.cfg.d/99-cube.cfg"])
+    assert cloud["system_info"]["default_user"]["name"] == "cube"
+    assert yaml.safe_load(files["etc/netplan/10-cube.yaml"])["network"]["version"] == 2
+    subprocess.run(
+        ["sh", "-eu"], input=files["etc/default/grub.d/99-cube.cfg"], text=True, check=True
+    )
+    assert all(text.endswith("\n") for text in files.values())
+
+
+def test_the_layout_has_the_root_last(tmp_path: Path) -> None:
+    image = tmp_path / "disk"
+    with image.open("wb") as file:
+        file.truncate(128 * MIB)
+    subprocess.run(["sfdisk", "--quiet", image], input=gpt.partition_table(), text=True, check=True)
+    found = subprocess.run(["sfdisk", "--json", image], capture_output=True, check=True)
+    parts = json.loads(found.stdout)["partitiontable"]["partitions"]
+    assert [part["name"] for part in parts] == ["bios", "esp", "root"]
+    assert parts[0]["start"] * 512 == gpt.BIOS_AT * MIB
+    assert parts[1]["start"] * 512 == gpt.ESP_AT * MIB
+    assert parts[2]["start"] * 512 == gpt.ROOT_AT * MIB
+
+
+def test_the_boot_sector_keeps_the_table_and_names_the_core_image() -> None:
+    boot, table = bytes(range(256)) * 2, bytes([7]) * 512
+    sector = gpt.boot_sector(boot, table)
+    assert len(sector) == 512
+    assert sector[0x1B8:0x1FE] == table[0x1B8:0x1FE]
+    assert struct.unpack_from("<Q", sector, 0x5C) == (2048,)
+    assert sector[:0x5C] == boot[:0x5C]
+    assert sector[0x1FE:] == boot[0x1FE:]
+
+
+def test_the_core_image_names_its_other_sectors() -> None:
+    core = gpt.core_image(b"x" * 1300)
+    assert len(core) == 3 * 512
+    assert struct.unpack_from("<QHH", core, 0x1F4) == (2049, 2, 0x820)
+
+
+def test_a_core_image_that_is_too_large_is_refused() -> None:
+    with pytest.raises(ValueError, match="more than 1 MiB"):
+        gpt.core_image(bytes(MIB + 1))

@@ -1,0 +1,291 @@
+"""Packer: its output as data, what is told of a failure, and what a disk must say for itself."""
+
+import json
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from cube import conventions, spec
+from cube.errors import HostError, PackerError
+from cube.packer import check, events, evidence, inputs, seed, template, tool, watch
+from cube.packer.events import Event
+from cube.workspace import Workspace
+
+MIB = 1024 * 1024
+KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAI someone"
+
+
+def a_spec(folder: Path, text: str = "") -> spec.Spec:
+    return spec.load_text(f'[build]\ndir = "build"\n{text}', folder / "cube.toml")
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("1,,ui,say,hello", Event(at=1, target="", kind="ui", data=("say", "hello"))),
+        (
+            "1795466254,,ui,say,Warning: big%!(PACKER_COMMA)\\na checksum",
+            Event(at=1795466254, target="", kind="ui", data=("say", "Warning: big,\na checksum")),
+        ),
+        ("2,q,artifact-count,1", Event(at=2, target="q", kind="artifact-count", data=("1",))),
+        ("3,,version,1.6.6", Event(at=3, target="", kind="version", data=("1.6.6",))),
+        ("4,,version-prelease,", Event(at=4, target="", kind="version-prelease", data=("",))),
+        ("5,,end", Event(at=5, target="", kind="end", data=())),
+        ("6,,ui,say,a\\r\\nb\r\n", Event(at=6, target="", kind="ui", data=("say", "a\r\nb"))),
+    ],
+)  # fmt: skip
+def test_a_line_is_an_event(line: str, expected: Event) -> None:
+    assert events.parse(line) == expected
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["", "panic: runtime error", "1,", "1,,", "x,,ui,say,hello", "-1,,ui,say,hello",
+     "²,,ui,say,x", "Warning, a, comma", ",,ui,say,hello"],
+)  # fmt: skip
+def test_a_line_is_no_event(line: str) -> None:
+    assert events.parse(line) is None
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("1,,ui,say,==> qemu.first-boot: Waiting for SSH", "Waiting for SSH"),
+        ("1,,ui,message,    qemu.first-boot: cube: proven", "cube: proven"),
+        ("1,,ui,say,Build 'qemu.x' finished.", "Build 'qemu.x' finished."),
+        ("1,,ui,say", ""),
+        ("1,,version,1.6.6", ""),
+    ],
+)
+def test_what_packer_says_to_people(line: str, expected: str) -> None:
+    event = events.parse(line)
+    assert event is not None
+    assert events.message(event) == expected
+
+
+def test_a_transcript_keeps_errors_and_artifacts() -> None:
+    transcript = tool.Transcript()
+    for line in (
+        "1,,ui,say,==> qemu.first-boot: Starting VM",
+        "1,,ui,error,==> qemu.first-boot: Error launching VM: Qemu failed to start.",
+        "1,,ui,error,==> qemu.first-boot: Error launching VM: Qemu failed to start.",
+        "1,,error-count,1",
+        "1,qemu.first-boot,error,Build was halted.",
+        "1,qemu.first-boot,artifact,0,file,0,/out/a%!(PACKER_COMMA)b.raw",
+        "1,qemu.first-boot,artifact,0,files-count,1",
+        "panic: oops",
+    ):
+        transcript.hear(line)
+    assert transcript.errors == ["Error launching VM: Qemu failed to start.", "Build was halted."]
+    assert transcript.artifacts == [Path("/out/a,b.raw")]
+    assert transcript.stray == ["panic: oops"]
+
+
+def test_a_complaint_leaves_packers_warnings_out() -> None:
+    transcript = tool.Transcript()
+    transcript.hear("1,,ui,error,Warning: no checksum\\n\\nError: Unset variable")
+    assert transcript.complaint() == "Error: Unset variable"
+
+
+def test_without_errors_the_complaint_is_what_was_not_understood() -> None:
+    transcript = tool.Transcript()
+    transcript.hear("panic: oops")
+    assert transcript.complaint() == "panic: oops"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("Packer v1.6.6\n", (1, 6, 6)),
+        ("Packer v1.11.2\n\nYour version of Packer is out of date!\n", (1, 11, 2)),
+        ("Packer v1.12.0-dev (abc)\n", (1, 12, 0)),
+    ],
+)
+def test_a_version_is_read(text: str, expected: tool.Version) -> None:
+    assert tool.parse_version(text) == expected
+
+
+@pytest.mark.parametrize("text", ["", "0 0", "skipping line: 1", "packer 1.6.6"])
+def test_another_program_called_packer_is_told_apart(text: str) -> None:
+    with pytest.raises(HostError, match="not a version"):
+        tool.parse_version(text)
+
+
+@pytest.mark.parametrize(("found", "staged"), [((1, 6, 6), False), ((1, 7, 0), True)])
+def test_plugins_are_declared_where_packer_wants_them(
+    tmp_path: Path, found: tool.Version, staged: bool
+) -> None:
+    with tool.staged("debian-13", tmp_path, found) as folder:
+        assert (folder / "plugins.pkr.hcl").exists() is staged
+        assert (folder.parent / "prove.sh").exists()
+    assert not folder.exists()
+
+
+def test_the_last_lines_of_a_console_are_plain_text(tmp_path: Path) -> None:
+    console = tmp_path / "console.log"
+    console.write_bytes(b"\x1b[2J\x1b[0;32mold\x1b[0m\r\r\n\r\n[ 1.0] \x1b[1mnew\xff\r\nlast")
+    assert watch.console_tail(console, 2) == "[ 1.0] new\ufffd\nlast"
+
+
+def test_a_console_that_is_not_there_has_no_lines(tmp_path: Path) -> None:
+    assert watch.console_tail(tmp_path / "console.log") == ""
+
+
+def test_no_qemu_writes_to_a_strangers_console(tmp_path: Path) -> None:
+    assert watch.qemu_pid(tmp_path / "console.log") is None
+
+
+def test_qemus_words_are_found_in_packers_log() -> None:
+    log = (
+        "2026/11/23 20:43:16 packer-builder-qemu plugin: Qemu version: 7.2.22\n"
+        "2026/11/23 20:43:16 packer-builder-qemu plugin: Qemu stderr: unable to find CPU 'x'\n"
+        "2026/11/23 20:43:16 packer-builder-qemu plugin: [DEBUG] scp stderr (length 71): x\n"
+    )
+    assert template.qemu_words(log) == "unable to find CPU 'x'"
+
+
+def test_a_failure_tells_all_that_is_known(tmp_path: Path) -> None:
+    folder = inputs.Folder(work=tmp_path)
+    folder.log.write_text("plugin: Qemu stderr: no CPU\n")
+    folder.console.write_text("Kernel panic\n")
+    error = template.explained(PackerError("x failed", details="halted"), "first boot", folder)
+    assert error.message == "first boot: x failed"
+    assert str(folder.log) in error.hint
+    assert error.details == "halted\nQEMU said:\nno CPU\nThe console's last lines:\nKernel panic"
+
+
+def test_emulation_has_one_processor_that_it_can_be_trusted_with(tmp_path: Path) -> None:
+    found = inputs.hardware(a_spec(tmp_path), "tcg")
+    assert (found["cpus"], found["qemu_cpu"]) == (1, "max,-cx16")
+    assert str(found["qemu_accel"]).startswith("tcg,")
+
+
+def test_virtualization_has_what_the_specification_says(tmp_path: Path) -> None:
+    found = inputs.hardware(a_spec(tmp_path), "kvm")
+    assert (found["cpus"], found["qemu_cpu"], found["qemu_accel"]) == (2, "host", "kvm")
+    assert found["memory_mib"] == 2048
+
+
+def test_variables_hold_no_secret(tmp_path: Path) -> None:
+    values = check.sample_values(a_spec(tmp_path), "ubuntu-24.04", tmp_path)
+    text = inputs.write(values, tmp_path / "v.json").read_text()
+    assert json.loads(text) == values
+    assert "PRIVATE" not in text
+
+
+def test_every_template_is_valid(tmp_path: Path) -> None:
+    found = a_spec(tmp_path)
+    check.validate(found, Workspace.of(found))
+
+
+def test_a_template_that_does_not_validate_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken = tmp_path / "packer" / "debian-13"
+    broken.mkdir(parents=True)
+    original = tool.TEMPLATES / "debian-13"
+    text = (original / "debian-13.pkr.hcl").read_text().replace("disk_image ", "disk_imagine ")
+    (broken / "debian-13.pkr.hcl").write_text(text)
+    (broken / "plugins.pkr.hcl.in").write_text((original / "plugins.pkr.hcl.in").read_text())
+    monkeypatch.setattr(tool, "TEMPLATES", broken.parent)
+    found = a_spec(tmp_path)
+    with pytest.raises(PackerError, match="packer/debian-13 is not valid") as caught:
+        check.validate(found, Workspace.of(found))
+    assert "disk_imagine" in caught.value.details
+    assert "packer/debian-13/debian-13.pkr.hcl" in caught.value.details
+
+
+def test_a_missing_packer_says_how_to_get_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(Exception, match="program not found"):
+        tool.version()
+
+
+# The NoCloud seed.
+
+
+def test_our_seed_is_right() -> None:
+    assert seed.check_seed(seed.render_user_data(f"{KEY}\n")) == []
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        ("#cloud-config", "# cloud-config", "first line"),
+        ("users:", "user:", "user: Extra inputs"),
+        ("lock_passwd: true", "lock_passwd: false", "lock_passwd: must be true"),
+        ("lock_passwd: true", "lock_passwd: yes please", "lock_passwd"),
+        ("lock_passwd: true", "lock_passwd: true\n  passwd: ''", "passwd: Extra inputs"),
+        (KEY, "ssh-ed25519", "not a public key"),
+        (KEY, "-----BEGIN OPENSSH PRIVATE KEY-----", "not a public key"),
+        ("name: cube-build", "name: Cube Build", "name: String should match"),
+        ("shell: /bin/bash", "shell: bash", "shell: String should match"),
+        ("users:", "users: [", "not valid YAML"),
+    ],
+)
+def test_a_malformed_seed_is_told(old: str, new: str, expected: str) -> None:
+    text = seed.render_user_data(KEY).replace(old, new, 1)
+    assert any(expected in problem for problem in seed.check_seed(text))
+
+
+# Evidence: real disks, small.
+
+
+def make_disk(disk: Path, *, marker: str, label: str = conventions.ROOT_LABEL, at: int = 1) -> None:
+    """Make a GPT disk whose only partition begins at 1 MiB, its file system at `at` MiB."""
+    tree = disk.parent / "tree"
+    (tree / "var/lib/cube").mkdir(parents=True)
+    (tree / "var/lib/cube/base").write_text(f"{marker}\n")
+    with disk.open("wb") as file:
+        file.truncate(16 * MIB)
+    subprocess.run(
+        ["sfdisk", "--quiet", disk], input="label: gpt\nstart=1MiB\n", text=True, check=True
+    )
+    subprocess.run(
+        ["mke2fs", "-q", "-F", "-t", "ext4", "-L", label, "-d", tree,
+         "-E", f"offset={at * MIB}", disk, "8M"],
+        check=True, capture_output=True,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("at", [1, 2], ids=["partition", "logical volume"])
+def test_a_disk_with_this_builds_mark_is_believed(tmp_path: Path, at: int) -> None:
+    make_disk(tmp_path / "d", marker="n0nce", at=at)
+    evidence.check(tmp_path / "d", "n0nce")
+
+
+def test_a_disk_of_another_build_is_not_believed(tmp_path: Path) -> None:
+    make_disk(tmp_path / "d", marker="older")
+    with pytest.raises(PackerError, match="'older', not this build's mark"):
+        evidence.check(tmp_path / "d", "n0nce")
+
+
+def test_a_disk_without_our_root_is_not_believed(tmp_path: Path) -> None:
+    make_disk(tmp_path / "d", marker="n0nce", label="other")
+    with pytest.raises(PackerError, match="no file system labelled cube-root"):
+        evidence.check(tmp_path / "d", "n0nce")
+
+
+def test_a_disk_that_was_not_unmounted_is_not_believed(tmp_path: Path) -> None:
+    disk = tmp_path / "d"
+    make_disk(disk, marker="n0nce")
+    subprocess.run(
+        ["debugfs", "-w", "-R", "ssv state 0", f"{disk}?offset={MIB}"],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    with pytest.raises(PackerError, match="not unmounted"):
+        evidence.check(disk, "n0nce")
+
+
+def test_an_empty_disk_is_not_believed(tmp_path: Path) -> None:
+    (tmp_path / "d").write_bytes(bytes(MIB))
+    with pytest.raises(PackerError, match="no partition table"):
+        evidence.check(tmp_path / "d", "n0nce")
+
+
+def test_a_missing_disk_is_not_believed(tmp_path: Path) -> None:
+    with pytest.raises(PackerError, match="there is no disk"):
+        evidence.check(tmp_path / "d", "n0nce")
