@@ -13,6 +13,7 @@ from deploy.operations.keyring import fetch_key
 from deploy.sources import file_text, template_text
 
 DAEMON = "/etc/docker/daemon.json"
+LIMITS = "/etc/systemd/system/containerd.service.d/60-cube.conf"
 KEYRING = "/etc/apt/keyrings/docker.asc"
 
 #: Source: docs.docker.com, "Install Docker Engine on Debian", "Verify the fingerprint".
@@ -54,9 +55,17 @@ def docker() -> None:
         content=file_text("docker/daemon.json"),
         validate="if command -v dockerd >/dev/null; then dockerd --validate --config-file=%s; fi",
     )
+    put_atomic(
+        name="Let containers pin memory and open many files",
+        dest=LIMITS,
+        content=file_text("docker/limits.conf"),
+    )
     packages = PACKAGES.get((data.docker_source, os_name), VENDOR_PACKAGES)
     apt.install(name="Install Docker Engine, compose and buildx", packages=(*COMMON, *packages))
     systemd.units(names="docker.service", name="Run Docker", running=True)
+    systemd.restart_if_older(
+        name="Let containerd read its limits again", unit="containerd.service", than=(LIMITS,)
+    )
     systemd.restart_if_older(
         name="Let Docker read its settings again",
         unit="docker.service",

@@ -1,0 +1,104 @@
+"""What apt has."""
+
+from dataclasses import dataclass
+
+from pyinfra.api import FactBase
+
+#: Written by our own refresh and by apt's timer.
+#: Source: apt.systemd.daily of the package apt, update-success-stamp.
+STAMP = "/var/lib/apt/periodic/update-success-stamp"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lists:
+    """Package lists: their age in seconds, and whether they fit apt's sources."""
+
+    age_s: int
+    usable: bool
+
+
+class PackageLists(FactBase[Lists]):
+    """How fresh the package lists are."""
+
+    def command(self) -> str:
+        """Print the stamp's age, a list file and a source that is newer than the stamp."""
+        return (
+            f'echo "age $(( $(date +%s) - $(stat -c %Y {STAMP} 2>/dev/null || echo 0) ))";'
+            " find /var/lib/apt/lists -maxdepth 1 -name '*_Packages*' -printf 'list\\n' -quit;"
+            f" find /etc/apt -name '*.sources' -newer {STAMP} -printf 'newer\\n' 2>/dev/null;"
+            f" find /etc/apt -name '*.list' -newer {STAMP} -printf 'newer\\n' 2>/dev/null; true"
+        )
+
+    @staticmethod
+    def default() -> Lists:
+        """Return lists that are missing."""
+        return Lists(age_s=2**31, usable=False)
+
+    def process(self, output: list[str]) -> Lists:
+        """Read the words."""
+        age = next(line for line in output if line.startswith("age "))
+        return Lists(age_s=int(age.split()[1]), usable="list" in output and "newer" not in output)
+
+
+class Installed(FactBase[set[str]]):
+    """Names of the packages that are fully installed."""
+
+    def command(self) -> str:
+        """List them; the status letters say whether a package is whole."""
+        return "dpkg-query --show --showformat '${db:Status-Abbrev} ${Package}\\n'"
+
+    @staticmethod
+    def default() -> set[str]:
+        """Return none."""
+        return set()
+
+    def process(self, output: list[str]) -> set[str]:
+        """Keep what is installed ("ii", or "hi" when it is held)."""
+        return {line.split()[1] for line in output if line[1:2] == "i"}
+
+
+class Upgradable(FactBase[list[str]]):
+    """What a full upgrade would do, one line a package."""
+
+    def command(self) -> str:
+        """Let apt plan it."""
+        return "apt-get --simulate --quiet full-upgrade"
+
+    @staticmethod
+    def default() -> list[str]:
+        """Return nothing."""
+        return []
+
+    def process(self, output: list[str]) -> list[str]:
+        """Keep the plan's own lines."""
+        return [line for line in output if line.startswith(("Inst ", "Remv ", "Conf "))]
+
+
+class FileExists(FactBase[bool]):
+    """Whether there is a file of this name."""
+
+    def command(self, path: str) -> str:
+        """Print a word when there is."""
+        return f"test -e {path} && echo yes || true"
+
+    @staticmethod
+    def default() -> bool:
+        """Return that there is none."""
+        return False
+
+    def process(self, output: list[str]) -> bool:
+        """Any word means yes."""
+        return bool(output)
+
+
+class FirstLine(FactBase[str]):
+    """The first line of a file; empty when there is none."""
+
+    def command(self, path: str) -> str:
+        """Print it."""
+        return f"head -n 1 {path} 2>/dev/null || true"
+
+    @staticmethod
+    def default() -> str:
+        """Return no line."""
+        return ""

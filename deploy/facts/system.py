@@ -1,0 +1,200 @@
+"""What the operating system is, and what it is set to."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from shlex import quote
+
+from pyinfra.api import FactBase
+
+
+class OsName(FactBase[str]):
+    """The operating system as cube.toml names it: "debian-13"."""
+
+    def command(self) -> str:
+        """Ask os-release(5)."""
+        return '. /etc/os-release && echo "$ID-$VERSION_ID"'
+
+
+class Hostnames(FactBase[list[str]]):
+    """Names of the host: the stored one, the running one, and what /etc/hosts knows of it."""
+
+    def command(self) -> str:
+        """Print the three, an empty line for what is missing."""
+        return (
+            "cat /etc/hostname 2>/dev/null || echo; cat /proc/sys/kernel/hostname;"
+            " sed -n 's/^127\\.0\\.1\\.1[[:space:]]*//p' /etc/hosts"
+        )
+
+    @staticmethod
+    def default() -> list[str]:
+        """Return no name."""
+        return []
+
+    def process(self, output: list[str]) -> list[str]:
+        """Return the lines."""
+        return output
+
+
+class Locales(FactBase[set[str]]):
+    """Locales that were generated, in the form of `locale -a`: "en_US.utf8"."""
+
+    def command(self) -> str:
+        """List them."""
+        return "locale -a 2>/dev/null || true"
+
+    @staticmethod
+    def default() -> set[str]:
+        """Return none."""
+        return set()
+
+    def process(self, output: list[str]) -> set[str]:
+        """Return the lines."""
+        return set(output)
+
+
+class Linked(FactBase[str]):
+    """Where a symbolic link points; empty when it is none."""
+
+    def command(self, path: str) -> str:
+        """Read the link."""
+        return f"readlink {quote(path)} || true"
+
+    @staticmethod
+    def default() -> str:
+        """Return no target."""
+        return ""
+
+
+class KernelSettings(FactBase[dict[str, str]]):
+    """Values of kernel settings that can be set here: a container may only read some."""
+
+    def command(self, names: Sequence[str]) -> str:
+        """Print ``name=value`` for each that is writable."""
+        return (
+            f"for name in {' '.join(map(quote, names))}; do"
+            ' file=/proc/sys/$(echo "$name" | tr . /);'
+            ' if test -w "$file"; then echo "$name=$(cat "$file" | tr "\\t" " ")"; fi;'
+            " done"
+        )
+
+    @staticmethod
+    def default() -> dict[str, str]:
+        """Return nothing: all is read-only."""
+        return {}
+
+    def process(self, output: list[str]) -> dict[str, str]:
+        """Split the lines."""
+        return dict(line.split("=", 1) for line in output)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Account:
+    """A user account. `password` is the letter of passwd(1) -S: P, L (locked) or NP (none)."""
+
+    shell: str
+    groups: frozenset[str]
+    password: str
+
+
+class AccountState(FactBase[Account | None]):
+    """An account; None when there is none."""
+
+    def command(self, user: str) -> str:
+        """Print shell, password state and groups."""
+        name = quote(user)
+        return (
+            f"getent passwd {name} | cut -d: -f7; passwd -S {name} 2>/dev/null | cut -d' ' -f2;"
+            f" id -nG {name} 2>/dev/null || true"
+        )
+
+    def process(self, output: list[str]) -> Account | None:
+        """Read the three lines."""
+        shell, password, groups = output
+        return Account(shell=shell, groups=frozenset(groups.split()), password=password)
+
+
+class AuthorizedKeys(FactBase[set[str]]):
+    """Keys that may log in to an account: type and base64, without options and comments."""
+
+    def command(self, user: str) -> str:
+        """Print the file, if the account and the file exist."""
+        return f"cat ~{quote(user)}/.ssh/authorized_keys 2>/dev/null || true"
+
+    @staticmethod
+    def default() -> set[str]:
+        """Return no key."""
+        return set()
+
+    def process(self, output: list[str]) -> set[str]:
+        """Keep the two words from the key's type on."""
+        return {key for line in output if (key := bare_key(line))}
+
+
+def bare_key(line: str) -> str:
+    """Return type and base64 of an authorized_keys line; empty for a comment.
+
+    Source: sshd(8), "AUTHORIZED_KEYS FILE FORMAT": options may come first.
+    """
+    words = line.split()
+    for number, word in enumerate(words[:-1]):
+        if word.startswith(("ssh-", "ecdsa-", "sk-")):
+            return f"{word} {words[number + 1]}"
+    return ""
+
+
+class SshPorts(FactBase[list[int]]):
+    """Ports on which sshd listens, from its own reading of its files."""
+
+    def requires_command(self) -> str:
+        """Name the program."""
+        return "sshd"
+
+    def command(self) -> str:
+        """Ask for the effective configuration."""
+        return "mkdir -p /run/sshd && sshd -T 2>/dev/null | sed -n 's/^port //p'"
+
+    @staticmethod
+    def default() -> list[int]:
+        """Return the standard port."""
+        return [22]
+
+    def process(self, output: list[str]) -> list[int]:
+        """Read the numbers."""
+        return [int(line) for line in output]
+
+
+class Firewall(FactBase[str]):
+    """What ufw says of itself."""
+
+    def requires_command(self) -> str:
+        """Name the program."""
+        return "ufw"
+
+    def command(self) -> str:
+        """Ask for state, policies and rules."""
+        return "ufw status verbose"
+
+    @staticmethod
+    def default() -> str:
+        """Return a firewall that is off."""
+        return ""
+
+
+class Newer(FactBase[list[str]]):
+    """Files of a list that are newer than another file, or all when that is missing."""
+
+    def command(self, than: str, paths: Sequence[str]) -> str:
+        """Print their names."""
+        return (
+            f"for file in {' '.join(map(quote, paths))}; do"
+            f' if test "$file" -nt {quote(than)}; then echo "$file"; fi; done'
+        )
+
+    @staticmethod
+    def default() -> list[str]:
+        """Return none."""
+        return []
+
+    def process(self, output: list[str]) -> list[str]:
+        """Return the lines."""
+        return output

@@ -1,0 +1,117 @@
+"""Packages, in few calls and without races against apt's own timers."""
+
+import shlex
+from collections.abc import Generator, Sequence
+
+from pyinfra import host
+from pyinfra.api import operation
+
+from deploy.facts.apt import STAMP, FileExists, FirstLine, Installed, PackageLists, Upgradable
+
+#: A day: as often as the distributions' own timer. In seconds.
+MAX_AGE_S = 24 * 3600
+
+#: Nobody is there to answer; files that somebody changed stay as they are.
+#: Source: apt-get(8), dpkg(1) --force-confdef/confold, needrestart(1) NEEDRESTART_MODE.
+APT_GET = (
+    "DEBIAN_FRONTEND=noninteractive NEEDRESTART_MODE=l apt-get --yes --quiet"
+    " -o Dpkg::Options::=--force-confdef -o Dpkg::Options::=--force-confold"
+)
+
+TIMERS = "apt-daily.timer apt-daily-upgrade.timer"
+SERVICES = "apt-daily.service apt-daily-upgrade.service unattended-upgrades.service"
+
+
+@operation()
+def hold_timers(until: str) -> Generator[str, None, None]:
+    """Keep apt's timers from taking the lock while a host is set up for the first time.
+
+    The mask lives in /run, so that no reboot can leave a host without updates.
+
+    Args:
+        until: a file that exists once the timers may run again; then nothing is done.
+    """
+    if host.get_fact(FileExists, path=until):
+        host.noop("apt's timers are set up")
+        return
+    yield (
+        f"systemctl mask --runtime --now {TIMERS}"
+        # A run of theirs that has begun is waited for: killing dpkg would leave packages half
+        # installed.
+        f" && while systemctl is-active --quiet {SERVICES.rsplit(' ', 1)[0]}; do sleep 1; done"
+    )
+
+
+@operation()
+def release_timers() -> Generator[str, None, None]:
+    """Let apt's timers run again."""
+    masked = [
+        name
+        for name in TIMERS.split()
+        if host.get_fact(FileExists, path=f"/run/systemd/system/{name}")
+    ]
+    if masked:
+        names = " ".join(masked)
+        yield f"systemctl unmask --runtime {names} && systemctl start {names}"
+
+
+@operation()
+def refresh(max_age_s: int = MAX_AGE_S) -> Generator[str, None, None]:
+    """Fetch package lists that are missing, old or do not fit apt's sources.
+
+    Args:
+        max_age_s: how old they may be.
+    """
+    lists = host.get_fact(PackageLists)
+    if lists.usable and lists.age_s <= max_age_s:
+        host.noop("the package lists are fresh")
+        return
+    # Without Error-Mode, apt-get succeeds with old lists when a mirror is down.
+    # Source: apt-get(8), "APT::Update::Error-Mode".
+    yield (
+        f"{APT_GET} -o APT::Update::Error-Mode=any update"
+        f" && mkdir -p {STAMP.rsplit('/', 1)[0]} && touch {STAMP}"
+    )
+
+
+@operation()
+def full_upgrade() -> Generator[str, None, None]:
+    """Bring every package to its newest version."""
+    if host.get_fact(Upgradable):
+        yield f"{APT_GET} full-upgrade"
+
+
+@operation()
+def install(packages: Sequence[str]) -> Generator[str, None, None]:
+    """Install what is missing, in one call, without recommended packages.
+
+    Args:
+        packages: names; a version is never given here.
+    """
+    installed = host.get_fact(Installed)
+    missing = [name for name in packages if name not in installed]
+    if missing:
+        yield from refresh._inner(MAX_AGE_S)
+        yield f"{APT_GET} --no-install-recommends install {shlex.join(sorted(missing))}"
+
+
+@operation()
+def mirror(url: str) -> Generator[str, None, None]:
+    """Copy apt's sources to cube-build/ with a mirror in the place of their archives.
+
+    Debian's security archive is another archive than the one that is mirrored: it stays.
+
+    Args:
+        url: "http://mirror.example/debian/".
+    """
+    stamp = "/etc/apt/cube-build/mirror"
+    if host.get_fact(FirstLine, path=stamp) == url:
+        host.noop("the mirror is set")
+        return
+    edit = rf"/debian-security/! s#https\?://[^ ]*/\(debian\|ubuntu\)/\?#{url.rstrip('/')}/#g"
+    yield (
+        "mkdir -p /etc/apt/cube-build/sources.list.d && cd /etc/apt"
+        " && for file in sources.list sources.list.d/*.list sources.list.d/*.sources; do"
+        f' test -e "$file" || continue; sed {shlex.quote(edit)} "$file" > "cube-build/$file"; done'
+        f" && echo {shlex.quote(url)} > {stamp}"
+    )
