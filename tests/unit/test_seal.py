@@ -1,0 +1,145 @@
+import hashlib
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from cube import disk, log, run, seal
+from cube.errors import SealError
+from cube.spec import Spec, load_text
+
+KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIExample cube"
+
+
+def read_spec(tmp_path: Path, text: str = "") -> Spec:
+    return load_text(text, tmp_path / "cube.toml")
+
+
+@pytest.fixture
+def key_file(tmp_path: Path) -> Path:
+    (tmp_path / "key.pub").write_text(KEY + "\n")
+    return tmp_path / "key"
+
+
+@pytest.fixture
+def chain(tmp_path: Path) -> Path:
+    """Two links: 4 MiB in the lower one, 1 MiB in the upper one."""
+    base, top, data = tmp_path / "base.qcow2", tmp_path / "top.qcow2", tmp_path / "data"
+    data.write_bytes(bytes(range(256)) * 4096 * 4)
+    run.run(["qemu-img", "create", "-q", "-f", "qcow2", base, "64M"])
+    run.run(["qemu-io", "-f", "qcow2", "-c", f"write -s {data} 0 4M", base])
+    disk.create_overlay(top, base)
+    run.run(["qemu-io", "-f", "qcow2", "-c", "write -P 7 8M 1M", top])
+    return top
+
+
+def test_guest_script_is_clean_for_shellcheck() -> None:
+    shellcheck = shutil.which("shellcheck")
+    if shellcheck is None:
+        pytest.skip("shellcheck is not installed")
+    run.run([shellcheck, seal.SCRIPT])
+
+
+def test_guest_script_runs_every_step_that_it_defines() -> None:
+    lines = seal.SCRIPT.read_text().splitlines()
+    functions = {line.removesuffix("() {") for line in lines if line.endswith("() {")}
+    steps = [line.removeprefix("step ") for line in lines if line.startswith("step ")]
+    assert set(steps) == functions - {"step", "units", "fail", "finish"}
+    assert len(steps) == len(set(steps))
+    assert steps[-1] == "mark_done"
+
+
+def test_guest_script_marks_what_the_host_reads() -> None:
+    text = seal.SCRIPT.read_text()
+    assert f"DONE=/{seal.DONE}\n" in text
+    assert f"FAILED=/{seal.FAILED}\n" in text
+    assert f"STATE={seal.GUEST_DIR}\n" in text
+
+
+def test_settings_survive_the_shell(tmp_path: Path, key_file: Path) -> None:
+    spec = read_spec(tmp_path, '[network]\nproxy = "http://user:a$b\'c@proxy:3128/"\n')
+    settings = seal.render_settings(key_file, spec)
+    script = settings + 'printf "%s\\n" "$BUILD_USER" "$BUILD_KEY" "$KEEP_CA" "$PROXY"'
+    said = subprocess.run(["sh", "-c", script], capture_output=True, text=True, check=True).stdout
+    assert said.splitlines() == [
+        "cube-build", "AAAAC3NzaC1lZDI1NTE5AAAAIExample", "no", "http://user:a$b'c@proxy:3128/",
+    ]  # fmt: skip
+
+
+def test_settings_keep_certificates_when_asked(tmp_path: Path, key_file: Path) -> None:
+    spec = read_spec(tmp_path, "[network]\nkeep_ca_certificates = true\n")
+    assert "KEEP_CA=yes\n" in seal.render_settings(key_file, spec)
+
+
+def test_marked_disk_is_believed(tmp_path: Path) -> None:
+    (tmp_path / seal.DONE).parent.mkdir(parents=True)
+    (tmp_path / seal.DONE).write_text("2026-01-31T13:00:05Z\n")
+    seal.read_mark(tmp_path, Path("disk.qcow2"))
+
+
+def test_disk_without_a_mark_is_not_believed(tmp_path: Path) -> None:
+    with pytest.raises(SealError, match=r"disk\.qcow2: the machine went off before it was clean"):
+        seal.read_mark(tmp_path, Path("disk.qcow2"))
+
+
+def test_failed_step_is_named_with_its_log(tmp_path: Path) -> None:
+    (tmp_path / seal.DONE).parent.mkdir(parents=True)
+    (tmp_path / seal.DONE).write_text("stale")
+    (tmp_path / seal.FAILED).write_text("step trim: exit code 1\n== trim\nfstrim: not supported\n")
+    with pytest.raises(SealError, match="step trim: exit code 1") as caught:
+        seal.read_mark(tmp_path, Path("disk.qcow2"))
+    assert caught.value.details == "== trim\nfstrim: not supported"
+
+
+def test_flattened_disk_is_one_compressed_file_with_the_same_content(
+    tmp_path: Path, chain: Path
+) -> None:
+    target = tmp_path / "sealed.qcow2"
+    sizes = seal.flatten(chain, target)
+    info = disk.info(target)
+    run.run(["qemu-img", "compare", "-q", chain, target])
+    assert (info.format, info.backing, info.compression) == ("qcow2", None, "zstd")
+    assert sizes.virtual == 64 * 1024**2
+    assert sizes.after == target.stat().st_size
+    assert sizes.before > 5 * 1024**2
+
+
+def test_disk_that_cannot_be_read_leaves_no_file(tmp_path: Path, chain: Path) -> None:
+    with (tmp_path / "base.qcow2").open("r+b") as stream:
+        stream.seek(40)  # Source: qcow2 specification, header: l1_table_offset
+        table = int.from_bytes(stream.read(8), "big")
+        stream.seek(table)
+        stream.write(b"\x80" + b"\xfe" * 7)
+    with pytest.raises(SealError, match="could not be compressed") as caught:
+        seal.flatten(chain, tmp_path / "sealed.qcow2")
+    assert "error while reading" in caught.value.details
+    assert not (tmp_path / "sealed.qcow2").exists()
+
+
+def test_chain_names_every_file_below_a_disk(tmp_path: Path, chain: Path) -> None:
+    assert list(seal.chain_of(chain)) == [chain, tmp_path / "base.qcow2"]
+
+
+def test_progress_of_the_compression_is_told() -> None:
+    told: list[log.Event] = []
+    with log.listening(told.append):
+        seal.convert(["printf", r"    (0.00/100%%)\r    (34.51/100%%)\r    (100.00/100%%)\n"])
+    said = [event.text for event in told if event.kind == "status"]
+    assert said[1:] == ["compressing the image 34.51 %", "compressing the image 100.00 %"]
+
+
+def test_failed_compression_says_why() -> None:
+    with pytest.raises(SealError, match="exit code 3") as caught:
+        seal.convert(["sh", "-c", "echo '    (1.00/100%)'; echo No space left on device; exit 3"])
+    assert caught.value.details == "No space left on device"
+
+
+@pytest.mark.parametrize("size", [0, 1, seal.BLOCK, seal.BLOCK + 1])
+def test_checksum_is_what_sha256sum_says(tmp_path: Path, size: int) -> None:
+    path = tmp_path / "image.qcow2"
+    path.write_bytes(b"x" * size)
+    digest = seal.sha256(path)
+    (tmp_path / "image.qcow2.sha256").write_text(seal.checksum_line(digest, path.name))
+    assert digest == hashlib.sha256(b"x" * size).hexdigest()
+    run.run(["sha256sum", "--check", "--strict", "image.qcow2.sha256"], cwd=tmp_path)
