@@ -1,0 +1,80 @@
+"""What a build that succeeded hands over."""
+
+import hashlib
+import json
+import subprocess
+from pathlib import Path
+
+from cube import disk, manifest
+from tests.integration.conftest import Built
+
+
+def test_the_artifact_matches_its_checksum(built: Built) -> None:
+    folder = built.work.root
+    subprocess.run(["sha256sum", "-c", built.work.checksum.name], cwd=folder, check=True)
+
+
+def test_the_artifact_stands_alone_and_is_compressed(built: Built) -> None:
+    info = disk.info(built.work.artifact)
+    assert info.backing is None
+    assert info.compression == "zstd"
+    disk.check(built.work.artifact)
+
+
+def test_the_manifest_describes_the_artifact(built: Built) -> None:
+    data = manifest.read(built.work.manifest)
+    artifact = built.work.artifact
+    assert data["artifact"]["size_bytes"] == artifact.stat().st_size
+    assert data["artifact"]["sha256"] == hashlib.sha256(artifact.read_bytes()).hexdigest()
+    assert data["status"] == "built"
+    assert data["os"]["id"] == "debian"
+    assert data["os"]["version_id"] == "13"
+    assert data["checks"]["failed"] == 0
+    assert data["checks"]["passed"] > 100
+
+
+def test_layers_1_and_5_are_applied_and_2_to_4_skipped_with_a_reason(built: Built) -> None:
+    layers = {layer["number"]: layer for layer in manifest.read(built.work.manifest)["layers"]}
+    assert [layers[n]["status"] for n in range(1, 6)] == [
+        "applied", "skipped", "skipped", "skipped", "applied",
+    ]  # fmt: skip
+    for number in (2, 3, 4):
+        assert "no NVIDIA GPU found" in layers[number]["reason"]
+
+
+def test_both_firmwares_booted_and_the_clones_differ(built: Built) -> None:
+    clones = manifest.read(built.work.manifest)["proof"]["clones"]
+    assert {clone["firmware"] for clone in clones} == {"bios", "uefi"}
+    assert len({clone["machine_id"] for clone in clones}) == 2
+    assert all(clone["grown_bytes"] > 0 for clone in clones)
+
+
+def test_the_report_and_the_log_are_there(built: Built) -> None:
+    assert "<html" in built.work.report.read_text()
+    log = built.work.log.read_text()
+    assert "Stage 5" in log
+    assert "PRIVATE KEY" not in log
+
+
+def test_no_key_of_the_build_is_left(built: Built) -> None:
+    assert not built.work.secrets.exists()
+
+
+def test_nothing_of_the_build_still_runs(built: Built) -> None:
+    folder = str(built.work.root)
+    for process in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            command = process.read_bytes().replace(b"\0", b" ").decode(errors="replace")
+        except OSError:
+            continue
+        assert folder not in command, command
+    assert folder not in Path("/proc/mounts").read_text()
+
+
+def test_the_links_are_whole_and_read_only(built: Built) -> None:
+    assert built.chain.links() == ["base", "layer1", "layer5"]
+    for name in built.chain.links():
+        path = built.chain.path(name)
+        disk.check(path)
+        assert path.stat().st_mode & 0o222 == 0
+    assert json.loads(built.chain.record("layer1").read_text())["changed"] > 10

@@ -1,0 +1,290 @@
+"""What goes wrong, and what a user sees: one clear error, an exit code, nothing left behind."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from cube.chain import Chain
+from cube.errors import INTERRUPTED, BusyError, CheckError, HostError, PackerError, SpecError
+from tests.integration.conftest import Built, write_spec
+
+#: Seconds for a build to reach the step at which a test breaks it.
+REACH_S = 600
+#: Seconds within which a broken build must have ended and released everything.
+END_S = 120
+
+
+@dataclass
+class Run:
+    """`cube build` as a program, its output read while it runs."""
+
+    process: "subprocess.Popen[str]"
+    lines: list[str] = field(default_factory=list)
+
+    def read(self) -> None:
+        assert self.process.stdout is not None
+        with self.process.stdout as stream:
+            for line in stream:
+                self.lines.append(line)
+
+    def wait_for(self, pattern: str, timeout_s: float = REACH_S) -> None:
+        deadline = time.monotonic() + timeout_s
+        while not re.search(pattern, self.text):
+            assert self.process.poll() is None, f"ended before {pattern!r}:\n{self.text[-4000:]}"
+            assert time.monotonic() < deadline, f"no {pattern!r}:\n{self.text[-4000:]}"
+            time.sleep(0.1)
+
+    def end(self, timeout_s: float = END_S) -> int:
+        code = self.process.wait(timeout_s)
+        time.sleep(0.2)
+        return code
+
+    @property
+    def text(self) -> str:
+        return "".join(self.lines)
+
+
+@dataclass(frozen=True)
+class Place:
+    """A build folder of its own that has the links of the finished build."""
+
+    folder: Path
+
+    @property
+    def root(self) -> Path:
+        return self.folder / "build" / "debian-13"
+
+    def start(
+        self, *words: str, spec: str = "", more: str = "", prefix: tuple[str, ...] = ()
+    ) -> Run:
+        file = write_spec(self.folder, self.folder / "build", more)
+        if spec:
+            file.write_text(spec)
+        argv = [sys.executable, "-m", "cube", "build", "debian-13", "--plain"]
+        process = subprocess.Popen(
+            [*prefix, *argv, "--spec", str(file), *words],
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        )  # fmt: skip
+        run = Run(process)
+        threading.Thread(target=run.read, daemon=True).start()
+        return run
+
+    def assert_nothing_left(self) -> None:
+        """No process, mount, loop device or artifact with its final name."""
+        deadline = time.monotonic() + 10
+        while (left := commands_naming(str(self.folder))) and time.monotonic() < deadline:
+            time.sleep(0.2)
+        assert not left
+        assert str(self.folder) not in Path("/proc/mounts").read_text()
+        loops = subprocess.run(["losetup", "-a"], capture_output=True, text=True, check=True)
+        assert str(self.folder) not in loops.stdout
+        assert not list(self.root.glob("*.qcow2*"))
+        assert not (self.root / "manifest.json").exists()
+
+
+def commands_naming(text: str) -> list[str]:
+    found = []
+    for process in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            command = process.read_bytes().replace(b"\0", b" ").decode(errors="replace")
+        except OSError:
+            continue
+        if text in command:
+            found.append(command)
+    return found
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Place:
+    """An empty build folder."""
+    return Place(tmp_path)
+
+
+@pytest.fixture
+def chained(place: Place, built: Built) -> Place:
+    """A build folder with links to go on from."""
+    chain = Chain(folder=place.root / "work" / "chain")
+    chain.folder.mkdir(parents=True)
+    for name in built.chain.links():
+        os.link(built.chain.path(name), chain.path(name))
+        if built.chain.record(name).exists():
+            os.link(built.chain.record(name), chain.record(name))
+    return place
+
+
+@pytest.fixture
+def run_of(request: pytest.FixtureRequest) -> Iterator[Callable[[Run], Run]]:
+    """End a run whatever the test does."""
+    del request
+    runs: list[Run] = []
+
+    def keep(run: Run) -> Run:
+        runs.append(run)
+        return run
+
+    yield keep
+    for run in runs:
+        if run.process.poll() is None:
+            run.process.send_signal(signal.SIGINT)
+            run.process.wait(END_S)
+
+
+Keep = Callable[[Run], Run]
+
+
+def test_a_malformed_specification(place: Place, run_of: Keep) -> None:
+    run = run_of(place.start(spec="[image]\nnam = 'x'\nos = 'beos'\n"))
+    assert run.end() == SpecError.exit_code
+    assert 'did you mean "name"?' in run.text
+    assert "choose 'debian-13' or 'ubuntu-24.04'" in run.text
+    assert "Traceback" not in run.text
+    place.assert_nothing_left()
+
+
+def test_an_unreachable_mirror(place: Place, run_of: Keep) -> None:
+    spec = '[network]\napt_mirror = "http://127.0.0.1:9/debian"\n[build]\ndir = "build"\n'
+    run = run_of(place.start(spec=spec))
+    assert run.end() == PackerError.exit_code
+    assert "127.0.0.1:9" in run.text
+    assert "Traceback" not in run.text
+    place.assert_nothing_left()
+
+
+def test_a_second_build_is_refused_with_the_pid(place: Place, run_of: Keep) -> None:
+    first = run_of(place.start())
+    first.wait_for("Stage 1")
+    second = run_of(place.start())
+    assert second.end() == BusyError.exit_code
+    assert f"pid {first.process.pid}" in second.text
+    first.process.send_signal(signal.SIGINT)
+    assert first.end() == INTERRUPTED
+    place.assert_nothing_left()
+
+
+@pytest.mark.parametrize("step", ["Stage 1", "Bootstrapping|mmdebstrap|Stage 2"])
+def test_ctrl_c_in_a_cold_build(place: Place, run_of: Keep, step: str) -> None:
+    run = run_of(place.start())
+    run.wait_for(step)
+    time.sleep(3 if "2" in step else 0)
+    run.process.send_signal(signal.SIGINT)
+    assert run.end() == INTERRUPTED
+    assert "interrupted" in run.text
+    place.assert_nothing_left()
+
+
+@pytest.mark.parametrize(
+    ("start", "step"),
+    [
+        ("base", "Applying layer 1"),
+        ("base", r"(changed|ok) +common"),
+        ("layer5", "Stage 4"),
+        ("layer5", "Cleaning the machine"),
+        ("layer5", "Compressing the image"),
+        ("layer5", "Booting two clones"),
+    ],
+)
+def test_ctrl_c_in_a_later_stage(chained: Place, run_of: Keep, start: str, step: str) -> None:
+    run = run_of(chained.start("--from", start))
+    run.wait_for(step)
+    time.sleep(1)
+    run.process.send_signal(signal.SIGINT)
+    assert run.end() == INTERRUPTED, run.text[-3000:]
+    assert "Traceback" not in run.text
+    chained.assert_nothing_left()
+    assert (chained.root / "work" / "chain" / f"{start}.qcow2").exists()
+
+
+def test_kill_9_leaves_nothing_running_and_the_next_build_clears(
+    chained: Place, run_of: Keep
+) -> None:
+    run = run_of(chained.start("--from", "base"))
+    run.wait_for(r"(changed|ok) +common")
+    run.process.kill()
+    run.end()
+    chained.assert_nothing_left()
+    again = run_of(chained.start("--from", "base"))
+    again.wait_for("Applying layer 1")
+    assert "cleared what an earlier run left" in again.text
+    again.process.send_signal(signal.SIGINT)
+    assert again.end() == INTERRUPTED
+    chained.assert_nothing_left()
+
+
+def test_a_machine_killed_during_a_layer(chained: Place, run_of: Keep) -> None:
+    run = run_of(chained.start("--from", "base"))
+    run.wait_for(r"(changed|ok) +common")
+    started = time.monotonic()
+    kill_machine(chained)
+    code = run.end()
+    assert code in {7, 8}, run.text[-3000:]
+    assert time.monotonic() - started < END_S
+    assert "error:" in run.text
+    assert "cube up --at failed" in run.text
+    chained.assert_nothing_left()
+    assert (chained.root / "work" / "chain" / "unfinished.qcow2").exists()
+    assert not (chained.root / "work" / "chain" / "layer1.qcow2").exists()
+
+
+def kill_machine(place: Place) -> None:
+    """SIGKILL the process that the machine lives and dies with."""
+    names = ("systemd-nspawn", "qemu-system")
+    for process in Path("/proc").glob("[0-9]*/cmdline"):
+        command = process.read_bytes().replace(b"\0", b" ").decode(errors="replace")
+        if command.startswith(names) and str(place.folder) in command:
+            os.kill(int(process.parent.name), signal.SIGKILL)
+            return
+    pytest.fail(f"no machine runs for {place.folder}")
+
+
+def test_a_check_that_fails_stops_the_build(chained: Place, run_of: Keep) -> None:
+    text = (write_spec(chained.folder, chained.folder / "build")).read_text()
+    spec = text.replace('timezone = "Etc/UTC"', 'timezone = "Europe/Berlin"')
+    assert spec != text
+    run = run_of(chained.start("--from", "layer5", spec=spec))
+    assert run.end(REACH_S) == CheckError.exit_code, run.text[-3000:]
+    assert "time zone" in run.text
+    assert "cube up --at failed" in run.text
+    chained.assert_nothing_left()
+
+
+def test_a_disk_that_fills_during_a_layer(built: Built, run_of: Keep, tmp_path: Path) -> None:
+    """The build folder is on a file system of its own, which is filled while layer 1 runs."""
+    image, mount = tmp_path / "disk.img", tmp_path / "mnt"
+    mount.mkdir()
+    with image.open("wb") as stream:
+        stream.truncate(40 * 1024**3)
+    subprocess.run(["mkfs.ext4", "-q", "-m", "0", image], check=True)
+    subprocess.run(["mount", "-o", "loop", image, mount], check=True)
+    try:
+        place = Place(mount)
+        chain = Chain(folder=place.root / "work" / "chain")
+        chain.folder.mkdir(parents=True)
+        chain.path("base").symlink_to(built.chain.path("base"))
+        run = run_of(place.start("--from", "base"))
+        run.wait_for(r"(changed|ok) +common")
+        fill(mount)
+        assert run.end(REACH_S) == HostError.exit_code, run.text[-3000:]
+        assert "is full" in run.text
+        assert "Traceback" not in run.text
+        place.assert_nothing_left()
+    finally:
+        subprocess.run(["umount", mount], check=True)
+
+
+def fill(folder: Path) -> None:
+    """Take all free space without writing it."""
+    free = os.statvfs(folder)
+    for number, part in enumerate((1.0, 0.5, 0.1, 0.01)):
+        size = int(free.f_bavail * free.f_frsize * part)
+        path = folder / f"filler{number}"
+        subprocess.run(["fallocate", "-l", str(size), path], check=False, capture_output=True)
+        free = os.statvfs(folder)
