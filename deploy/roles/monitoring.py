@@ -4,9 +4,9 @@ import json
 from dataclasses import dataclass
 
 from pyinfra.api import deploy
-from pyinfra.operations import apt
 
 from deploy.data import read
+from deploy.operations.apt import install
 from deploy.operations.files import put_atomic
 from deploy.sources import file_text
 
@@ -34,7 +34,7 @@ class Monitoring:
 def monitoring() -> None:
     """Install the tools, the dashboard and the login line."""
     data = read(Monitoring)
-    apt.packages(name="Install the monitoring tools", packages=list(PACKAGES), no_recommends=True)
+    install(name="Install the monitoring tools", packages=PACKAGES)
     put_atomic(
         name="Say which image this is",
         dest="/etc/cube/release.json",

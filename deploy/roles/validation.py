@@ -65,7 +65,7 @@ def install_timer() -> None:
         put_atomic(
             name=f"Install the unit {unit}", dest=dest, content=file_text(f"validation/{unit}")
         )
-    units(TIMER, name="Run the health checks at boot and every 15 minutes", running=True)
+    units(names=TIMER, name="Run the health checks at boot and every 15 minutes", running=True)
     restart_if_older(unit=TIMER, than=UNIT_FILES, name="Let the timer read its changed units")
 
 

@@ -30,7 +30,7 @@ from typing import Any
 
 import psutil
 from rich import box
-from rich.console import Console, Group, RenderableType
+from rich.console import Console, Group, JustifyMethod, OverflowMethod, RenderableType
 from rich.live import Live
 from rich.panel import Panel
 from rich.table import Table
@@ -172,7 +172,17 @@ def read_json(path: str) -> dict[str, Any]:
         data = json.loads((ROOT / path).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
+    return table(data)
+
+
+def table(data: object) -> dict[str, Any]:
+    """Return a JSON object; an empty one in place of anything else."""
     return data if isinstance(data, dict) else {}
+
+
+def tables(data: object) -> list[dict[str, Any]]:
+    """Return the objects of a JSON list."""
+    return [item for item in data if isinstance(item, dict)] if isinstance(data, list) else []
 
 
 class Meter:
@@ -292,12 +302,12 @@ def read_tasks() -> tuple[Task, ...]:
 
 def read_layers(health: dict[str, Any]) -> tuple[Layer, ...]:
     """Read which layers this box has, and what the last check of each said."""
-    recorded = read_json("var/lib/cube/layers.json").get("layers", {})
-    outcomes = {r.get("check"): str(r.get("outcome", "")) for r in health.get("results", [])}
+    recorded = table(read_json("var/lib/cube/layers.json").get("layers"))
+    outcomes = {r.get("check"): str(r.get("outcome", "")) for r in tables(health.get("results"))}
     return tuple(
         Layer(
             number=number,
-            version=str(recorded.get(str(number), {}).get("version", "")),
+            version=str(table(recorded.get(str(number))).get("version", "")),
             outcome=outcomes.get(f"layer{number}", ""),
         )
         for number in LAYERS
@@ -319,10 +329,10 @@ def read_health(health: dict[str, Any]) -> Health:
 
 def read_faults(health: dict[str, Any]) -> Iterator[str]:
     """Yield a line for each check that failed or could not run."""
-    for result in health.get("results", []):
+    for result in tables(health.get("results")):
         if result.get("outcome") == "error":
             yield f"{result.get('check')} could not run: {result.get('reason')}"
-        for item in result.get("checks", []):
+        for item in tables(result.get("checks")):
             if item.get("status") == "FAIL":
                 yield f"{result.get('check')} {item.get('name')}: {item.get('detail')}"
 
@@ -496,6 +506,7 @@ class Glyphs:
     dash: str
     degree: str
     box: box.Box
+    overflow: OverflowMethod = "ellipsis"
 
 
 RICH = Glyphs(
@@ -509,7 +520,7 @@ CONSOLE = Glyphs(
 )  # fmt: skip
 ASCII = Glyphs(
     full="#", empty=".", levels=".:-=+*#", dot="*", ring="-", down="in", up="out", dash="-",
-    degree="C", box=box.ASCII,
+    degree="C", box=box.ASCII, overflow="crop",
 )  # fmt: skip
 
 #: Failed checks on the screen; the rest is counted.
@@ -601,13 +612,27 @@ class Screen:
         grid.add_row(left, right)
         return grid
 
+    def grid(self, *columns: JustifyMethod) -> Table:
+        """Start a table without lines."""
+        grid = Table.grid(expand=True, padding=(0, 1))
+        for justify in columns:
+            grid.add_column(justify=justify, no_wrap=True, overflow=self.glyphs.overflow)
+        return grid
+
     def panel(
-        self, title: str, body: RenderableType, *, style: str = "cyan", lines: int | None = None
+        self,
+        title: str,
+        body: RenderableType,
+        *,
+        note: str = "",
+        style: str = "cyan",
+        lines: int | None = None,
     ) -> Panel:
-        """Frame something, to a height of so many lines if given."""
+        """Frame something under a title and a note, to a height of so many lines if given."""
+        heading = Text(title, style="bold").append(f" {note}" if note else "", style="not bold")
         return Panel(
-            body, title=f"[bold]{title}", title_align="left", box=self.glyphs.box,
-            border_style=style, padding=(0, 1), height=lines + 2 if lines else None,
+            body, title=heading, title_align="left", box=self.glyphs.box, border_style=style,
+            padding=(0, 1), height=lines + 2 if lines else None,
         )  # fmt: skip
 
     def bar(self, percent: float, width: int, *, color: str = "") -> Text:
@@ -620,14 +645,13 @@ class Screen:
         """Name the machine."""
         dash = f" {self.glyphs.dash} "
         name = f" {shot.image} {shot.version}".rstrip()
-        left = Text(name, style="bold cyan", no_wrap=True)
+        left = Text(name, style="bold cyan", no_wrap=True, overflow=self.glyphs.overflow)
         if shot.evidence == "simulated":
             left.append(" SIMULATED", style="bold reverse yellow")
         parts = [shot.hostname, f"up {age_text(shot.uptime_s)}", shot.os, shot.kernel]
         left.append(dash + dash.join(parts), style="default")
-        left.overflow = "ellipsis"
         grid = Table.grid(expand=True)
-        grid.add_column(ratio=1, no_wrap=True)
+        grid.add_column(ratio=1, no_wrap=True, overflow=self.glyphs.overflow)
         grid.add_column(justify="right", no_wrap=True)
         grid.add_row(left, Text(f"{shot.time[11:19]} UTC ", style="dim"))
         return grid
@@ -636,7 +660,7 @@ class Screen:
         """Draw health and layers."""
         health = shot.health
         color = COLORS.get(health.outcome, "yellow")
-        line = Text(no_wrap=True, overflow="ellipsis")
+        line = Text(no_wrap=True, overflow=self.glyphs.overflow)
         line.append(f"{self.glyphs.dot} {WORDS.get(health.outcome, 'NOT CHECKED')}", style=color)
         if health.age_s is not None:
             stale = health.age_s > STALE_S
@@ -645,7 +669,7 @@ class Screen:
         for layer in shot.layers:
             line.append_text(self.layer(layer))
         lines = [
-            Text(f"  {fault}", no_wrap=True, overflow="ellipsis")
+            Text(f"  {fault}", no_wrap=True, overflow=self.glyphs.overflow)
             for fault in health.faults[:FAULTS]
         ]
         if len(health.faults) > FAULTS:
@@ -672,7 +696,7 @@ class Screen:
             facts += f"   {cpu.temperature_c:.0f} {self.glyphs.degree}"
         bar = self.bar(cpu.percent, self.width // 2 - 10).append(f" {cpu.percent:3.0f} %")
         model = cpu.model[: self.width // 2 - 12]
-        return self.panel(f"CPU[/] {model}", Group(bar, cores, Text(facts, no_wrap=True)))
+        return self.panel("CPU", Group(bar, cores, Text(facts, no_wrap=True)), note=model)
 
     def memory(self, shot: Snapshot) -> Panel:
         """Draw memory, swap and disk traffic."""
@@ -699,16 +723,15 @@ class Screen:
 
     def links(self, shot: Snapshot, lines: int) -> Panel:
         """Draw the network interfaces."""
-        grid = Table.grid(expand=True, padding=(0, 1))
-        for justify in ("left", "left", "right", "right"):
-            grid.add_column(justify=justify, no_wrap=True)
+        grid = self.grid("left", "left", "right", "right")
         for link in shot.links[:lines]:
             style = "default" if link.up else "bright_black"
             rates = [
                 f"{self.glyphs.down} {self.rate(link.received_bps)}",
                 f"{self.glyphs.up} {self.rate(link.sent_bps)}",
             ]
-            grid.add_row(link.name[:9], link.address if link.up else "down", *rates, style=style)
+            words = (link.name[:9], link.address if link.up else "down", *rates)
+            grid.add_row(*[Text(word, style=style) for word in words])
         if not shot.links:
             grid.add_row(Text("no interface", style="dim"))
         return self.panel("Network", grid, lines=lines)
@@ -720,12 +743,11 @@ class Screen:
 
     def tasks(self, tasks: Sequence[Task]) -> Panel:
         """Draw the busiest processes."""
-        grid = Table.grid(expand=True, padding=(0, 2))
-        for justify in ("right", "left", "left", "right", "right"):
-            grid.add_column(justify=justify, no_wrap=True, ratio=1 if justify == "left" else None)
+        grid = self.grid("right", "left", "left", "right", "right")
         for task in tasks:
             cpu = Text(f"{task.cpu_percent:.0f} %", style=heat(task.cpu_percent))
-            grid.add_row(str(task.pid), task.name, task.user, cpu, bytes_text(task.memory))
+            words = [Text(word) for word in (str(task.pid), task.name, task.user)]
+            grid.add_row(*words, cpu, bytes_text(task.memory))
         return self.panel("Busiest processes", grid)
 
     def gpus(self, gpus: Gpus) -> Panel:
@@ -733,13 +755,10 @@ class Screen:
         if not gpus.gpus:
             text = Text(gpus.problem, style="yellow" if gpus.present else "dim")
             return self.panel("GPUs", text)
-        grid = Table.grid(expand=True, padding=(0, 1))
-        for justify in ("left", "left", "left", "right", "right", "right"):
-            grid.add_column(justify=justify, no_wrap=True)
+        grid = self.grid("left", "left", "left", "right", "right", "right")
         for gpu in gpus.gpus:
             grid.add_row(*self.gpu(gpu))
-        title = f"GPUs[/] [yellow]{gpus.problem}[/]" if gpus.problem else "GPUs"
-        return self.panel(title, grid)
+        return self.panel("GPUs", grid, note=gpus.problem)
 
     def gpu(self, gpu: Gpu) -> list[Text]:
         """Draw the cells of one GPU."""
@@ -820,7 +839,10 @@ def print_once(console: Console) -> None:
     """Print one frame."""
     width, height = console.size
     screen = Screen(glyphs=choose_glyphs(console), width=width, height=height)
-    console.print(screen.draw(sample()))
+    with console.capture() as captured:
+        console.print(screen.draw(sample()))
+    sys.stdout.write(captured.get())
+    sys.stdout.flush()
 
 
 def sample() -> Snapshot:
@@ -848,6 +870,9 @@ def parse_arguments() -> argparse.Namespace:
 
 def show(options: argparse.Namespace) -> None:
     """Do what was asked for, as far as the terminal allows."""
+    reconfigure = getattr(sys.stdout, "reconfigure", None)
+    if reconfigure:
+        reconfigure(errors="replace")  # a poor terminal gets question marks, not an end
     console = Console()
     if options.json:
         sys.stdout.write(json.dumps(dataclasses.asdict(sample()), indent=2) + "\n")

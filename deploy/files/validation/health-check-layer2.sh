@@ -26,10 +26,11 @@ check_nouveau() {
 
 gpu_present() {
   # Source: the PCI ID registry, vendor 10de; PCI class 03 is a display controller.
-  local device
+  local device vendor class
   for device in "$ROOT"/sys/bus/pci/devices/*; do
-    if [[ $(cat "$device/vendor" 2>/dev/null) == 0x10de &&
-      $(cat "$device/class" 2>/dev/null) == 0x03* ]]; then
+    [[ -r $device/vendor && -r $device/class ]] || continue
+    vendor=$(<"$device/vendor") class=$(<"$device/class")
+    if [[ $vendor == 0x10de && $class == 0x03* ]]; then
       return 0
     fi
   done

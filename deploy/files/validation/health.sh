@@ -74,17 +74,18 @@ fail() { add FAIL "$1" "$2" && FAILED=$((FAILED + 1)); }
 skip() { add SKIP "$1" "$2" && SKIPPED=$((SKIPPED + 1)); }
 
 add() {
-  local detail
-  detail=$(one_line "$3")
-  STATUSES+=("$1") NAMES+=("$2") DETAILS+=("$detail")
-  [[ $JSON == yes ]] || printf '%-5s %s: %s\n' "$1" "$2" "$detail"
+  one_line "$3"
+  STATUSES+=("$1") NAMES+=("$2") DETAILS+=("$LINE")
+  [[ $JSON == yes ]] || printf '%-5s %s: %s\n' "$1" "$2" "$LINE"
 }
 
-# one_line TEXT: valid UTF-8 without control characters, at most 200 of them.
+# one_line TEXT: valid UTF-8 without control characters, at most 200 of them, in LINE.
 one_line() {
-  local text
-  text=$(printf '%s' "$1" | LC_ALL=C tr -s '[:cntrl:] ' ' ' | iconv -c -f UTF-8 -t UTF-8)
-  printf '%s' "${text:0:200}"
+  LINE=$1
+  if [[ $LINE == *[!\ -~]* ]]; then
+    LINE=$(printf '%s' "$LINE" | LC_ALL=C tr -s '[:cntrl:]' ' ' | iconv -c -f UTF-8 -t UTF-8)
+  fi
+  LINE=${LINE:0:200}
 }
 
 # run COMMAND...: run a program within the time limit; OUTPUT and CODE are what it left.
@@ -124,7 +125,7 @@ check_unit() {
 
 # read_json FILE EXPRESSION: print a Python expression over the parsed file, which it calls d.
 read_json() {
-  python3 -I -c '
+  /usr/bin/python3 -IS -c '
 import json, sys
 d = json.load(open(sys.argv[1], encoding="utf-8"))
 print(eval(sys.argv[2]))
@@ -133,7 +134,7 @@ print(eval(sys.argv[2]))
 
 uptime_s() { cut -d . -f 1 "$ROOT/proc/uptime"; }
 
-in_container() { systemd-detect-virt --quiet --container; }
+in_container() { systemd-detect-virt --quiet --container >/dev/null; }
 
 # begin_layer N TITLE ARGUMENT...: stop unless the layer is recorded on this box; fill ROLES.
 begin_layer() {
@@ -156,109 +157,8 @@ has_role() {
 }
 
 not_run() {
-  printf '%s: %s\n' "${0##*/}" "$1" >&2
-  exit "$EXIT_CANNOT_RUN"
-}
-
-needs_root() {
-  [[ $EUID -eq 0 || -n $ROOT ]] || cannot_run "needs root: sudo $0"
-}
-
-ok() { add OK "$1" "$2" && PASSED=$((PASSED + 1)); }
-fail() { add FAIL "$1" "$2" && FAILED=$((FAILED + 1)); }
-skip() { add SKIP "$1" "$2" && SKIPPED=$((SKIPPED + 1)); }
-
-add() {
-  local detail
-  detail=$(one_line "$3")
-  STATUSES+=("$1") NAMES+=("$2") DETAILS+=("$detail")
-  [[ $JSON == yes ]] || printf '%-5s %s: %s\n' "$1" "$2" "$detail"
-}
-
-# one_line TEXT: valid UTF-8 without control characters, at most 200 of them.
-one_line() {
-  local text
-  text=$(printf '%s' "$1" | LC_ALL=C tr -s '[:cntrl:] ' ' ' | iconv -c -f UTF-8 -t UTF-8)
-  printf '%s' "${text:0:200}"
-}
-
-# run COMMAND...: run a program within the time limit; OUTPUT and CODE are what it left.
-run() {
-  CODE=0
-  OUTPUT=$(timeout "$LIMIT_S" "$@" 2>&1 </dev/null) || CODE=$?
-}
-
-# explain PROGRAM: say how the last run failed.
-explain() {
-  local last
-  last=$(grep -v '^[[:space:]]*$' <<<"$OUTPUT" | tail -n 1)
-  case $CODE in
-    124) printf '%s: no answer within %s s' "$1" "$LIMIT_S" ;;
-    127) printf '%s: not installed' "$1" ;;
-    *) printf '%s: exit code %s: %s' "$1" "$CODE" "${last:-no output}" ;;
-  esac
-}
-
-# check NAME COMMAND...: OK with the first line of its output, FAIL when it fails.
-check() {
-  local name=$1
-  shift
-  run "$@"
-  if ((CODE == 0)); then
-    ok "$name" "$(head -n 1 <<<"${OUTPUT:-exit code 0}")"
-  else
-    fail "$name" "$(explain "$1")"
-  fi
-}
-
-# check_unit NAME UNIT: OK when systemd says that the unit is active.
-check_unit() {
-  run systemctl is-active "$2"
-  if [[ $OUTPUT == active ]]; then ok "$1" "$2 is active"; else fail "$1" "$2 is ${OUTPUT:-unknown}"; fi
-}
-
-# read_json FILE EXPRESSION: print a Python expression over the parsed file, which it calls d.
-read_json() {
-  python3 -I -c '
-import json, sys
-d = json.load(open(sys.argv[1], encoding="utf-8"))
-print(eval(sys.argv[2]))
-' "$1" "$2" 2>/dev/null
-}
-
-uptime_s() { cut -d . -f 1 "$ROOT/proc/uptime"; }
-
-in_container() { systemd-detect-virt --quiet --container; }
-
-# begin_layer N TITLE ARGUMENT...: stop unless the layer is recorded on this box; fill ROLES.
-begin_layer() {
-  local layer=$1 title=$2 found
-  shift 2
-  begin "layer$layer" "$title" "$@"
-  needs_root
-  [[ -e $LAYERS ]] || not_run "no layer is recorded on this box ($LAYERS is missing)"
-  if ! found=$(read_json "$LAYERS" "' '.join(d['layers'].get('$layer', {'roles': ['-']})['roles'])"); then
-    fail "record of layers" "$LAYERS cannot be read"
-    finish
-  fi
-  [[ $found != - ]] || not_run "layer $layer is not installed on this box"
-  read -ra ROLES <<<"$found"
-}
-
-# check_roles ROLE...: run check_ROLE of each role that the layer was applied with.
-check_roles() {
-  local role
-  for role in "$@"; do
-    if [[ " ${ROLES[*]} " == *" $role "* ]]; then
-      "check_$role"
-    else
-      skip "role $role" "this box has the layer without it"
-    fi
-  done
-}
-
-not_run() {
-  REASON=$(one_line "$1") EVIDENCE=none
+  one_line "$1"
+  REASON=$LINE EVIDENCE=none
   [[ $JSON == yes ]] || printf 'SKIP  %s: NOT RUN: %s\n' "$CHECK" "$REASON"
   finish
 }
@@ -284,20 +184,24 @@ print_summary() {
     "$PASSED" "$FAILED" "$SKIPPED" "$([[ $EVIDENCE != simulated ]] || echo ' (simulated)')"
 }
 
-# quote TEXT: a JSON string; one_line has already removed what JSON forbids.
+# quote TEXT: a JSON string in QUOTED; one_line has already removed what JSON forbids.
 quote() {
-  local text=${1//\\/\\\\}
-  printf '"%s"' "${text//\"/\\\"}"
+  QUOTED=${1//\\/\\\\}
+  QUOTED=\"${QUOTED//\"/\\\"}\"
 }
 
 print_json() {
-  local index comma=""
+  local index comma="" name
+  quote "$REASON"
   printf '{"check": "%s", "outcome": "%s", "reason": %s, "evidence": "%s", ' \
-    "$CHECK" "$1" "$(quote "$REASON")" "$EVIDENCE"
+    "$CHECK" "$1" "$QUOTED" "$EVIDENCE"
   printf '"counts": {"ok": %s, "fail": %s, "skip": %s}, "checks": [' "$PASSED" "$FAILED" "$SKIPPED"
   for index in "${!NAMES[@]}"; do
-    printf '%s{"name": %s, "status": "%s", "detail": %s}' "$comma" \
-      "$(quote "${NAMES[index]}")" "${STATUSES[index]}" "$(quote "${DETAILS[index]}")"
+    quote "${NAMES[index]}"
+    name=$QUOTED
+    quote "${DETAILS[index]}"
+    printf '%s{"name": %s, "status": "%s", "detail": %s}' \
+      "$comma" "$name" "${STATUSES[index]}" "$QUOTED"
     comma=", "
   done
   printf ']}\n'

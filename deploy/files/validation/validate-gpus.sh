@@ -25,10 +25,11 @@ expect() {
 
 # Source: the PCI ID registry, vendor 10de; PCI class 03 is a display controller.
 count_on_bus() {
-  local device count=0
+  local device vendor class count=0
   for device in "$ROOT"/sys/bus/pci/devices/*; do
-    if [[ $(cat "$device/vendor" 2>/dev/null) == 0x10de &&
-      $(cat "$device/class" 2>/dev/null) == 0x03* ]]; then
+    [[ -r $device/vendor && -r $device/class ]] || continue
+    vendor=$(<"$device/vendor") class=$(<"$device/class")
+    if [[ $vendor == 0x10de && $class == 0x03* ]]; then
       count=$((count + 1))
     fi
   done

@@ -1,0 +1,126 @@
+"""health-check-layer2.sh to -layer5.sh over a simulated machine."""
+
+import os
+import time
+
+import pytest
+
+from .conftest import MONITORING, Box, failed, statuses
+
+NVCC = "nvcc: NVIDIA (R) Cuda compiler driver\nCuda compilation tools, release 13.0, V13.0.88"
+
+
+@pytest.fixture
+def layer2(box: Box) -> Box:
+    box.install(2)
+    box.plug_gpus(4)
+    box.fake("modinfo", "580.95.05")
+    box.fake("systemctl", "active")
+    return box
+
+
+def test_layer2_passes(layer2: Box) -> None:
+    code, data = layer2.judge("health-check-layer2.sh")
+    assert (code, failed(data)) == (0, [])
+
+
+def test_layer2_without_a_gpu_leaves_out_what_needs_one(layer2: Box) -> None:
+    (layer2.root / "sys").rename(layer2.root / "gone")
+    code, data = layer2.judge("health-check-layer2.sh")
+    assert code == 0
+    assert statuses(data)["driver answers"] == "SKIP"
+
+
+def test_layer2_finds_nouveau(layer2: Box) -> None:
+    layer2.write("proc/modules", "nouveau 3670016 0 - Live 0x0\n")
+    assert failed(layer2.judge("health-check-layer2.sh")[1]) == ["nouveau absent"]
+
+
+def test_layer2_finds_a_driver_that_does_not_answer(layer2: Box) -> None:
+    _, data = layer2.judge("health-check-layer2.sh", SMI_SCENARIO="no_driver")
+    assert failed(data) == ["driver answers"]
+
+
+def test_layer3(box: Box) -> None:
+    box.install(3)
+    box.fake("nvcc", NVCC)
+    box.fake("nvidia-ctk", "NVIDIA Container Toolkit CLI version 1.20.0")
+    box.fake("docker", '{"nvidia":{"path":"nvidia-container-runtime"},"runc":{"path":"runc"}}')
+    assert box.judge("health-check-layer3.sh")[0] == 0
+    box.fake("docker", '{"runc":{"path":"runc"}}')
+    assert failed(box.judge("health-check-layer3.sh")[1]) == ["docker knows the GPU runtime"]
+
+
+def test_layer4(box: Box) -> None:
+    box.install(4)
+    assert failed(box.judge("health-check-layer4.sh")[1]) == ["frameworks"]
+    python = box.write("opt/cube/venvs/torch/bin/python", "#!/bin/sh\necho 2.13.0\n")
+    python.chmod(0o755)
+    assert box.judge("health-check-layer4.sh")[0] == 0
+    python.write_text("#!/bin/sh\necho 'ImportError: libcudnn.so.9' >&2; exit 1\n")
+    assert failed(box.judge("health-check-layer4.sh")[1]) == ["torch imports"]
+
+
+@pytest.fixture
+def layer5(box: Box) -> Box:
+    box.install(5)
+    for program in ("htop", "nvtop", "cube-top"):
+        box.fake(program, f"{program} 3.4.1")
+    box.fake_script(
+        "systemctl", '[[ $2 == *.timer ]] && echo active || echo "${SERVICE:-inactive}"'
+    )
+    box.write_json("etc/cube/release.json", {"name": "vault-cube", "version": "0.1.0"})
+    box.write_json("var/lib/cube/health.json", {"outcome": "pass", "summary": "all well"})
+    line = box.write("etc/update-motd.d/60-cube", (MONITORING / "60-cube").read_text())
+    line.chmod(0o755)
+    return box
+
+
+def test_layer5_passes(layer5: Box) -> None:
+    code, data = layer5.judge("health-check-layer5.sh")
+    assert (code, failed(data)) == (0, [])
+
+
+@pytest.mark.parametrize("program", ["htop", "nvtop", "cube-top"])
+def test_layer5_finds_a_broken_program(layer5: Box, program: str) -> None:
+    layer5.fake(program, "Traceback", code=1)
+    assert failed(layer5.judge("health-check-layer5.sh")[1]) == [program]
+
+
+@pytest.mark.parametrize("file", ["release", "expectations"])
+def test_layer5_finds_a_damaged_state_file(layer5: Box, file: str) -> None:
+    layer5.write(f"etc/cube/{file}.json", '{"name": "vault-')
+    assert failed(layer5.judge("health-check-layer5.sh")[1]) == [file]
+
+
+def test_layer5_finds_a_stopped_timer(layer5: Box) -> None:
+    layer5.fake("systemctl", "inactive")
+    assert failed(layer5.judge("health-check-layer5.sh")[1]) == ["timer"]
+
+
+def make_stale(box: Box) -> None:
+    then = time.time() - 7200
+    os.utime(box.root / "var/lib/cube/health.json", (then, then))
+
+
+@pytest.mark.parametrize("missing", [True, False])
+def test_layer5_finds_a_stale_result(layer5: Box, missing: bool) -> None:
+    make_stale(layer5)
+    if missing:
+        (layer5.root / "var/lib/cube/health.json").unlink()
+    assert failed(layer5.judge("health-check-layer5.sh")[1]) == ["last result fresh"]
+
+
+def test_a_stale_result_is_no_fault_just_after_a_boot(layer5: Box) -> None:
+    make_stale(layer5)
+    layer5.write("proc/uptime", "60.00 100.00\n")
+    code, data = layer5.judge("health-check-layer5.sh")
+    assert code == 0
+    assert statuses(data)["last result fresh"] == "SKIP"
+
+
+def test_a_stale_result_is_no_fault_while_the_next_is_made(layer5: Box) -> None:
+    make_stale(layer5)
+    code, data = layer5.judge("health-check-layer5.sh", SERVICE="activating")
+    assert code == 0
+    assert statuses(data)["last result fresh"] == "SKIP"
