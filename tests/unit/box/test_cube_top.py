@@ -7,7 +7,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 import pytest
@@ -142,17 +142,21 @@ class Terminal:
             self.output += os.read(self.master, 65536)
 
     def end(self) -> int:
-        """Return the exit code, reading what is still written."""
-        deadline = time.monotonic() + LIMIT_S
+        """Return the exit code, reading what is written until then."""
         os.set_blocking(self.master, False)
+        deadline = time.monotonic() + LIMIT_S
         while self.process.poll() is None:
             assert time.monotonic() < deadline
             time.sleep(0.05)
-            try:
-                self.output += os.read(self.master, 65536)
-            except OSError:
-                continue
+            self.drain()
+        self.drain()
         return self.process.returncode
+
+    def drain(self) -> None:
+        """Read all that is there."""
+        with suppress(BlockingIOError):
+            while chunk := os.read(self.master, 65536):
+                self.output += chunk
 
 
 @contextmanager
