@@ -14,7 +14,7 @@ from testinfra.host import Host
 
 from checks import session as ssh
 from checks.inventory import known_targets
-from checks.targets import Target, TargetError, select
+from checks.targets import Target, TargetError, asks_for_names, select
 from checks.wording import stable_id, title
 from cube.errors import CubeError
 from cube.spec import Spec, load
@@ -86,7 +86,9 @@ def _choose_hosts(config: pytest.Config) -> None:
     """Turn ``--hosts`` into what testinfra reads, and make sure that each lets us in."""
     if all(_is_below(Path(arg.split("::")[0]), HERE / "hygiene") for arg in config.args):
         raise TargetError("the hygiene checks judge a mounted image: add --root=PATH")
-    chosen = select(config.getoption("hosts") or "", known_targets(config.stash[SPEC]))
+    asked = config.getoption("hosts") or ""
+    known = known_targets(config.stash[SPEC]) if asks_for_names(asked) else {}
+    chosen = select(asked, known)
     targets = [target for target in chosen if isinstance(target, Target)]
     folder = ssh.open_folder(targets)
     config.add_cleanup(lambda: ssh.close_folder(folder, targets))

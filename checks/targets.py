@@ -72,8 +72,10 @@ def from_url(url: str) -> Target:
     if not parts.hostname or unknown or parts.password:
         what = f"unknown option {unknown[0]}" if unknown else "no host, or a password in it"
         raise TargetError(f"{url}: {what}: write ssh://user@host:port?ssh_identity_file=FILE")
+    # An alias for ssh and testinfra, which would take a colon for the beginning of a port.
+    alias = parts.hostname.replace(":", ".")
     return Target(
-        name=f"{parts.hostname}-{port}" if port else parts.hostname,
+        name=f"{alias}-{port}" if port else alias,
         address=parts.hostname,
         port=port or 22,
         user=parts.username or "",
@@ -84,6 +86,17 @@ def from_url(url: str) -> Target:
 
 def _path(text: str | None) -> Path | None:
     return Path(text).expanduser().absolute() if text else None
+
+
+def split(asked: str) -> list[str]:
+    """Return the words of ``--hosts``."""
+    return [word.strip() for word in asked.split(",") if word.strip()]
+
+
+def asks_for_names(asked: str) -> bool:
+    """Tell whether ``--hosts`` needs the inventory."""
+    words = split(asked)
+    return not words or any("://" not in word for word in words)
 
 
 def select(asked: str, known: Mapping[str, Target]) -> list[Target | str]:
@@ -99,7 +112,7 @@ def select(asked: str, known: Mapping[str, Target]) -> list[Target | str]:
     Raises:
         TargetError: a name is unknown, an address is malformed, or there is no machine at all.
     """
-    words = [word.strip() for word in asked.split(",") if word.strip()]
+    words = split(asked)
     if not words and not known:
         raise TargetError(
             "there is no machine to judge: add [hosts.NAME] to cube.toml, boot one with 'cube up',"
