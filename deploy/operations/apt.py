@@ -19,7 +19,7 @@ APT_GET = (
 )
 
 TIMERS = "apt-daily.timer apt-daily-upgrade.timer"
-SERVICES = "apt-daily.service apt-daily-upgrade.service unattended-upgrades.service"
+SERVICES = "apt-daily.service apt-daily-upgrade.service"
 
 
 @operation()
@@ -38,7 +38,7 @@ def hold_timers(until: str) -> Generator[str, None, None]:
         f"systemctl mask --runtime --now {TIMERS}"
         # A run of theirs that has begun is waited for: killing dpkg would leave packages half
         # installed.
-        f" && while systemctl is-active --quiet {SERVICES.rsplit(' ', 1)[0]}; do sleep 1; done"
+        f" && while systemctl is-active --quiet {SERVICES}; do sleep 1; done"
     )
 
 

@@ -1,0 +1,206 @@
+"""Layer 1 on a real machine: applied, applied again, and put to the test from outside."""
+
+import contextlib
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from cube import disk, provision, spec, ssh
+from cube.errors import ProvisionError
+from cube.machines import Machine, MachineRequest
+from cube.machines.container import Containers
+from cube.machines.record import FILE_NAME
+from cube.provision import Applied
+from cube.spec import Spec
+from tests.integration.conftest import PROJECT
+
+#: The target of the project for a second application, in seconds.
+AGAIN_S = 5.0
+
+
+@dataclass(frozen=True)
+class Box:
+    """A machine with layer 1 on it."""
+
+    machine: Machine
+    run_dir: Path
+    spec: Spec
+    first: Applied
+    again: Applied
+
+    def sh(self, command: str) -> str:
+        """Run a command as root."""
+        return ssh.execute(self.machine.endpoint, f"sudo sh -c {quoted(command)}").stdout
+
+    def pyinfra(self, *argv: str) -> "subprocess.CompletedProcess[str]":
+        """Run pyinfra as a user would, against this machine."""
+        return subprocess.run(
+            [sys.executable, "-m", "pyinfra", "inventory.py", *argv],
+            cwd=PROJECT, capture_output=True, text=True, check=False, timeout=600,
+            env={**os.environ, "CUBE_MACHINE": str(self.run_dir / FILE_NAME)},
+        )  # fmt: skip
+
+
+def quoted(command: str) -> str:
+    return "'" + command.replace("'", "'\\''") + "'"
+
+
+def write_spec(folder: Path, more: str = "") -> Spec:
+    file = folder / "cube.toml"
+    file.write_text(f'[admin]\nuser = "ada"\n{more}')
+    return spec.load(file)
+
+
+@contextlib.contextmanager
+def started(folder: Path, base: Path, key_file: Path) -> Iterator[Machine]:
+    overlay = folder / "overlay.qcow2"
+    disk.create_overlay(overlay, base, size_bytes=0)
+    request = MachineRequest(
+        name="test-layers", disk=overlay, run_dir=folder / "run", key_file=key_file
+    )
+    with Containers().start(request) as machine:
+        yield machine
+
+
+@pytest.fixture(scope="module")
+def box(base_disk: Path, key_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Box]:
+    folder = tmp_path_factory.mktemp("layers")
+    loaded = write_spec(folder)
+    with started(folder, base_disk, key_file) as machine:
+        first = provision.apply(1, machine, spec=loaded)
+        again = provision.prove_idempotent(1, machine, spec=loaded)
+        machine.reboot()
+        yield Box(machine, folder / "run", loaded, first, again)
+
+
+def test_the_first_application_changes_and_the_second_does_not(box: Box) -> None:
+    assert len(box.first.changed) > 30
+    assert box.again.operations == box.first.operations
+    assert box.again.changed == ()
+
+
+def test_the_second_application_is_fast(box: Box) -> None:
+    assert box.again.seconds < AGAIN_S
+
+
+def test_nothing_changes_after_a_restart(box: Box) -> None:
+    assert provision.prove_idempotent(1, box.machine, spec=box.spec).changed == ()
+
+
+def test_the_machine_runs_without_a_failed_unit(box: Box) -> None:
+    assert box.sh("systemctl is-system-running --wait").strip() == "running"
+
+
+def test_drift_is_found_and_only_drift(box: Box) -> None:
+    box.sh("rm /etc/sysctl.d/60-cube.conf; chmod 644 /etc/sudoers.d/50-cube-admin")
+    changed = provision.apply(1, box.machine, spec=box.spec).changed
+    assert [name.split(": ")[1] for name in changed] == [
+        "Keep kernel settings for AI work",
+        "Let the administrator use sudo",
+    ]
+
+
+def test_a_restart_that_was_missed_is_made_good(box: Box) -> None:
+    box.sh("touch /etc/ssh/sshd_config.d/00-cube.conf")  # as a run that broke off would leave it
+    changed = provision.apply(1, box.machine, spec=box.spec).changed
+    assert [name.split(": ")[1] for name in changed] == ["Let sshd read its settings again"]
+
+
+def test_layer_2_is_skipped_with_a_reason(box: Box) -> None:
+    applied = provision.apply(2, box.machine, spec=box.spec)
+    assert applied.skipped == "no NVIDIA GPU found on the PCI bus (gpu.mode = auto)"
+
+
+def test_a_single_role_runs_alone(box: Box) -> None:
+    done = box.pyinfra("-y", "deploy.roles.docker.docker")
+    assert done.returncode == 0, done.stderr
+    assert "Docker | Run Docker" in done.stderr
+
+
+def test_dry_and_diff_show_and_change_nothing(box: Box) -> None:
+    file = "/etc/sysctl.d/60-cube.conf"
+    box.sh(f"echo vm.swappiness=60 > {file}")
+    done = box.pyinfra("--dry", "--diff", "deploy/layer1.py")
+    assert done.returncode == 0, done.stderr
+    assert f"will change {file}" in done.stderr
+    assert "vm.swappiness = 10" in done.stderr
+    assert box.sh(f"cat {file}") == "vm.swappiness=60\n"
+
+
+def test_data_on_the_command_line_wins(box: Box) -> None:
+    done = box.pyinfra("--dry", "--data", "timezone=Europe/Berlin", "deploy/layer1.py")
+    assert "Set the time zone to Europe/Berlin" in done.stderr
+
+
+CONTAINER = """
+apt-get -q -y install busybox-static >/dev/null 2>&1
+mkdir -p /tmp/image/bin && cp /bin/busybox /tmp/image/bin/
+for name in sh httpd; do ln -sf busybox /tmp/image/bin/$name; done
+tar -C /tmp/image -c . | docker import - bare:1 >/dev/null
+docker run --rm bare:1 sh -c 'echo from inside'
+docker run -d --name web -p 8080:80 bare:1 httpd -f -p 80 >/dev/null
+ip netns add outside
+ip link add to-outside type veth peer name to-box netns outside
+ip addr add 192.0.2.1/24 dev to-outside && ip link set to-outside up
+ip -n outside addr add 192.0.2.2/24 dev to-box && ip -n outside link set to-box up
+"""
+
+#: What a neighbour sees of the published port: 404 is busybox's answer, 000 is none.
+ASK = (
+    "ip netns exec outside curl -s -m 3 -o /dev/null -w '%{http_code}' http://192.0.2.1:8080/"
+    " || true"
+)
+
+
+def test_published_ports_do_not_get_around_the_firewall(box: Box) -> None:
+    assert box.sh(CONTAINER).strip() == "from inside"
+    assert box.sh(ASK) == "000"
+    box.sh("ufw route allow proto tcp from any to any port 80")
+    assert box.sh(ASK) == "404"
+    box.sh("ufw route delete allow proto tcp from any to any port 80 && ufw reload")
+    assert box.sh(ASK) == "000"
+    box.sh("iptables -F DOCKER-USER")  # the control: without our rules the port is open
+    assert box.sh(ASK) == "404"
+    box.sh("ufw reload && docker rm -f web && ip netns del outside")
+
+
+def test_fail2ban_counts_refused_logins(box: Box) -> None:
+    before = failures(box)
+    for number in range(2):
+        intruder = [*ssh.ssh_args(box.machine.endpoint)[:-1], f"intruder{number}@127.0.0.1"]
+        subprocess.run([*intruder, "true"], check=False, capture_output=True, timeout=30)
+    box.sh("sleep 2")
+    assert failures(box) == before + 2
+
+
+def failures(box: Box) -> int:
+    found = re.search(r"Total failed:\s*(\d+)", box.sh("fail2ban-client status sshd"))
+    assert found
+    return int(found[1])
+
+
+def test_security_updates_work_and_leave_the_driver_alone(box: Box) -> None:
+    output = box.sh("unattended-upgrade --dry-run --debug 2>&1")
+    assert "-security" in output
+    assert "nvidia-" in output
+    assert "ERROR" not in output
+    assert box.sh("systemctl is-enabled apt-daily.timer apt-daily-upgrade.timer").split() == [
+        "enabled", "enabled",
+    ]  # fmt: skip
+
+
+def test_a_mirror_that_cannot_be_reached_is_named(
+    base_disk: Path, key_file: Path, tmp_path: Path
+) -> None:
+    loaded = write_spec(tmp_path, '[network]\napt_mirror = "http://127.0.0.1:9/debian/"\n')
+    with started(tmp_path, base_disk, key_file) as machine, pytest.raises(ProvisionError) as caught:
+        provision.apply(1, machine, spec=loaded)
+    assert caught.value.message == "layer 1: common: Fetch package lists: failed"
+    assert "127.0.0.1:9" in caught.value.details
+    assert "cube build --keep" in caught.value.hint

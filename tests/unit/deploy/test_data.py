@@ -1,0 +1,82 @@
+"""What reaches a host, and what roles make of it."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from pyinfra.api.exceptions import DeployError
+
+from cube import spec
+from cube.machines import Endpoint
+from deploy import hosts
+from deploy.data import build
+from deploy.roles.common import Common
+
+GOLDEN = Path(__file__).parents[2] / "golden" / "cube.toml"
+MORE = '[hosts.desk1]\naddress = "192.0.2.10"\nuser = "ada"\n'
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sample:
+    name: str
+    count: int = 1
+    keys: tuple[str, ...] = ()
+
+
+def test_lists_become_tuples_and_unknown_keys_are_left() -> None:
+    data = build(Sample, {"name": "x", "keys": ["a", "b"], "other": 1})
+    assert data == Sample(name="x", keys=("a", "b"))
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        ({}, "--data name=VALUE"),
+        ({"name": "x", "count": "two"}, "host.data.count = 'two': expected int"),
+        ({"name": "x", "count": True}, "host.data.count = True: expected int"),
+        ({"name": "x", "keys": "a"}, "host.data.keys = 'a'"),
+        ({"name": None}, "host.data.name = None: expected str"),
+    ],
+)
+def test_wrong_data_is_named(data: dict[str, object], words: str) -> None:
+    with pytest.raises(DeployError, match=r"host\.data") as caught:
+        build(Sample, data)
+    assert words in str(caught.value)
+
+
+def test_a_number_on_the_command_line_can_be_text() -> None:
+    assert build(Sample, {"name": 1}).name == "1"
+
+
+@pytest.fixture
+def loaded() -> spec.Spec:
+    return spec.load_text(GOLDEN.read_text() + MORE, GOLDEN)
+
+
+def test_a_machine_of_the_pipeline_gets_what_is_build_only(loaded: spec.Spec) -> None:
+    endpoint = Endpoint(
+        host="127.0.0.1", port=2222, user="cube-build", key_file=Path("/k"), known_hosts=Path("/h")
+    )
+    name, data = hosts.machine(loaded, "m", endpoint)
+    assert (name, data["ssh_port"], data["_sudo"]) == ("m", 2222, True)
+    common = build(Common, data)
+    assert common.building
+    assert common.proxy == "http://proxy.example:3128"
+    assert [Path(path).name for path in common.ca_certificates] == ["example-ca.crt"]
+
+
+def test_a_box_keeps_its_name_and_gets_nothing_build_only(loaded: spec.Spec) -> None:
+    _, data = hosts.box(loaded, "desk1")
+    common = build(Common, data)
+    assert not common.building
+    assert (common.hostname, common.proxy, common.apt_mirror) == ("", "", "")
+    assert common.ca_certificates == ()
+
+
+def test_one_machine_is_described_by_a_file(tmp_path: Path) -> None:
+    file = tmp_path / "machine.json"
+    access = {"host": "h", "port": 1, "user": "u", "key_file": "/k", "known_hosts": "/h"}
+    file.write_text(json.dumps({"name": "m", "endpoint": access, "pids": []}))
+    name, endpoint = hosts.described(file)
+    assert (name, endpoint.key_file) == ("m", Path("/k"))

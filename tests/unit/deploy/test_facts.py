@@ -1,0 +1,157 @@
+"""Facts: what a host prints, and what is made of it."""
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from deploy.facts.apt import Installed, Lists, PackageLists, Upgradable
+from deploy.facts.files import FileState, Stat
+from deploy.facts.pci import NvidiaGpus
+from deploy.facts.system import AccountState, AuthorizedKeys, KernelSettings, bare_key
+from deploy.facts.systemd import ConfigNewer, Unit, Units, parse_timestamp
+
+
+def sh(command: object) -> list[str]:
+    done = subprocess.run(["sh", "-c", str(command)], capture_output=True, text=True, check=True)
+    return done.stdout.splitlines()
+
+
+@pytest.mark.parametrize(
+    ("line", "found"),
+    [
+        ("0000:01:00.0 0x10de 0x030000 ", ["0000:01:00.0"]),  # a consumer card
+        ("0000:41:00.0 0x10de 0x030200 ", ["0000:41:00.0"]),  # a data-centre card
+        ("0000:01:00.1 0x10de 0x040300 ", []),  # the same card's audio function
+        ("0000:00:02.0 0x1234 0x030000 ", []),  # a virtual machine's display
+        ("0000:05:00.0 0x1002 0x030000 ", []),  # another vendor's GPU
+    ],
+)
+def test_a_gpu_is_known_by_vendor_and_class(line: str, found: list[str]) -> None:
+    assert NvidiaGpus().process([line]) == found
+
+
+def test_the_pci_command_runs_here() -> None:
+    assert all(len(line.split()) == 3 for line in sh(NvidiaGpus().command()))
+
+
+def test_file_state_is_read_from_a_real_file(tmp_path: Path) -> None:
+    file = tmp_path / "it's a file"
+    file.write_text("hello\n")
+    file.chmod(0o640)
+    state = FileState().process(sh(FileState().command(str(file))))
+    sha256 = "5891b5b522d5df086d0ff0b110fbd9d21bb4fc7163af34d08286a2e846f6be03"
+    assert state == Stat(mode="640", user=file.owner(), group=file.group(), sha256=sha256)
+
+
+def test_a_missing_file_is_no_error() -> None:
+    assert sh(FileState().command("/nowhere/at all")) == []
+
+
+UNITS = """\
+Id=docker.service
+LoadState=loaded
+UnitFileState=enabled
+ActiveState=active
+ConditionResult=yes
+ConditionTimestamp=Mon 2026-11-23 20:29:53 UTC
+
+Id=cube-grow-root.service
+LoadState=loaded
+UnitFileState=disabled
+ActiveState=inactive
+ConditionResult=no
+ConditionTimestamp=Mon 2026-11-23 20:29:53 UTC
+
+Id=apt-daily.timer
+LoadState=masked
+UnitFileState=masked
+ActiveState=inactive
+ConditionResult=no
+ConditionTimestamp=
+"""
+
+
+def test_units_are_read_in_one_look() -> None:
+    fact = Units()
+    fact.command(
+        names=("docker.service", "cube-grow-root.service", "apt-daily.timer", "no.service")
+    )
+    assert fact.process(UNITS.splitlines()) == {
+        "docker.service": Unit(loaded=True, enabled=True, running=True),
+        "cube-grow-root.service": Unit(loaded=True, running=True),  # its Condition forbids it
+        "apt-daily.timer": Unit(masked=True),
+        "no.service": Unit(),
+    }
+
+
+def test_a_host_that_says_nothing_has_no_units() -> None:
+    assert Units().default()["docker.service"] == Unit()
+
+
+@pytest.mark.parametrize(
+    ("output", "newer"),
+    [
+        (["Mon 2026-11-23 20:29:53.500000 UTC", "active", "1795465793.400000 /a"], []),
+        (["Mon 2026-11-23 20:29:53.500000 UTC", "active", "1795465793.600000 /a"], ["/a"]),
+        (["", "inactive", "1795465793.600000 /a"], []),
+        (["Mon 2026-11-23 20:29:53.500000 UTC", "active"], []),
+    ],
+)
+def test_a_file_is_newer_to_the_microsecond(output: list[str], newer: list[str]) -> None:
+    assert ConfigNewer().process(output) == newer
+
+
+def test_timestamps_of_systemd_are_utc() -> None:
+    assert parse_timestamp("Thu 1970-01-01 00:01:40.250000 UTC") == 100.25
+
+
+@pytest.mark.parametrize(
+    ("output", "lists"),
+    [
+        (["age 60", "list"], Lists(age_s=60, usable=True)),
+        (["age 60"], Lists(age_s=60, usable=False)),
+        (["age 60", "list", "newer"], Lists(age_s=60, usable=False)),
+    ],
+)
+def test_package_lists_fit_the_sources(output: list[str], lists: Lists) -> None:
+    assert PackageLists().process(output) == lists
+
+
+def test_only_whole_packages_are_installed() -> None:
+    output = ["ii  bash", "rc  nano", "iU  half", "hi  held"]
+    assert Installed().process(output) == {"bash", "held"}
+
+
+def test_an_upgrade_is_a_plan() -> None:
+    assert Upgradable().process(["Reading package lists...", "0 upgraded, 0 newly"]) == []
+    assert Upgradable().process(["Inst bash [1] (2 Debian)"]) == ["Inst bash [1] (2 Debian)"]
+
+
+def test_kernel_settings_skip_what_is_read_only_or_unknown() -> None:
+    fact = KernelSettings()
+    assert sh(fact.command(names=("no.such_setting",))) == []
+    assert fact.process(["net.ipv4.tcp_rmem=4096 131072 6291456"]) == {
+        "net.ipv4.tcp_rmem": "4096 131072 6291456"
+    }
+
+
+def test_an_account_is_read_from_three_lines() -> None:
+    account = AccountState().process(["/bin/bash", "L", "ada sudo adm"])
+    assert account is not None
+    assert (account.shell, account.password) == ("/bin/bash", "L")
+    assert account.groups == {"ada", "sudo", "adm"}
+
+
+@pytest.mark.parametrize(
+    ("line", "key"),
+    [
+        ("ssh-ed25519 AAAA ada@example", "ssh-ed25519 AAAA"),
+        ('from="10.0.0.0/8",no-pty ssh-rsa BBBB x', "ssh-rsa BBBB"),
+        ("# ssh-rsa", ""),
+        ("", ""),
+    ],
+)
+def test_a_key_is_compared_without_options_and_comment(line: str, key: str) -> None:
+    assert bare_key(line) == key
+    assert AuthorizedKeys().process([line]) == ({key} if key else set())

@@ -1,0 +1,69 @@
+"""The commands of each layer on a bare host, read as a whole: `pytest --regenerate-golden`.
+
+Every fact is empty, so every operation shows what it would do; that a second application does
+nothing is proven for real by tests/integration/test_layers.py.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cube import provision
+from deploy.sources import ROOT
+
+GOLDEN = Path(__file__).parents[2] / "golden"
+
+CASES = [
+    ("debian-13", 1, "distribution"),
+    ("ubuntu-24.04", 1, "docker"),
+    ("debian-13", 5, "distribution"),
+    ("ubuntu-24.04", 5, "distribution"),
+]
+
+
+def shipped_files() -> dict[str, str]:
+    """Return content and name of every file that travels as it is."""
+    files = [path for path in (ROOT / "files").rglob("*") if path.suffix != ".pyc"]
+    return {path.read_text(): str(path.relative_to(ROOT)) for path in files if path.is_file()}
+
+
+def show(command: str, known: dict[str, str]) -> str:
+    """Name a file that is put as it is instead of repeating it."""
+    text, mark, stdin = command.partition(" <<'STDIN'\n")
+    content = stdin.removesuffix("STDIN")
+    if mark and content in known:
+        return f"{text} < deploy/{known[content]}"
+    return command
+
+
+def render(events: list[dict[str, Any]]) -> str:
+    known = shipped_files()
+    parts = []
+    for event in events:
+        commands = [f"    {show(command, known)}" for command in event["commands"]]
+        text = "\n".join(commands).replace("\n", "\n    ")
+        parts.append(f"{event['role']}: {event['name']}\n{text}\n")
+    return "\n".join(parts)
+
+
+@pytest.mark.parametrize(("os_name", "layer", "docker"), CASES)
+def test_commands_are_the_golden_ones(
+    os_name: str, layer: int, docker: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    argv = ["--limit", f"@fake/{os_name}", "--data", f"docker_source={docker}"]
+    code, journal = provision.run_pyinfra(
+        [*argv, "deploy/offline.py", f"deploy/layer{layer}.py"],
+        {"CUBE_SPEC": str(GOLDEN / "cube.toml")},
+        tmp_path,
+        timeout_s=60,
+        told=False,
+    )
+    assert code == 0, journal.tail()
+    provision.judge(layer, code, journal)
+    events = [event for event in journal.of("end") if event["role"] != "record"]
+    text = render(events)
+    golden = GOLDEN / f"layer{layer}-{os_name}.txt"
+    if request.config.getoption("--regenerate-golden", default=False):
+        golden.write_text(text)
+    assert text == golden.read_text()

@@ -1,0 +1,84 @@
+"""Parts of operations that run without a host."""
+
+import getpass
+import grp
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from deploy.operations.files import put_script
+from deploy.operations.firewall import has_rule
+from deploy.operations.system import parse_settings
+from deploy.sources import ROOT, file_text
+
+
+def put(
+    dest: Path, content: str, *, mode: str = "644", validate: str = ""
+) -> "subprocess.CompletedProcess[str]":
+    group = grp.getgrgid(os.getegid()).gr_name
+    script = put_script(
+        str(dest), mode=mode, user=getpass.getuser(), group=group, validate=validate
+    )
+    return subprocess.run(
+        ["sh", "-c", script], input=content, text=True, capture_output=True, check=False
+    )
+
+
+def test_put_makes_folders_and_sets_the_mode(tmp_path: Path) -> None:
+    dest = tmp_path / "new folder" / "file"
+    assert put(dest, "hello\n", mode="640").returncode == 0
+    assert dest.read_text() == "hello\n"
+    assert dest.stat().st_mode & 0o777 == 0o640
+    assert [path.name for path in dest.parent.iterdir()] == ["file"]
+
+
+def test_put_keeps_the_old_file_when_the_new_one_is_not_valid(tmp_path: Path) -> None:
+    dest = tmp_path / "script"
+    dest.write_text("true\n")
+    done = put(dest, "if\n", validate="sh -n %s")
+    assert done.returncode != 0
+    assert dest.read_text() == "true\n"
+    assert [path.name for path in tmp_path.iterdir()] == ["script"]
+
+
+def test_put_follows_a_link(tmp_path: Path) -> None:
+    (tmp_path / "real").write_text("old\n")
+    (tmp_path / "link").symlink_to("real")
+    assert put(tmp_path / "link", "new\n").returncode == 0
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "real").read_text() == "new\n"
+
+
+STATUS = """\
+Status: active
+Default: deny (incoming), allow (outgoing), deny (routed)
+
+To                         Action      From
+--                         ------      ----
+22/tcp                     ALLOW IN    Anywhere                   # SSH
+2222/tcp                   ALLOW IN    10.0.0.0/8
+22/tcp (v6)                ALLOW IN    Anywhere (v6)
+"""
+
+
+@pytest.mark.parametrize(("port", "open_"), [(22, True), (2222, False), (80, False)])
+def test_a_rule_counts_when_it_lets_everybody_in(port: int, open_: bool) -> None:
+    assert has_rule(STATUS, port) is open_
+
+
+def test_settings_are_read_like_sysctl_does() -> None:
+    text = "# a = 1\n\nvm.swappiness = 10\nnet.ipv4.tcp_rmem=1 2 3\n; b = 2\n"
+    assert parse_settings(text) == {"vm.swappiness": "10", "net.ipv4.tcp_rmem": "1 2 3"}
+
+
+def test_every_kernel_setting_has_a_reason() -> None:
+    blocks = file_text("common/sysctl.conf").split("\n\n")
+    groups = [block for block in blocks if "=" in block]
+    assert all(block.startswith("#") for block in groups)
+
+
+@pytest.mark.parametrize("name", ["common/cube-grow-root", "security/ufw-docker"])
+def test_scripts_are_valid_shell(name: str) -> None:
+    subprocess.run(["sh", "-n", str(ROOT / "files" / name)], check=True)

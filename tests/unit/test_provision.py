@@ -1,0 +1,123 @@
+"""What is made of pyinfra's events; and pyinfra itself, offline."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cube import log, provision, spec
+from cube.errors import ProvisionError
+from cube.log import Event
+from cube.provision import Journal
+
+PLAN = {
+    "event": "plan",
+    "host": "m",
+    "layer": 1,
+    "operations": [{"id": "a", "name": "Do a"}, {"id": "b", "name": "Do b"}],
+}
+
+
+def end(op: str, **more: object) -> dict[str, Any]:
+    base = {"event": "end", "id": op, "host": "m", "name": f"Do {op}", "role": "common", "layer": 1}
+    return {**base, "changed": False, "seconds": 0.5, "execs": 2, "commands": ["x"], **more}
+
+
+def journal(tmp_path: Path, *events: dict[str, Any]) -> Journal:
+    file = tmp_path / "events.jsonl"
+    file.write_text("".join(json.dumps(event) + "\n" for event in events))
+    made = Journal(file=file)
+    made.line("pyinfra's last words")
+    return made
+
+
+def test_a_layer_is_applied_when_every_operation_ended(tmp_path: Path) -> None:
+    applied = provision.judge(1, 0, journal(tmp_path, PLAN, end("a"), end("b", changed=True)))
+    assert (applied.operations, applied.execs, applied.seconds) == (2, 4, 1.0)
+    assert applied.changed == ("common: Do b: x",)
+
+
+@pytest.mark.parametrize(
+    ("code", "events", "message"),
+    [
+        (0, [PLAN, end("a")], "layer 1: did not end: Do b"),
+        (0, [], "layer 1: pyinfra's exit code is 0"),
+        (1, [PLAN, end("a"), end("b")], "layer 1: pyinfra's exit code is 1"),
+        (1, [PLAN, end("a", error="E: no space")], "layer 1: common: Do a: failed"),
+        (0, [PLAN, end("a", error="E: no space"), end("b")], "layer 1: common: Do a: failed"),
+    ],
+)
+def test_no_exit_code_is_believed_alone(
+    code: int, events: list[dict[str, Any]], message: str, tmp_path: Path
+) -> None:
+    with pytest.raises(ProvisionError) as caught:
+        provision.judge(1, code, journal(tmp_path, *events))
+    assert caught.value.message == message
+    assert "cube build --keep" in caught.value.hint
+
+
+def test_a_failed_operation_shows_what_its_command_printed(tmp_path: Path) -> None:
+    with pytest.raises(ProvisionError) as caught:
+        provision.judge(1, 1, journal(tmp_path, PLAN, end("a", error="E: no space")))
+    assert caught.value.details == "E: no space"
+
+
+def test_what_pyinfra_said_is_shown_when_no_operation_failed(tmp_path: Path) -> None:
+    with pytest.raises(ProvisionError) as caught:
+        provision.judge(1, 1, journal(tmp_path))
+    assert caught.value.details == "pyinfra's last words"
+
+
+def test_a_skipped_layer_says_why(tmp_path: Path) -> None:
+    skip = {"event": "skip", "host": "m", "layer": 2, "reason": "no GPU"}
+    assert provision.judge(2, 0, journal(tmp_path, skip)).skipped == "no GPU"
+
+
+def test_events_come_in_while_the_file_grows(tmp_path: Path) -> None:
+    heard: list[Event] = []
+    made = journal(tmp_path, PLAN)
+    text = json.dumps(end("a"))
+    with log.listening(heard.append), made.file.open("a") as stream:
+        stream.write(text[:10])
+        stream.flush()
+        made.line("half a line is left for later")
+        stream.write(text[10:] + "\n")
+        stream.flush()
+        made.line("--> Starting operation: Common | Do b")
+    assert [event["event"] for event in made.events] == ["plan", "end"]
+    assert [event.text for event in heard if event.kind == "operation"] == ["common: Do a"]
+    assert [event.text for event in heard if event.kind == "status"] == ["Common | Do b"]
+
+
+PROJECT = Path(__file__).parents[2]
+
+
+def test_every_layer_runs_offline() -> None:
+    assert provision.dry_run_offline(spec.load(PROJECT / "cube.toml")) == []
+
+
+def test_a_layer_without_roles_is_refused_not_pretended(tmp_path: Path) -> None:
+    file = tmp_path / "cube.toml"
+    file.write_text('[gpu]\nmode = "assume"\n')
+    (problem,) = provision.dry_run_offline(spec.load(file))
+    assert "the role nvidia_driver is not part of this release" in problem
+
+
+def run_inventory(tmp_path: Path, text: str) -> str:
+    file = tmp_path / "cube.toml"
+    file.write_text(text)
+    _, journal = provision.run_pyinfra(
+        ["inventory.py", "deploy/layer1.py"], {"CUBE_SPEC": str(file)}, tmp_path, timeout_s=60
+    )
+    return journal.tail()
+
+
+def test_an_inventory_without_hosts_says_what_to_do(tmp_path: Path) -> None:
+    assert "list one under [hosts.NAME] in cube.toml" in run_inventory(tmp_path, "")
+
+
+def test_an_inventory_of_a_wrong_specification_names_the_mistake(tmp_path: Path) -> None:
+    text = run_inventory(tmp_path, '[image]\nos = "debian-12"\n')
+    assert "image.os = 'debian-12'" in text
+    assert "Traceback" not in text
