@@ -11,6 +11,8 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from cube import conventions
+from cube.machines.seed import build_seed
+from cube.machines.seed import render_user_data as render_seed
 from cube.packer import seed
 from cube.spec import Spec
 
@@ -194,7 +196,7 @@ def render_user_data(spec: Spec, public_key: str) -> str:
         "packages": ["cloud-guest-utils", "qemu-guest-agent"],
         "updates": "security",
         "shutdown": "poweroff",
-        "user-data": yaml.safe_load(seed.render_user_data(public_key)),
+        "user-data": yaml.safe_load(render_seed(build_seed(public_key))),
         # Nobody logs in to the installer itself.
         "early-commands": ["systemctl stop ssh.socket ssh.service"],
         "late-commands": late_commands(spec),

@@ -7,6 +7,7 @@ from pathlib import Path
 from cube import bootstrap, log, run
 from cube.errors import CommandError, PackerError
 from cube.machines import accelerator
+from cube.machines.seed import build_seed, render_user_data
 from cube.packer import evidence, inputs, installer, seed, template
 from cube.spec import Spec
 from cube.workspace import Workspace
@@ -67,7 +68,9 @@ def first_boot(
         PackerError: see `build_base`.
     """
     folder = inputs.Folder.of(workspace)
-    seed.write(folder.seed, seed.render_user_data(public_key(key_file)), "cube-base")
+    # The seed of every later machine of this build: for cloud-init they are one instance.
+    nocloud = build_seed(public_key(key_file))
+    seed.write(folder.seed, render_user_data(nocloud), nocloud)
     found = accelerator.find()
     nonce = secrets.token_hex(16)
     limit_s = boot_timeout_s or inputs.BOOT_TIMEOUT_S[found]

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from cube import ssh
 from cube.errors import PackerError
+from cube.machines.seed import build_seed, render_user_data
 from cube.packer import inputs, seed, tool
 from cube.spec import Spec
 from cube.workspace import Workspace
@@ -21,7 +22,7 @@ def validate(spec: Spec, workspace: Workspace) -> None:
         HostError: Packer is too old.
         CommandError: Packer is missing.
     """
-    if problems := seed.check_seed(seed.render_user_data(SAMPLE_KEY)):
+    if problems := seed.check_seed(render_user_data(build_seed(SAMPLE_KEY))):
         raise PackerError("the first boot's seed is malformed", details="\n".join(problems))
     for name in sorted(folder.name for folder in tool.TEMPLATES.iterdir() if folder.is_dir()):
         validate_template(spec, workspace, name)
@@ -55,8 +56,9 @@ def validate_template(spec: Spec, workspace: Workspace, name: str) -> None:
 def sample_values(spec: Spec, name: str, work: Path) -> inputs.Inputs:
     """Return every variable of a template, with files in `work` where Packer wants to see some."""
     folder = inputs.Folder(work=work)
+    nocloud = build_seed(SAMPLE_KEY)
     for seed_dir in (folder.seed, folder.install_seed):
-        seed.write(seed_dir, seed.render_user_data(SAMPLE_KEY), "sample")
+        seed.write(seed_dir, render_user_data(nocloud), nocloud)
     disk, key = work / "disk.img", work / "key"
     disk.touch()
     ssh.make_key(key)

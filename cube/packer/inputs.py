@@ -5,8 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from cube.errors import HostError
-from cube.machines import BUILD_USER
+from cube.machines import BUILD_USER, firmware
 from cube.spec import Spec
 from cube.workspace import Workspace
 
@@ -24,9 +23,6 @@ EMULATED_CPU, EMULATED_CPUS = "max,-cx16", 1
 TRANSLATION_MIB = 512
 #: The live installer runs from memory. Source: Ubuntu Server's system requirements, with room.
 INSTALLER_MIB = 4096
-#: UEFI code and variables, as distributions name them; the first pair that exists is taken.
-FIRMWARE_DIR = Path("/usr/share/OVMF")
-FIRMWARE = (("OVMF_CODE_4M.fd", "OVMF_VARS_4M.fd"), ("OVMF_CODE.fd", "OVMF_VARS.fd"))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,20 +83,8 @@ class Folder:
 
     @property
     def firmware_vars(self) -> Path:
-        """The machine's UEFI variables."""
-        return self.work / "uefi-vars.fd"
-
-
-def firmware() -> tuple[Path, Path]:
-    """Return UEFI code and the template of its variables.
-
-    Raises:
-        HostError: there are none on this machine.
-    """
-    for code, variables in FIRMWARE:
-        if (FIRMWARE_DIR / code).exists() and (FIRMWARE_DIR / variables).exists():
-            return FIRMWARE_DIR / code, FIRMWARE_DIR / variables
-    raise HostError(f"there is no UEFI firmware in {FIRMWARE_DIR}", hint="install the package ovmf")
+        """The machine's UEFI variables, where `firmware.copy_variables` puts them."""
+        return self.work / "uefi-variables.fd"
 
 
 def hardware(spec: Spec, accelerator: str) -> dict[str, Value]:
@@ -141,7 +125,7 @@ def installer(folder: Folder, *, iso: Path, iso_sha256: str, timeout_s: int) -> 
         "initrd": str(folder.initrd),
         "install_seed_dir": str(folder.install_seed),
         "install_timeout": f"{timeout_s}s",
-        "firmware_code": str(firmware()[0]),
+        "firmware_code": str(firmware.find().code),
         "firmware_vars": str(folder.firmware_vars),
     }
 

@@ -1,11 +1,11 @@
 """The Ubuntu installer under Packer: from the ISO to a bare disk that has not booted yet."""
 
-import shutil
 from pathlib import Path
 
 from cube import autoinstall, iso, log, run
 from cube.errors import CommandError, PackerError
-from cube.machines import accelerator
+from cube.machines import accelerator, firmware
+from cube.machines.seed import build_seed
 from cube.packer import evidence, inputs, seed, template
 from cube.spec import Spec
 from cube.workspace import Workspace
@@ -34,9 +34,9 @@ def install(spec: Spec, workspace: Workspace, *, key_file: Path) -> Path:
     with log.step("Fetching the installer"):
         image = iso.fetch(spec.os.ubuntu.iso_url, spec.os.ubuntu.iso_sha256, workspace.cache)
         extract(image, {KERNEL: folder.kernel, INITRD: folder.initrd})
-    key = key_file.with_name(f"{key_file.name}.pub").read_text()
-    seed.write(folder.install_seed, autoinstall.render_user_data(spec, key), "cube-install")
-    shutil.copyfile(inputs.firmware()[1], folder.firmware_vars)
+    key = key_file.with_name(f"{key_file.name}.pub").read_text().strip()
+    seed.write(folder.install_seed, autoinstall.render_user_data(spec, key), build_seed(key))
+    firmware.copy_variables(folder.work)
     with log.step("Installing Ubuntu"):
         run_installer(spec, workspace, image, key_file)
     folder.disk.replace(folder.installed)

@@ -1,11 +1,13 @@
-"""The NoCloud seed of the first boot: it lets the build key in, and nothing else."""
+"""NoCloud seeds for Packer's CDs: written as files, and looked at strictly before a build."""
 
 from pathlib import Path
+from typing import Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from cube.machines import BUILD_USER
+from cube.machines import Seed
+from cube.machines.seed import render_meta_data
 from cube.spec.model import KEY_LINE
 
 #: First line that makes cloud-init read a file as its configuration.
@@ -22,40 +24,28 @@ class User(Strict):
     """An account that only a key opens."""
 
     name: str = Field(pattern=r"^[a-z_][a-z0-9_-]{0,31}$")
+    gecos: str = ""
     shell: str = Field(pattern=r"^/")
-    lock_passwd: bool
-    sudo: list[str]
+    lock_passwd: Literal[True]
+    sudo: str | list[str]
     ssh_authorized_keys: list[str] = Field(min_length=1)
 
 
 class UserData(Strict):
-    """What we tell cloud-init."""
+    """What a seed of ours may tell cloud-init."""
 
     users: list[User] = Field(min_length=1)
+    disable_root: Literal[True] = True
+    ssh_pwauth: Literal[False] = False
+    package_update: Literal[False] = False
+    package_upgrade: Literal[False] = False
 
 
-def render_user_data(public_key: str) -> str:
-    """Return the user-data that makes `BUILD_USER` and lets one key in."""
-    user = {
-        "name": BUILD_USER,
-        "shell": "/bin/bash",
-        "lock_passwd": True,
-        "sudo": ["ALL=(ALL) NOPASSWD:ALL"],
-        "ssh_authorized_keys": [public_key.strip()],
-    }
-    return HEADER + yaml.safe_dump({"users": [user]}, sort_keys=False)
-
-
-def render_meta_data(instance_id: str) -> str:
-    """Return the meta-data; another instance makes cloud-init begin anew."""
-    return yaml.safe_dump({"instance-id": instance_id})
-
-
-def write(folder: Path, user_data: str, instance_id: str) -> None:
+def write(folder: Path, user_data: str, seed: Seed) -> None:
     """Write a seed's files, for Packer to put on a CD."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "user-data").write_text(user_data)
-    (folder / "meta-data").write_text(render_meta_data(instance_id))
+    (folder / "meta-data").write_text(render_meta_data(seed))
 
 
 def problems(error: ValidationError) -> list[str]:
@@ -76,13 +66,9 @@ def check_seed(text: str) -> list[str]:
         return [f"not valid YAML: {error}"]
     except ValidationError as error:
         return problems(error)
-    found = []
-    for user in data.users:
-        if not user.lock_passwd:
-            found.append(f"users.{user.name}.lock_passwd: must be true, no password opens an image")
-        found += [
-            f"users.{user.name}.ssh_authorized_keys: not a public key: {key!r}"
-            for key in user.ssh_authorized_keys
-            if not KEY_LINE.fullmatch(key)
-        ]
-    return found
+    return [
+        f"users.{user.name}.ssh_authorized_keys: not a public key: {key!r}"
+        for user in data.users
+        for key in user.ssh_authorized_keys
+        if not KEY_LINE.fullmatch(key)
+    ]

@@ -23,6 +23,9 @@ OLDEST = (1, 6, 6)
 #: `packer validate` and `packer init` do next to nothing.
 SHORT_S = 120
 
+#: What Packer says of every failure, after the error itself.
+REPETITION = re.compile(r"Build was halted|Build '[^']*' errored|Some builds didn't|--> ")
+
 Version = tuple[int, int, int]
 
 
@@ -86,7 +89,8 @@ class Transcript:
 
     def complaint(self) -> str:
         """Return the errors, or else what was not of the format; without Packer's warnings."""
-        text = "\n".join(self.errors or self.stray).strip()
+        telling = [text for text in self.errors if not REPETITION.match(text)]
+        text = "\n".join(telling or self.errors or self.stray).strip()
         return text[max(text.find("Error"), 0) :]
 
 

@@ -8,6 +8,7 @@ import pytest
 
 from cube import conventions, spec
 from cube.errors import HostError, PackerError
+from cube.machines.seed import build_seed, render_user_data
 from cube.packer import check, events, evidence, inputs, seed, template, tool, watch
 from cube.packer.events import Event
 from cube.workspace import Workspace
@@ -80,6 +81,15 @@ def test_a_transcript_keeps_errors_and_artifacts() -> None:
     assert transcript.errors == ["Error launching VM: Qemu failed to start.", "Build was halted."]
     assert transcript.artifacts == [Path("/out/a,b.raw")]
     assert transcript.stray == ["panic: oops"]
+
+
+def test_a_complaint_is_told_once() -> None:
+    transcript = tool.Transcript()
+    for text in ("Timeout waiting for SSH.", "Build 'qemu.x' errored after 2 s: Timeout.",
+                 "\\n==> Some builds didn't complete successfully and had errors:",
+                 "--> qemu.x: Timeout waiting for SSH."):  # fmt: skip
+        transcript.hear(f"1,,ui,error,{text}")
+    assert transcript.complaint() == "Timeout waiting for SSH."
 
 
 def test_a_complaint_leaves_packers_warnings_out() -> None:
@@ -208,7 +218,7 @@ def test_a_missing_packer_says_how_to_get_it(
 
 
 def test_our_seed_is_right() -> None:
-    assert seed.check_seed(seed.render_user_data(f"{KEY}\n")) == []
+    assert seed.check_seed(render_user_data(build_seed(KEY))) == []
 
 
 @pytest.mark.parametrize(
@@ -216,7 +226,7 @@ def test_our_seed_is_right() -> None:
     [
         ("#cloud-config", "# cloud-config", "first line"),
         ("users:", "user:", "user: Extra inputs"),
-        ("lock_passwd: true", "lock_passwd: false", "lock_passwd: must be true"),
+        ("lock_passwd: true", "lock_passwd: false", "lock_passwd: Input should be True"),
         ("lock_passwd: true", "lock_passwd: yes please", "lock_passwd"),
         ("lock_passwd: true", "lock_passwd: true\n  passwd: ''", "passwd: Extra inputs"),
         (KEY, "ssh-ed25519", "not a public key"),
@@ -227,7 +237,7 @@ def test_our_seed_is_right() -> None:
     ],
 )
 def test_a_malformed_seed_is_told(old: str, new: str, expected: str) -> None:
-    text = seed.render_user_data(KEY).replace(old, new, 1)
+    text = render_user_data(build_seed(KEY)).replace(old, new, 1)
     assert any(expected in problem for problem in seed.check_seed(text))
 
 
