@@ -137,8 +137,6 @@ class Process:
 
     def stop(self, *, first: signal.Signals = signal.SIGTERM, grace_s: float = GRACE_S) -> None:
         """End the whole group: politely, then, after `grace_s` seconds, for certain."""
-        if self._popen.stdin is not None:
-            self._popen.stdin.close()
         if self.returncode is None:
             self.send(first)
             with contextlib.suppress(subprocess.TimeoutExpired):

@@ -1,9 +1,13 @@
 """What a machine printed on its console."""
 
+import contextlib
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 from cube import run
+from cube.errors import CommandError, MachineError
+from cube.machines import MachineRequest
 
 #: Terminal control sequences. Source: ECMA-48, CSI and OSC.
 CONTROL = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|\x1b[@-_]")
@@ -20,3 +24,23 @@ def tail(file: Path, lines: int = run.TAIL_LINES) -> str:
         text = stream.read().decode(errors="replace")
     plain = CONTROL.sub("", text).replace("\r", "\n")
     return run.tail("\n".join(line for line in plain.splitlines() if line.strip()), lines)
+
+
+def file_of(run_dir: Path) -> Path:
+    """Return the file with all that a machine's console said."""
+    return run_dir / "console.log"
+
+
+@contextlib.contextmanager
+def explained(request: MachineRequest) -> Iterator[None]:
+    """Name the machine in a failure, and show its console's last lines."""
+    try:
+        yield
+    except (MachineError, CommandError) as error:
+        file = file_of(request.run_dir)
+        said = tail(file)
+        raise MachineError(
+            f"machine {request.name}: {error.message}",
+            hint=f"the whole console is in {file}" if said else error.hint,
+            details=said or error.details,
+        ) from error

@@ -15,7 +15,7 @@ from pathlib import Path
 from cube import disk as disks
 from cube import log, mount, run, ssh
 from cube.cell import Cell, open_cell, wait_for_end
-from cube.errors import CommandError, MachineError
+from cube.errors import MachineError
 from cube.machines import (
     BUILD_USER,
     Endpoint,
@@ -40,6 +40,9 @@ SCRATCH = Path("/run/systemd")
 CAPABILITIES = "CAP_NET_ADMIN,CAP_BPF,CAP_PERFMON"
 #: Beyond what nspawn lets through: container runtimes use keyrings and BPF. Source: runc(8).
 SYSTEM_CALLS = "add_key keyctl bpf"
+#: cgroup v2 inside, whatever is outside; /proc/sys/net is writable, which is the container's own.
+#: Source: systemd's docs/ENVIRONMENT.md.
+ENVIRONMENT = ("SYSTEMD_NSPAWN_UNIFIED_HIERARCHY=1", "SYSTEMD_NSPAWN_API_VFS_WRITABLE=network")
 #: nspawn's exit code when the guest asks for a reboot. Source: systemd-nspawn, shutdown of an
 #: unregistered container: EXIT_FORCE_RESTART.
 RESTART = 133
@@ -72,7 +75,7 @@ def nspawn_args(name: str, root: Path, device: str) -> list[str]:
 def boot_args(group: Path, argv: list[str]) -> list[str]:
     """Build the command that boots a container in a control group, and again as it reboots."""
     return [
-        "env", "SYSTEMD_NSPAWN_UNIFIED_HIERARCHY=1", "sh", "-c", BOOT_LOOP, "sh", str(group), *argv,
+        "env", *ENVIRONMENT, "sh", "-c", BOOT_LOOP, "sh", str(group), *argv,
     ]  # fmt: skip
 
 
@@ -101,19 +104,19 @@ class Container:
 
     def wait_until_up(self) -> None:
         """Wait until sshd answers."""
-        with log.step(f"Booting {self.name} in a container"), explained(self.request):
+        with log.step(f"Booting {self.name} in a container"), console.explained(self.request):
             ssh.wait_for_ssh(self.access, timeout_s=BOOT_S, alive=lambda: self.alive)
 
     def wait_until_off(self, timeout_s: float) -> None:
         """Wait for a guest that powers itself off; release the disk, every write on the medium."""
-        with explained(self.request):
+        with console.explained(self.request):
             wait_for_end(self.process, timeout_s, "the container")
         self.released.close()
         disks.sync(self.disk)
 
     def reboot(self) -> None:
         """Restart it and wait for the new boot."""
-        with explained(self.request):
+        with console.explained(self.request):
             ssh.reboot(self.access, timeout_s=BOOT_S, alive=lambda: self.alive)
 
     def shutdown(self) -> None:
@@ -123,25 +126,7 @@ class Container:
 
     def console_tail(self) -> str:
         """Return the console's last lines."""
-        return console.tail(console_file(self.request))
-
-
-def console_file(request: MachineRequest) -> Path:
-    """Return the file with all that the console said."""
-    return request.run_dir / "console.log"
-
-
-@contextlib.contextmanager
-def explained(request: MachineRequest) -> Iterator[None]:
-    """Name the machine in a failure, and show its console's last lines."""
-    try:
-        yield
-    except (MachineError, CommandError) as error:
-        raise MachineError(
-            f"machine {request.name}: {error.message}",
-            hint=f"the whole console is in {console_file(request)}",
-            details=console.tail(console_file(request)) or error.details,
-        ) from error
+        return console.tail(console.file_of(self.request.run_dir))
 
 
 def halt(cell: Cell) -> None:
@@ -183,9 +168,9 @@ class Containers:
     def start(self, request: MachineRequest) -> Iterator[Machine]:
         """Boot a disk in a container, wait for sshd, release everything on the way out."""
         request.run_dir.mkdir(parents=True, exist_ok=True)
-        console_file(request).unlink(missing_ok=True)
+        console.file_of(request.run_dir).unlink(missing_ok=True)
         with contextlib.ExitStack() as stack:
-            with explained(request):
+            with console.explained(request):
                 machine = _boot(request, stack)
             if request.wait:
                 machine.wait_until_up()
@@ -220,7 +205,7 @@ def _boot(request: MachineRequest, stack: contextlib.ExitStack) -> Container:
     access.known_hosts.unlink(missing_ok=True)
     stack.callback(_note(request, cell, access, tree).unlink, missing_ok=True)
     argv = boot_args(group, nspawn_args(request.name, tree.root, tree.device))
-    process = cell.launch(argv, output=console_file(request))
+    process = cell.launch(argv, output=console.file_of(request.run_dir))
     stack.callback(_kill, cell, process, group)
     return Container(
         request=request, cell=cell, process=process, access=access, released=stack,

@@ -1,0 +1,74 @@
+"""What runs guest code here, found by trying: a /dev/kvm that opens may still run no guest."""
+
+import functools
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+from typing import Literal
+
+from cube import log, run
+from cube.errors import CommandError, HostError
+
+Accelerator = Literal["kvm", "hvf", "tcg"]
+
+EMULATOR = "qemu-system-x86_64"
+#: A processor starts 16 bytes below the end of the firmware. Source: Intel SDM vol. 3, 10.1.4.
+FIRMWARE_BYTES = 65_536
+RESET_VECTOR = FIRMWARE_BYTES - 16
+#: mov al, 0x10; out 0xf4, al; hlt
+PROGRAM = bytes([0xB0, 0x10, 0xE6, 0xF4, 0xF4])
+#: What QEMU ends with when the guest writes 0x10. Source: hw/misc/debugexit.c: (value << 1) | 1.
+PROOF = 0x21
+#: Seconds for that; it takes a tenth of one.
+TRIAL_S = 15.0
+
+
+def render_firmware() -> bytes:
+    """Build a firmware whose only act is to tell QEMU that it ran."""
+    image = bytearray(FIRMWARE_BYTES)
+    image[RESET_VECTOR : RESET_VECTOR + len(PROGRAM)] = PROGRAM
+    return bytes(image)
+
+
+def trial_args(accelerator: Accelerator, firmware: Path) -> list[str]:
+    """Build the command that runs the firmware, on the processor that a machine would get.
+
+    With a lesser one, some hosts run this program and no operating system.
+    """
+    return [
+        EMULATOR, "-accel", accelerator, "-cpu", "max" if accelerator == "tcg" else "host",
+        "-machine", "pc", "-m", "16", "-nodefaults",
+        "-display", "none", "-no-reboot", "-bios", str(firmware),
+        "-device", "isa-debug-exit,iobase=0xf4,iosize=0x04",
+    ]  # fmt: skip
+
+
+def works(accelerator: Accelerator) -> bool:
+    """Run guest code with an accelerator; only the guest's own sign counts.
+
+    Raises:
+        HostError: QEMU is not installed.
+    """
+    if shutil.which(EMULATOR) is None:
+        raise HostError(f"{EMULATOR}: not found", hint="run 'cube doctor'")
+    with tempfile.TemporaryDirectory(prefix="cube-") as folder:
+        firmware = Path(folder) / "firmware.bin"
+        firmware.write_bytes(render_firmware())
+        try:
+            run.run(trial_args(accelerator, firmware), accept=(PROOF,), timeout_s=TRIAL_S)
+        except CommandError as error:
+            log.debug(f"{accelerator} does not run a guest: {error.message}: {error.details}")
+            return False
+    return True
+
+
+@functools.cache
+def find() -> Accelerator:
+    """Return the fastest accelerator that runs a guest; tried once in a process.
+
+    Raises:
+        HostError: QEMU is not installed.
+    """
+    native: Accelerator = "hvf" if sys.platform == "darwin" else "kvm"
+    return native if works(native) else "tcg"

@@ -1,0 +1,70 @@
+"""NoCloud seeds: what cloud-init is told at boot, on a small CD."""
+
+import hashlib
+import io
+from pathlib import Path
+
+import pycdlib
+import yaml
+
+from cube.machines import BUILD_USER, MachineRequest, Seed
+
+#: The volume label that cloud-init looks for. Source: cloud-init, NoCloud datasource.
+LABEL = "cidata"
+
+
+def build_seed(public_key: str) -> Seed:
+    """Return the seed that lets the build key in; the same key is the same instance."""
+    digest = hashlib.sha256(public_key.encode()).hexdigest()
+    return Seed(instance_id=f"cube-{digest[:16]}", user=BUILD_USER, public_key=public_key)
+
+
+def wanted(request: MachineRequest) -> Seed:
+    """Return a request's seed, or the build key's."""
+    if request.seed is not None:
+        return request.seed
+    public = request.key_file.with_name(request.key_file.name + ".pub")
+    return build_seed(public.read_text().strip())
+
+
+def render_user_data(seed: Seed) -> str:
+    """Build user-data: one account with a key; no password, no package is touched."""
+    account = {
+        "name": seed.user,
+        "gecos": seed.user,
+        "shell": "/bin/bash",
+        "lock_passwd": True,
+        "sudo": "ALL=(ALL) NOPASSWD:ALL",
+        "ssh_authorized_keys": [seed.public_key],
+    }
+    data = {
+        "users": [account],
+        "disable_root": True,
+        "ssh_pwauth": False,
+        "package_update": False,
+        "package_upgrade": False,
+    }
+    return "#cloud-config\n" + yaml.safe_dump(data, sort_keys=False)
+
+
+def render_meta_data(seed: Seed) -> str:
+    """Build meta-data: the instance's identity and, when given, its name."""
+    data = {"instance-id": seed.instance_id}
+    if seed.hostname:
+        data["local-hostname"] = seed.hostname
+    return yaml.safe_dump(data, sort_keys=False)
+
+
+def write_iso(seed: Seed, target: Path) -> None:
+    """Write a seed as an ISO 9660 image, its file names in Rock Ridge and Joliet."""
+    image = pycdlib.PyCdlib()
+    image.new(vol_ident=LABEL, joliet=3, rock_ridge="1.09")
+    files = {"user-data": render_user_data(seed), "meta-data": render_meta_data(seed)}
+    for name, text in files.items():
+        content = text.encode()
+        image.add_fp(
+            io.BytesIO(content), len(content), f"/{name.replace('-', '').upper()[:8]}.;1",
+            rr_name=name, joliet_path=f"/{name}",
+        )  # fmt: skip
+    image.write(str(target))
+    image.close()

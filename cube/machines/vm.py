@@ -1,0 +1,260 @@
+"""A disk booted as a virtual machine under QEMU, through libvirt."""
+
+import contextlib
+import os
+import shutil
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cube import disk as disks
+from cube import log, run, ssh
+from cube.errors import HostError, MachineError
+from cube.machines import (
+    Endpoint,
+    Kind,
+    Machine,
+    MachineRequest,
+    accelerator,
+    console,
+    firmware,
+    hypervisor,
+    network,
+    record,
+    seed,
+)
+from cube.machines.domain import Disk, Domain, render_domain
+from cube.machines.record import MachineRecord, ProcessId
+
+#: Seconds for a boot. Translated code (tcg) needs about a minute on an idle machine.
+BOOT_S = {"kvm": 180.0, "hvf": 180.0, "tcg": 900.0}
+#: Seconds for an orderly stop, and between two looks.
+STOP_S = 300.0
+LOOK_S = 0.1
+#: Ends a QEMU when our end of its input closes, however that comes about; then removes the
+#: driver's state. The start time proves that the number still means that process.
+WATCH = (
+    'cat > /dev/null; [ "$(ps -o lstart= -p "$1")" = "$2" ] && kill -9 "$1"; '
+    '[ -z "$3" ] || rm -rf -- "$3"'
+)
+
+
+@dataclass(kw_only=True)
+class VirtualMachine:
+    """A virtual machine that is up. Made by `VirtualMachines.start`."""
+
+    request: MachineRequest
+    domain: Any
+    access: Endpoint
+    released: contextlib.ExitStack
+    name: str
+    disk: Path
+    kind: Kind = "vm"
+
+    @property
+    def endpoint(self) -> Endpoint:
+        """Where sshd answers."""
+        return self.access
+
+    @property
+    def alive(self) -> bool:
+        """Whether it runs."""
+        return active(self.domain)
+
+    def wait_until_up(self) -> None:
+        """Wait until sshd answers."""
+        with log.step(f"Booting {self.name} as a virtual machine"), console.explained(self.request):
+            ssh.wait_for_ssh(self.access, timeout_s=boot_s(), alive=lambda: self.alive)
+
+    def wait_until_off(self, timeout_s: float) -> None:
+        """Wait for a guest that powers itself off; release the disk, every write on the medium."""
+        with console.explained(self.request):
+            wait_until_inactive(self.domain, timeout_s)
+        self.released.close()
+        disks.sync(self.disk)
+
+    def reboot(self) -> None:
+        """Restart it and wait for the new boot."""
+        with console.explained(self.request):
+            ssh.reboot(self.access, timeout_s=boot_s(), alive=lambda: self.alive)
+
+    def shutdown(self) -> None:
+        """Press its power button, wait, and release the disk."""
+        press_power(self.domain)
+        self.wait_until_off(STOP_S)
+
+    def console_tail(self) -> str:
+        """Return the console's last lines."""
+        return console.tail(console.file_of(self.request.run_dir))
+
+
+def boot_s() -> float:
+    """Return how many seconds a boot may take here."""
+    return BOOT_S[accelerator.find()]
+
+
+def active(domain: Any) -> bool:  # noqa: ANN401 (libvirt-python has no types)
+    """Whether a domain runs."""
+    try:
+        return bool(domain.isActive())
+    except hypervisor.library().libvirtError as error:
+        if hypervisor.gone(error):
+            return False
+        raise hypervisor.failure(error) from error
+
+
+def press_power(domain: Any) -> None:  # noqa: ANN401 (libvirt-python has no types)
+    """Ask the guest to shut down; nothing happens when it is off."""
+    with contextlib.suppress(hypervisor.library().libvirtError):
+        domain.shutdown()
+
+
+def wait_until_inactive(domain: Any, timeout_s: float) -> None:  # noqa: ANN401 (as above)
+    """Wait until a domain is off.
+
+    Raises:
+        MachineError: it still runs after `timeout_s` seconds.
+    """
+    deadline = time.monotonic() + timeout_s
+    while active(domain):
+        if time.monotonic() > deadline:
+            raise MachineError(f"the guest did not power off within {timeout_s:.0f} s")
+        time.sleep(LOOK_S)
+
+
+def destroy(domain: Any) -> None:  # noqa: ANN401 (libvirt-python has no types)
+    """End a domain at once; QEMU still closes its disks."""
+    libvirt = hypervisor.library()
+    with contextlib.suppress(libvirt.libvirtError):
+        domain.destroyFlags(libvirt.VIR_DOMAIN_DESTROY_GRACEFUL)
+    wait_until_inactive(domain, STOP_S)
+
+
+def describe(request: MachineRequest, port: int) -> Domain:
+    """Put together what a request's domain is made of, and write its seed.
+
+    Raises:
+        HostError: QEMU or the firmware is not installed.
+    """
+    emulator = shutil.which(accelerator.EMULATOR)
+    if emulator is None:
+        raise HostError(f"{accelerator.EMULATOR}: not found", hint="run 'cube doctor'")
+    run_dir = request.run_dir.absolute()
+    seed.write_iso(seed.wanted(request), run_dir / "seed.iso")
+    files = (request.disk.absolute(), *(file.absolute() for file in request.extra_disks))
+    return Domain(
+        name=request.name,
+        accelerator=accelerator.find(),
+        emulator=Path(emulator),
+        cpus=request.cpus,
+        memory_mib=request.memory_mib,
+        disks=tuple(Disk(file=file, format=disks.info(file).format) for file in files),
+        seed=run_dir / "seed.iso",
+        console=console.file_of(run_dir),
+        ssh_port=port,
+        uefi=firmware.copy_variables(run_dir) if request.firmware == "uefi" else None,
+    )
+
+
+class VirtualMachines:
+    """Machines under QEMU."""
+
+    @contextlib.contextmanager
+    def start(self, request: MachineRequest) -> Iterator[Machine]:
+        """Boot a disk, wait for sshd, release everything on the way out."""
+        request.run_dir.mkdir(parents=True, exist_ok=True)
+        console.file_of(request.run_dir).unlink(missing_ok=True)
+        with contextlib.ExitStack() as stack:
+            with console.explained(request):
+                machine = _boot(request, stack)
+            if request.wait:
+                machine.wait_until_up()
+            yield machine
+            if request.detached:
+                stack.pop_all()
+
+
+def _boot(request: MachineRequest, stack: contextlib.ExitStack) -> VirtualMachine:
+    """Start the domain; its release is put on the stack at once."""
+    uri, state = hypervisor.resolve(request.libvirt_uri)
+    connection = hypervisor.connect(uri)
+    port = network.free_port()
+    access = Endpoint(
+        host="127.0.0.1",
+        port=port,
+        user=seed.wanted(request).user,
+        key_file=request.key_file.absolute(),
+        known_hosts=request.run_dir.absolute() / "known_hosts",
+    )
+    access.known_hosts.unlink(missing_ok=True)
+    domain = _create(connection, render_domain(describe(request, port)), request, state)
+    stack.callback(destroy, domain)
+    life = _process(request.name, state)
+    stack.callback(_note(request, access, uri, state, life).unlink, missing_ok=True)
+    _bind_life(request, state, life, stack)
+    return VirtualMachine(
+        request=request, domain=domain, access=access, released=stack,
+        name=request.name, disk=request.disk,
+    )  # fmt: skip
+
+
+def _create(connection: Any, xml: str, request: MachineRequest, state: Path | None) -> Any:  # noqa: ANN401
+    """Start a transient domain. A daemon ends it with our connection, the embedded driver cannot.
+
+    Raises:
+        MachineError: libvirt or QEMU refuses it.
+    """
+    libvirt = hypervisor.library()
+    tied = state is None and not request.detached
+    log.debug(xml)
+    try:
+        return connection.createXML(xml, libvirt.VIR_DOMAIN_START_AUTODESTROY if tied else 0)
+    except libvirt.libvirtError as error:
+        raise hypervisor.failure(error) from error
+
+
+def _process(name: str, state: Path | None) -> ProcessId:
+    """Return the QEMU process; under a daemon, ours stands for it."""
+    if state is None:
+        return record.identify(os.getpid())
+    return record.identify(int((state / f"run/qemu/{name}.pid").read_text()))
+
+
+def _note(
+    request: MachineRequest, access: Endpoint, uri: str, state: Path | None, life: ProcessId
+) -> Path:
+    """Write the machine's record."""
+    return record.write(
+        MachineRecord(
+            name=request.name,
+            kind="vm",
+            disk=request.disk.absolute(),
+            run_dir=request.run_dir.absolute(),
+            endpoint=access,
+            owner=record.identify(os.getpid()),
+            detached=request.detached,
+            life=life,
+            libvirt_uri=uri,
+            folders=(state,) if state else (),
+        )
+    )
+
+
+def _bind_life(
+    request: MachineRequest, state: Path | None, life: ProcessId, stack: contextlib.ExitStack
+) -> None:
+    """Make QEMU end with this process, or leave it and its state behind on purpose."""
+    if state is None:
+        return
+    if request.detached:
+        hypervisor.keep_state(state)
+        return
+    began = run.run(["ps", "-o", "lstart=", "-p", str(life.pid)]).stdout.rstrip("\n")
+    watch = run.launch(
+        ["sh", "-c", WATCH, "sh", str(life.pid), began, str(state)],
+        output=request.run_dir / "watch.log",
+        tethered=True,
+    )
+    stack.callback(watch.stop, grace_s=0)
