@@ -14,7 +14,6 @@ from deploy.sources import file_text
 PACKAGES = (
     "htop",
     "lm-sensors",
-    "nvme-cli",
     "nvtop",
     "python3-psutil",
     "python3-rich",

@@ -356,7 +356,7 @@ def take_snapshot(meter: Meter, gpus: Gpus) -> Snapshot:
         hostname=platform.node(),
         os=read_os(),
         kernel=platform.release(),
-        uptime_s=time.clock_gettime(time.CLOCK_BOOTTIME),
+        uptime_s=time.time() - psutil.Process(1).create_time(),
         cpu=read_cpu(),
         memory=Space(name="RAM", used=memory.total - memory.available, total=memory.total),
         swap=Space(name="swap", used=swap.used, total=swap.total),
@@ -612,6 +612,10 @@ class Screen:
         grid.add_row(left, right)
         return grid
 
+    def text(self, text: str, *, style: str = "") -> Text:
+        """Return a line that is cut where the screen ends."""
+        return Text(text, style=style, no_wrap=True, overflow=self.glyphs.overflow)
+
     def grid(self, *columns: JustifyMethod) -> Table:
         """Start a table without lines."""
         grid = Table.grid(expand=True, padding=(0, 1))
@@ -645,7 +649,7 @@ class Screen:
         """Name the machine."""
         dash = f" {self.glyphs.dash} "
         name = f" {shot.image} {shot.version}".rstrip()
-        left = Text(name, style="bold cyan", no_wrap=True, overflow=self.glyphs.overflow)
+        left = self.text(name, style="bold cyan")
         if shot.evidence == "simulated":
             left.append(" SIMULATED", style="bold reverse yellow")
         parts = [shot.hostname, f"up {age_text(shot.uptime_s)}", shot.os, shot.kernel]
@@ -660,7 +664,7 @@ class Screen:
         """Draw health and layers."""
         health = shot.health
         color = COLORS.get(health.outcome, "yellow")
-        line = Text(no_wrap=True, overflow=self.glyphs.overflow)
+        line = self.text("")
         line.append(f"{self.glyphs.dot} {WORDS.get(health.outcome, 'NOT CHECKED')}", style=color)
         if health.age_s is not None:
             stale = health.age_s > STALE_S
@@ -668,10 +672,7 @@ class Screen:
         line.append("   layers")
         for layer in shot.layers:
             line.append_text(self.layer(layer))
-        lines = [
-            Text(f"  {fault}", no_wrap=True, overflow=self.glyphs.overflow)
-            for fault in health.faults[:FAULTS]
-        ]
+        lines = [self.text(f"  {fault}") for fault in health.faults[:FAULTS]]
         if len(health.faults) > FAULTS:
             lines.append(Text(f"  and {len(health.faults) - FAULTS} more: sudo cube-health"))
         return self.panel("Health", Group(line, *lines), style=color)
@@ -687,7 +688,7 @@ class Screen:
         """Draw the processor."""
         cpu = shot.cpu
         levels = self.glyphs.levels
-        cores = Text(no_wrap=True)
+        cores = self.text("")
         for percent in cpu.cores[: self.width // 2 - 4]:
             step = min(int(percent / 100 * len(levels)), len(levels) - 1)
             cores.append(levels[step], style=heat(percent))
@@ -696,14 +697,14 @@ class Screen:
             facts += f"   {cpu.temperature_c:.0f} {self.glyphs.degree}"
         bar = self.bar(cpu.percent, self.width // 2 - 10).append(f" {cpu.percent:3.0f} %")
         model = cpu.model[: self.width // 2 - 12]
-        return self.panel("CPU", Group(bar, cores, Text(facts, no_wrap=True)), note=model)
+        return self.panel("CPU", Group(bar, cores, self.text(facts)), note=model)
 
     def memory(self, shot: Snapshot) -> Panel:
         """Draw memory, swap and disk traffic."""
         lines = [self.space(space, 6) for space in (shot.memory, shot.swap)]
         read, written = bytes_text(shot.read_bps), bytes_text(shot.written_bps)
         traffic = f"disks read {read}/s  write {written}/s"
-        return self.panel("Memory", Group(*lines, Text(traffic, no_wrap=True)))
+        return self.panel("Memory", Group(*lines, self.text(traffic)))
 
     def space(self, space: Space, label: int) -> Text:
         """Draw something with a size."""
@@ -713,7 +714,7 @@ class Screen:
         percent = 100 * space.used / space.total
         amount = pair_text(space.used, space.total)
         width = max(4, self.width // 2 - 4 - label - 22)
-        text = Text(f"{name:<{label}}", no_wrap=True).append_text(self.bar(percent, width))
+        text = self.text(f"{name:<{label}}").append_text(self.bar(percent, width))
         return text.append(f" {percent:3.0f} % {amount:>15}")
 
     def disks(self, shot: Snapshot, lines: int) -> Panel:
@@ -753,7 +754,7 @@ class Screen:
     def gpus(self, gpus: Gpus) -> Panel:
         """Draw the GPUs, or say why there are none to see."""
         if not gpus.gpus:
-            text = Text(gpus.problem, style="yellow" if gpus.present else "dim")
+            text = self.text(gpus.problem, style="yellow" if gpus.present else "dim")
             return self.panel("GPUs", text)
         grid = self.grid("left", "left", "left", "right", "right", "right")
         for gpu in gpus.gpus:

@@ -28,8 +28,9 @@ check_failed_units() {
   fi
 }
 
+# The file system's own options: the mount may be read-only in a service's view.
 check_root_writable() {
-  run findmnt --noheadings --output OPTIONS --mountpoint /
+  run findmnt --noheadings --output FS-OPTIONS --mountpoint /
   case ",$OUTPUT," in
     *,rw,*) ok "root file system writable" "mounted rw" ;;
     *) fail "root file system writable" "mounted ${OUTPUT:-unknown}" ;;

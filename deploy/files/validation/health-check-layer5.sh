@@ -13,9 +13,18 @@ MOTD=$ROOT/etc/update-motd.d/60-cube
 check_monitoring() {
   check "htop" htop --version
   check "nvtop" nvtop --version
+  check_disk_watch
   check_dashboard
   check_login_line
   check_state "release" "$RELEASE" "'{} {}'.format(d['name'], d['version'])"
+}
+
+check_disk_watch() {
+  if systemd-detect-virt --quiet >/dev/null; then
+    skip "disks watched" "a virtual machine's disks have no SMART data"
+  else
+    check_unit "disks watched" smartmontools.service
+  fi
 }
 
 check_dashboard() {

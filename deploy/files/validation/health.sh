@@ -132,7 +132,8 @@ print(eval(sys.argv[2]))
 ' "$1" "$2" 2>/dev/null
 }
 
-uptime_s() { cut -d . -f 1 "$ROOT/proc/uptime"; }
+# uptime_s: seconds since this system's first process; a container's /proc/uptime is its host's.
+uptime_s() { ps -o etimes= -p 1; }
 
 in_container() { systemd-detect-virt --quiet --container >/dev/null; }
 

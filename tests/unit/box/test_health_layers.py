@@ -67,8 +67,9 @@ def layer5(box: Box) -> Box:
     for program in ("htop", "nvtop", "cube-top"):
         box.fake(program, f"{program} 3.4.1")
     box.fake_script(
-        "systemctl", '[[ $2 == *.timer ]] && echo active || echo "${SERVICE:-inactive}"'
+        "systemctl", '[[ $2 == cube-health.service ]] && echo "${SERVICE:-inactive}" || echo active'
     )
+    box.fake("systemd-detect-virt", "none", code=1)
     box.write_json("etc/cube/release.json", {"name": "vault-cube", "version": "0.1.0"})
     box.write_json("var/lib/cube/health.json", {"outcome": "pass", "summary": "all well"})
     line = box.write("etc/update-motd.d/60-cube", (MONITORING / "60-cube").read_text())
@@ -87,6 +88,13 @@ def test_layer5_finds_a_broken_program(layer5: Box, program: str) -> None:
     assert failed(layer5.judge("health-check-layer5.sh")[1]) == [program]
 
 
+def test_layer5_finds_disks_that_nobody_watches(layer5: Box) -> None:
+    layer5.fake_script("systemctl", "[[ $2 == smart* ]] && echo inactive || echo active")
+    assert failed(layer5.judge("health-check-layer5.sh")[1]) == ["disks watched"]
+    layer5.fake("systemd-detect-virt", "kvm")
+    assert failed(layer5.judge("health-check-layer5.sh")[1]) == []
+
+
 @pytest.mark.parametrize("file", ["release", "expectations"])
 def test_layer5_finds_a_damaged_state_file(layer5: Box, file: str) -> None:
     layer5.write(f"etc/cube/{file}.json", '{"name": "vault-')
@@ -94,7 +102,7 @@ def test_layer5_finds_a_damaged_state_file(layer5: Box, file: str) -> None:
 
 
 def test_layer5_finds_a_stopped_timer(layer5: Box) -> None:
-    layer5.fake("systemctl", "inactive")
+    layer5.fake_script("systemctl", "[[ $2 == cube-health* ]] && echo inactive || echo active")
     assert failed(layer5.judge("health-check-layer5.sh")[1]) == ["timer"]
 
 
@@ -113,7 +121,7 @@ def test_layer5_finds_a_stale_result(layer5: Box, missing: bool) -> None:
 
 def test_a_stale_result_is_no_fault_just_after_a_boot(layer5: Box) -> None:
     make_stale(layer5)
-    layer5.write("proc/uptime", "60.00 100.00\n")
+    layer5.fake("ps", "     60")
     code, data = layer5.judge("health-check-layer5.sh")
     assert code == 0
     assert statuses(data)["last result fresh"] == "SKIP"
