@@ -7,6 +7,8 @@ we hold: when we die, even by SIGKILL, it reads the end and follows.
 """
 
 import contextlib
+import os
+import signal
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
@@ -46,7 +48,8 @@ def enter_args(pid: int, argv: run.Argv, *, life_only: bool = False) -> list[str
 class Cell:
     """Namespaces that are open. Make one with `open_cell`."""
 
-    def __init__(self, holder: run.Process, pid: int) -> None:
+    def __init__(self, pid: int, holder: run.Process | None = None) -> None:
+        """Take up a cell by its first process, as this machine counts; `holder` if it is ours."""
         self._holder = holder
         self._members: list[run.Process] = []
         self.pid = pid
@@ -78,7 +81,10 @@ class Cell:
 
     def close(self) -> None:
         """End every process of the cell, and with them all that it holds."""
-        self._holder.stop(grace_s=0)
+        if self._holder is None:
+            os.kill(self.pid, signal.SIGKILL)
+        else:
+            self._holder.stop(grace_s=0)
         for member in self._members:
             member.wait(SETTLE_S)
 
@@ -97,7 +103,7 @@ def open_cell(log_file: Path, *, outlive: bool = False, prefix: Sequence[str] = 
     argv = [*prefix, *hold_args(tethered=not outlive)]
     holder = run.launch(argv, output=log_file, tethered=not outlive)
     try:
-        return Cell(holder, _first_process(holder, log_file))
+        return Cell(_first_process(holder, log_file), holder)
     except BaseException:
         holder.stop(grace_s=0)
         raise

@@ -6,6 +6,7 @@ two active groups of one name are refused by the kernel, and that is told.
 
 import json
 
+from cube import run
 from cube.cell import Cell
 from cube.errors import CommandError, MachineError
 
@@ -64,3 +65,25 @@ def root_device(cell: Cell, group: str, device: str) -> str:
 def deactivate(cell: Cell, group: str) -> None:
     """Let go of a volume group, and with it of its loop device."""
     cell.execute(["lvm", "vgchange", "--config", CONFIG, "-an", group])
+
+
+def mapped(group: str, text: str) -> list[str]:
+    """Return the volumes of a group among what `dmsetup ls` printed.
+
+    Source: lvm(8): a hyphen in a name is doubled, one hyphen parts group and volume.
+    """
+    names = [line.split("\t")[0] for line in text.splitlines()]
+    prefix = group.replace("-", "--") + "-"
+    return [name for name in names if name.startswith(prefix) and name[len(prefix)] != "-"]
+
+
+def forget(group: str) -> bool:
+    """Remove the volumes of a group whose disk is gone.
+
+    Returns:
+        Whether there was one.
+    """
+    names = mapped(group, run.run(["dmsetup", "ls"], accept=(0, 1)).stdout)
+    for name in names:
+        run.run(["dmsetup", "remove", "--force", "--retry", name])
+    return bool(names)

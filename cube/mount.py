@@ -283,11 +283,11 @@ def parse_fstab(text: str) -> list[tuple[str, str]]:
     return sorted(entries, key=lambda entry: entry[1])
 
 
-def unmount_tree(cell: Cell, disk: Mounted) -> None:
-    """Unmount everything, written back, and wait until its loop device is free."""
-    cell.execute(["umount", "--recursive", disk.root], timeout_s=FLUSH_S)
-    if disk.volume_group:
-        lvm.deactivate(cell, disk.volume_group)
+def unmount_tree(cell: Cell, root: Path, volume_group: str) -> None:
+    """Unmount everything, written back; its loop devices clear themselves."""
+    cell.execute(["umount", "--recursive", root], timeout_s=FLUSH_S)
+    if volume_group:
+        lvm.deactivate(cell, volume_group)
 
 
 @contextlib.contextmanager
@@ -311,5 +311,5 @@ def mounted(disk: Path, run_dir: Path, *, writable: bool = False) -> Iterator[Pa
         shown = export(cell, disk, run_dir, writable=writable)
         with releasing(shown.close):
             tree = mount_tree(cell, shown.raw, run_dir.absolute() / "root", writable=writable)
-            with releasing(lambda: unmount_tree(cell, tree)):
+            with releasing(lambda: unmount_tree(cell, tree.root, tree.volume_group)):
                 yield cell.path(tree.root)

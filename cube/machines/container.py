@@ -24,6 +24,7 @@ from cube.machines import (
     MachineRequest,
     cgroup,
     console,
+    leftovers,
     network,
     record,
 )
@@ -134,6 +135,32 @@ def halt(cell: Cell) -> None:
     cell.execute(["pkill", "--oldest", "--exact", "systemd-nspawn"], accept=(0, 1))
 
 
+def stop_recorded(found: MachineRecord) -> None:
+    """Stop a container that another process left up, the disk written back.
+
+    Raises:
+        MachineError: it did not stop in time, or its disk did not close; it is ended anyway.
+    """
+    cell, root = Cell(found.life.pid), found.run_dir / "root"
+    with contextlib.ExitStack() as stack:
+        stack.callback(leftovers.release, found)
+        halt(cell)
+        _wait_until_gone(cell, "systemd-nspawn", STOP_S)
+        mount.unmount_tree(cell, root, found.volume_group)
+        cell.execute(["pkill", "--exact", mount.DAEMON_NAME])
+        _wait_until_gone(cell, mount.DAEMON_NAME, mount.FLUSH_S)
+        disks.sync(found.disk)
+
+
+def _wait_until_gone(cell: Cell, program: str, timeout_s: float) -> None:
+    """Wait until no process of the cell runs a program. Source: pgrep(1): 1 is "none matched"."""
+    deadline = time.monotonic() + timeout_s
+    while cell.execute(["pgrep", "--exact", program], accept=(0, 1)).returncode == 0:
+        if time.monotonic() > deadline:
+            raise MachineError(f"{program} did not stop within {timeout_s:.0f} s")
+        time.sleep(0.1)
+
+
 def let_in(root: Path, public_key: Path) -> None:
     """Let a key in for the build account.
 
@@ -174,9 +201,11 @@ class Containers:
                 machine = _boot(request, stack)
             if request.wait:
                 machine.wait_until_up()
-            yield machine
-            if request.detached:
-                stack.pop_all()
+            try:
+                yield machine
+            finally:
+                if request.detached:
+                    stack.pop_all()
 
 
 def _boot(request: MachineRequest, stack: contextlib.ExitStack) -> Container:
@@ -190,7 +219,7 @@ def _boot(request: MachineRequest, stack: contextlib.ExitStack) -> Container:
     shown = mount.export(cell, request.disk, run_dir, writable=True)
     stack.callback(shown.close)
     tree = mount.mount_tree(cell, shown.raw, run_dir / "root", writable=True)
-    stack.callback(mount.unmount_tree, cell, tree)
+    stack.callback(mount.unmount_tree, cell, tree.root, tree.volume_group)
     let_in(cell.path(tree.root), request.key_file.with_name(request.key_file.name + ".pub"))
     cell.execute(["mkdir", "--parents", SCRATCH])
     cell.execute(["mount", "-t", "tmpfs", "tmpfs", SCRATCH])

@@ -21,6 +21,7 @@ from cube.machines import (
     console,
     firmware,
     hypervisor,
+    leftovers,
     network,
     record,
     seed,
@@ -132,6 +133,34 @@ def destroy(domain: Any) -> None:  # noqa: ANN401 (libvirt-python has no types)
     wait_until_inactive(domain, STOP_S)
 
 
+def stop_recorded(found: MachineRecord) -> None:
+    """Stop a virtual machine that another process left up.
+
+    Raises:
+        HostError: its hypervisor cannot be reached.
+        MachineError: it did not power off in time; it is ended anyway.
+    """
+    domain = find(found)
+    with contextlib.ExitStack() as stack:
+        stack.callback(leftovers.release, found)
+        if domain is not None:
+            stack.callback(destroy, domain)
+            press_power(domain)
+            wait_until_inactive(domain, STOP_S)
+        disks.sync(found.disk)
+
+
+def find(found: MachineRecord) -> Any:  # noqa: ANN401 (libvirt-python has no types)
+    """Return a recorded machine's domain; None when it is off."""
+    connection = hypervisor.connect(found.libvirt_uri)
+    try:
+        return connection.lookupByName(found.name)
+    except hypervisor.library().libvirtError as error:
+        if hypervisor.gone(error):
+            return None
+        raise hypervisor.failure(error) from error
+
+
 def describe(request: MachineRequest, port: int) -> Domain:
     """Put together what a request's domain is made of, and write its seed.
 
@@ -171,9 +200,11 @@ class VirtualMachines:
                 machine = _boot(request, stack)
             if request.wait:
                 machine.wait_until_up()
-            yield machine
-            if request.detached:
-                stack.pop_all()
+            try:
+                yield machine
+            finally:
+                if request.detached:
+                    stack.pop_all()
 
 
 def _boot(request: MachineRequest, stack: contextlib.ExitStack) -> VirtualMachine:

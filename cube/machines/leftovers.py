@@ -1,0 +1,76 @@
+"""What machines left behind whose owner died: found by their records, and cleared."""
+
+import contextlib
+import os
+import shutil
+import signal
+import time
+from pathlib import Path
+
+from cube import lvm
+from cube.errors import MachineError
+from cube.machines import cgroup, record
+from cube.machines.record import MachineRecord, ProcessId
+
+#: Seconds for a killed process to be gone.
+GONE_S = 20.0
+
+
+def clear(machines_dir: Path) -> list[str]:
+    """Clear what dead owners left.
+
+    Args:
+        machines_dir: folder with one folder a machine.
+
+    Returns:
+        One sentence for each machine that was cleared.
+    """
+    sentences = []
+    for file in sorted(machines_dir.glob(f"*/{record.FILE_NAME}")):
+        try:
+            found = record.read(file)
+        except MachineError as error:
+            file.unlink()
+            sentences.append(f"{error.message}; removed")
+            continue
+        if not found.up:
+            sentences.append(f"machine {found.name}: {'; '.join(release(found))}")
+    return sentences
+
+
+def release(found: MachineRecord) -> list[str]:
+    """End a machine's processes and remove what it holds.
+
+    Returns:
+        What was there, in phrases.
+    """
+    owner = "was left up and has ended" if found.detached else f"its owner, {found.owner.pid}, died"
+    phrases = [owner]
+    if found.life.alive and found.life != found.owner:
+        kill(found.life)
+        phrases.append(f"process {found.life.pid} ended")
+    if found.volume_group and lvm.forget(found.volume_group):
+        phrases.append(f"volume group {found.volume_group} deactivated")
+    if found.cgroup and cgroup.remove(found.cgroup):
+        phrases.append(f"control group {found.cgroup} removed")
+    for folder in found.folders:
+        if folder.exists():
+            shutil.rmtree(folder, ignore_errors=True)
+            phrases.append(f"{folder} removed")
+    (found.run_dir / record.FILE_NAME).unlink(missing_ok=True)
+    return phrases
+
+
+def kill(process: ProcessId) -> None:
+    """Kill a process and wait until it is gone.
+
+    Raises:
+        MachineError: it does not go.
+    """
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(process.pid, signal.SIGKILL)
+    deadline = time.monotonic() + GONE_S
+    while process.alive:
+        if time.monotonic() > deadline:
+            raise MachineError(f"process {process.pid} cannot be killed")
+        time.sleep(0.02)
