@@ -33,7 +33,9 @@ class RecordedLayers(FactBase[Layers]):
             layers = json.loads("\n".join(output))["layers"]
         except (ValueError, KeyError, TypeError):
             return {}
-        return layers if isinstance(layers, dict) else {}
+        if not isinstance(layers, dict):
+            return {}
+        return {number: entry for number, entry in layers.items() if isinstance(entry, dict)}
 
 
 @operation()
@@ -47,16 +49,29 @@ def record(
         version: of the image that the layer belongs to.
         roles: of which the layer was made.
     """
-    recorded = host.get_fact(RecordedLayers)
-    what = {"version": version, "roles": list(roles)}
-    if {k: v for k, v in recorded.get(str(layer), {}).items() if k != "applied"} == what:
+    recorded: Layers = host.get_fact(RecordedLayers)
+    layers = add(recorded, layer, version=version, roles=roles, now=datetime.now(UTC))
+    if layers == recorded:
         host.noop(f"layer {layer} is on record")
         return
-    applied = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    layers = {**recorded, str(layer): {"applied": applied, **what}}
-    text = json.dumps({"layers": dict(sorted(layers.items()))}, indent=2) + "\n"
     script = put_script(LAYERS_FILE, mode="644", user="root", group="root", validate="")
-    yield StringCommand(script, _stdin=text)
+    yield StringCommand(script, _stdin=render_layers(layers))
+
+
+def add(
+    recorded: Layers, layer: int, *, version: str, roles: Sequence[str], now: datetime
+) -> Layers:
+    """Return what is recorded once a layer was applied; the same layer keeps its first time."""
+    what = {"version": version, "roles": list(roles)}
+    before = recorded.get(str(layer), {})
+    if what.items() <= before.items():
+        return recorded
+    return {**recorded, str(layer): {"applied": now.strftime("%Y-%m-%dT%H:%M:%SZ"), **what}}
+
+
+def render_layers(layers: Layers) -> str:
+    """Return /var/lib/cube/layers.json, the layers in order."""
+    return json.dumps({"layers": dict(sorted(layers.items()))}, indent=2) + "\n"
 
 
 def record_layer(layer: int) -> None:

@@ -1,0 +1,62 @@
+"""Role validation: its data and its files. Its commands are in tests/golden/layer5-*.txt."""
+
+import configparser
+import json
+
+import pytest
+
+from deploy.data import build
+from deploy.roles.validation import (
+    LIBRARY,
+    PROGRAMS,
+    UNIT_FILES,
+    Validation,
+    render_expectations,
+)
+from deploy.sources import ROOT, file_text
+
+
+def unit(name: str) -> configparser.ConfigParser:
+    parser = configparser.ConfigParser(strict=False, interpolation=None)
+    parser.optionxform = str  # type: ignore[assignment,method-assign]
+    parser.read_string(file_text(f"validation/{name}"))
+    return parser
+
+
+def test_expectations_are_those_of_the_specification() -> None:
+    data = build(Validation, {"admin_user": "ada", "gpu_count": 4, "gpu_memory_mib": 32000})
+    assert json.loads(render_expectations(data)) == {
+        "admin_user": "ada",
+        "gpu_count": 4,
+        "gpu_memory_mib": 32000,
+    }
+
+
+def test_every_file_is_installed() -> None:
+    sources = {path.name for path in (ROOT / "files/validation").iterdir() if path.is_file()}
+    installed = {*PROGRAMS.values(), LIBRARY.rpartition("/")[2]}
+    assert sources == installed | {path.rpartition("/")[2] for path in UNIT_FILES}
+
+
+def test_the_names_are_those_that_people_were_promised() -> None:
+    for number in range(1, 6):
+        assert f"/usr/local/bin/health-check-layer{number}.sh" in PROGRAMS
+    assert "/usr/local/bin/validate-gpus.sh" in PROGRAMS
+
+
+@pytest.mark.parametrize("source", sorted(PROGRAMS.values()))
+def test_programs_name_the_system_s_own_interpreter(source: str) -> None:
+    first = file_text(f"validation/{source}").splitlines()[0]
+    assert first in {"#!/bin/bash", "#!/usr/bin/python3 -I"}
+
+
+def test_the_service_runs_what_is_installed() -> None:
+    command = unit("cube-health.service")["Service"]["ExecStart"]
+    assert command.split()[0] in PROGRAMS
+
+
+def test_the_timer_runs_at_boot_and_every_quarter_of_an_hour() -> None:
+    timer = unit("cube-health.timer")
+    assert timer["Timer"]["OnBootSec"] == "2min"
+    assert timer["Timer"]["OnUnitActiveSec"] == "15min"
+    assert timer["Install"]["WantedBy"] == "timers.target"
