@@ -64,6 +64,10 @@ def add_build(commands: "Commands[argparse.ArgumentParser]") -> None:
     """Add `cube build`."""
     command = add(commands, "build", cmd_build, "build, prove and seal an image")
     command.add_argument(
+        "--from", dest="start", default="", metavar="LINK",
+        help="go on from a frozen link of the build before: base, layer1 ...",
+    )  # fmt: skip
+    command.add_argument(
         "--keep", action="store_true", help="leave the machine running when a step in it fails"
     )
 
@@ -87,7 +91,7 @@ def add_ssh(commands: "Commands[argparse.ArgumentParser]") -> None:
 
 def cmd_build(args: argparse.Namespace, spec: Spec) -> int:
     """Build an image and say where everything is."""
-    result = pipeline.build(spec, keep=args.keep)
+    result = pipeline.build(spec, keep=args.keep, start=args.start)
     if args.view == "json":
         print(json.dumps({"kind": "result", **result.as_json()}))  # noqa: T201
     else:

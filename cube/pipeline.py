@@ -13,8 +13,9 @@ from cube.chain import BASE, Chain, link_name
 from cube.errors import CubeError, HostError
 from cube.findings import CheckReport
 from cube.layers import LayerBuilder, LayerRecord
-from cube.machines import Machine, MachineRequest, leftovers
+from cube.machines import Machine, MachineRequest, leftovers, record
 from cube.machines.choose import choose
+from cube.machines.choose import down as stop_machine
 from cube.spec import Spec
 from cube.workspace import Workspace
 
@@ -209,7 +210,7 @@ class Build:
         choice = choose(self.spec.build.machine)
         log.debug(f"machine: {choice.reason}")
         request = MachineRequest(
-            name="build", disk=disk, run_dir=self.work.machines / "build",
+            name=MACHINE, disk=disk, run_dir=self.work.machines / MACHINE,
             key_file=self.work.build_key, cpus=self.spec.build.cpus,
             memory_mib=self.spec.build.memory, libvirt_uri=self.spec.build.libvirt_uri,
             detached=self.keep,
@@ -218,8 +219,22 @@ class Build:
             with choice.machines.start(request) as machine:
                 yield machine
         except CubeError as error:
-            error.hint = "; ".join(filter(None, [error.hint, LOOK]))
+            look = KEPT if self.keep else LOOK
+            error.hint = "; ".join(filter(None, [error.hint, look]))
             raise
+        except BaseException:
+            self.stop_kept()
+            raise
+        self.stop_kept()
+
+    def stop_kept(self) -> None:
+        """Stop a machine that `keep` would have left up, now that nothing has failed in it."""
+        for machine in record.running(self.work.machines):
+            if machine.name == MACHINE and machine.detached:
+                stop_machine(machine)
 
 
+#: The name of the machine that a build works in.
+MACHINE = "build"
 LOOK = "look into its disk: cube up --at failed, cube ssh"
+KEPT = "the machine is still up: cube ssh, then cube down"

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from cube import autoinstall, doctor, log, packer, provision, run
 from cube.errors import CubeError, VerifyError
-from cube.packer import seed
+from cube.machines.seed import build_seed, render_user_data
+from cube.packer.seed import check_seed
 from cube.spec import Spec
 from cube.workspace import Workspace
 
@@ -40,7 +41,7 @@ def unattended(spec: Spec) -> list[str]:
     """What the first boot is told, against a strict model."""
     if spec.image.os == "ubuntu-24.04":
         return autoinstall.check_user_data(autoinstall.render_user_data(spec, SAMPLE_KEY))
-    return seed.check_seed(seed.render_user_data(SAMPLE_KEY))
+    return check_seed(render_user_data(build_seed(SAMPLE_KEY)))
 
 
 def layers(spec: Spec) -> list[str]:
