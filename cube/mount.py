@@ -9,53 +9,15 @@ partitions of loop devices.
 """
 
 import contextlib
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from cube import log, lvm, run
-from cube.cell import Cell, open_cell, releasing, wait_for_end, wait_until
+from cube import log, lvm
+from cube.cell import Cell, open_cell, releasing
 from cube.errors import CommandError, MachineError
-
-#: The root file system's label on images that we make.
-ROOT_LABEL = "cube-root"
-#: File systems that a root may have.
-ROOT_TYPES = ("ext4", "xfs")
-#: The storage daemon's process name.
-DAEMON_NAME = "qemu-storage-da"
-#: Seconds for the storage daemon to open a chain and to export it.
-EXPORT_S = 30.0
-#: Seconds to write back what is cached, on a slow disk.
-FLUSH_S = 600.0
-
-
-@dataclass(frozen=True, kw_only=True)
-class Partition:
-    """A part of the disk, and what blkid(8) finds on it.
-
-    Args:
-        start: offset in bytes.
-        size: length in bytes.
-        uuid: the partition's own identity (PARTUUID).
-        tags: TYPE, LABEL, UUID ... of its content.
-    """
-
-    start: int
-    size: int
-    uuid: str
-    tags: dict[str, str]
-
-    @property
-    def type(self) -> str:
-        """File system or other content; empty when nothing is known on it."""
-        return self.tags.get("TYPE", "")
-
-    def matches(self, source: str) -> bool:
-        """Whether an fstab(5) source such as ``LABEL=cube-root`` means this partition."""
-        key, _, value = source.partition("=")
-        known = {**self.tags, "PARTUUID": self.uuid}
-        return bool(value) and known.get(key, "").lower() == value.strip('"').lower()
+from cube.export import FLUSH_S, export
+from cube.partition import Partition, choose_root, parse_fstab, partitions
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,30 +35,6 @@ class Mounted:
     volume_group: str
 
 
-def daemon_args(disk: Path, target: Path, *, writable: bool) -> list[str]:
-    """Build the command that shows a qcow2 disk as a raw file.
-
-    Flushes are not passed on while it runs (``no-flush``): the disk is synced when it is
-    released. Source: qemu-storage-daemon(1).
-    """
-    file = {
-        "driver": "file", "node-name": "file", "filename": str(disk.absolute()),
-        "discard": "unmap", "cache": {"no-flush": writable}, "read-only": not writable,
-    }  # fmt: skip
-    node = {
-        "driver": "qcow2", "node-name": "disk", "file": "file",
-        "discard": "unmap", "read-only": not writable,
-    }  # fmt: skip
-    export = {
-        "type": "fuse", "id": "export", "node-name": "disk",
-        "mountpoint": str(target.absolute()), "writable": writable,
-    }  # fmt: skip
-    return [
-        "qemu-storage-daemon", "--blockdev", json.dumps(file), "--blockdev", json.dumps(node),
-        "--export", json.dumps(export),
-    ]  # fmt: skip
-
-
 def mount_args(device: str, target: Path, fs_type: str, *, writable: bool) -> list[str]:
     """Build a mount command; read-only never replays a journal.
 
@@ -105,108 +43,6 @@ def mount_args(device: str, target: Path, fs_type: str, *, writable: bool) -> li
     skip_journal = {"ext4": ",noload", "ext3": ",noload", "xfs": ",norecovery"}
     options = "rw" if writable else "ro" + skip_journal.get(fs_type, "")
     return ["mount", "-t", fs_type, "-o", options, device, str(target)]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Export:
-    """A disk that is shown as a raw file inside a cell.
-
-    Args:
-        cell: the cell.
-        disk: the qcow2 file.
-        raw: the raw file, as the cell sees it.
-        daemon: the process that serves it.
-        log_file: what it says.
-    """
-
-    cell: Cell
-    disk: Path
-    raw: Path
-    daemon: run.Process
-    log_file: Path
-
-    def close(self) -> None:
-        """Write everything to the file and let go of it.
-
-        Source: proc_pid_comm(5): a process name is cut to 15 characters.
-
-        Raises:
-            MachineError: the daemon failed.
-        """
-        self.cell.execute(["pkill", "--exact", DAEMON_NAME], accept=(0, 1))
-        wait_for_end(self.daemon, FLUSH_S, f"{self.disk}: the storage daemon")
-        if self.daemon.returncode != 0:
-            raise MachineError(f"{self.disk}: was not closed cleanly", details=self.said())
-
-    def said(self) -> str:
-        """Return the last lines of its log."""
-        return run.tail(self.log_file.read_text(errors="replace"))
-
-
-def export(cell: Cell, disk: Path, run_dir: Path, *, writable: bool) -> Export:
-    """Show a disk as a raw file inside a cell; the caller closes it.
-
-    Raises:
-        MachineError: the disk or its chain cannot be opened.
-    """
-    raw, log_file = run_dir.absolute() / "disk.raw", run_dir / "storage.log"
-    raw.write_bytes(b"")
-    daemon = cell.launch(daemon_args(disk, raw, writable=writable), output=log_file)
-    made = Export(cell=cell, disk=disk, raw=raw, daemon=daemon, log_file=log_file)
-    if not wait_until(lambda: cell.path(raw).stat().st_size > 0, daemon, EXPORT_S):
-        raise MachineError(
-            f"{disk}: the disk could not be opened",
-            hint="is another machine using it?",
-            details=made.said(),
-        )
-    return made
-
-
-def parse_partitions(text: str) -> list[tuple[int, int, str]]:
-    """Read `sfdisk --json`: offset in bytes, length in bytes and UUID of each partition."""
-    table = json.loads(text)["partitiontable"]
-    sector = int(table.get("sectorsize", 512))
-    return [
-        (part["start"] * sector, part["size"] * sector, part.get("uuid", ""))
-        for part in table.get("partitions", [])
-    ]
-
-
-def parse_tags(text: str) -> dict[str, str]:
-    """Read `blkid -o export`: one KEY=value a line."""
-    return dict(line.split("=", 1) for line in text.splitlines() if "=" in line)
-
-
-def partitions(cell: Cell, raw: Path) -> list[Partition]:
-    """Return what is on a raw disk.
-
-    Raises:
-        MachineError: it has no partition table.
-    """
-    try:
-        table = parse_partitions(cell.execute(["sfdisk", "--json", raw]).stdout)
-    except CommandError as error:
-        raise MachineError(
-            f"{raw}: no partition table", hint="the disk holds no image", details=error.output
-        ) from error
-    return [
-        Partition(start=start, size=size, uuid=uuid, tags=_probe(cell, raw, start, size))
-        for start, size, uuid in table
-    ]
-
-
-def _probe(cell: Cell, device: Path, start: int, size: int) -> dict[str, str]:
-    """Return blkid's tags. Source: blkid(8): exit code 2 means that nothing is recognised."""
-    span = ["--offset", str(start), "--size", str(size)]
-    argv = ["blkid", "-p", "-o", "export", *span, str(device)]
-    return parse_tags(cell.execute(argv, accept=(0, 2)).stdout)
-
-
-def choose_root(found: list[Partition]) -> Partition | None:
-    """Return the partition with the root: the one labelled so, else the last that can be."""
-    candidates = [part for part in found if part.type in ROOT_TYPES]
-    labelled = [part for part in candidates if part.tags.get("LABEL") == ROOT_LABEL]
-    return next(reversed(labelled or candidates), None)
 
 
 @contextlib.contextmanager
@@ -274,13 +110,6 @@ def _mount_boot(
                 if part.type != "vfat":
                     raise
                 log.debug(f"goes on without {folder}: {error.message}: {error.details}")
-
-
-def parse_fstab(text: str) -> list[tuple[str, str]]:
-    """Read fstab(5): source and folder of each entry, parents first."""
-    lines = [line.split() for line in text.splitlines() if not line.lstrip().startswith("#")]
-    entries = [(words[0], words[1]) for words in lines if len(words) > 1]
-    return sorted(entries, key=lambda entry: entry[1])
 
 
 def unmount_tree(cell: Cell, root: Path, volume_group: str) -> None:

@@ -20,6 +20,8 @@ BROKEN = -1
 #: Seconds for one attempt to connect, and for sshd's answers; a guest without KVM is slow.
 CONNECT_S = 10.0
 ANSWER_S = 60.0
+#: Attempts to log in.
+ATTEMPTS = 3
 #: Seconds between two attempts: sshd bars a source that fails too often. Source:
 #: sshd_config(5), PerSourcePenalties.
 RETRY_S = 0.5
@@ -68,11 +70,7 @@ def connected(endpoint: Endpoint) -> Iterator[paramiko.SSHClient]:
     endpoint.known_hosts.touch(mode=0o600)
     try:
         client.load_host_keys(str(endpoint.known_hosts))
-        client.connect(
-            endpoint.host, endpoint.port, endpoint.user, key_filename=str(endpoint.key_file),
-            allow_agent=False, look_for_keys=False,
-            timeout=CONNECT_S, banner_timeout=ANSWER_S, auth_timeout=ANSWER_S,
-        )  # fmt: skip
+        _log_in(client, endpoint)
         yield client
     except (paramiko.SSHException, OSError, EOFError) as error:
         raise MachineError(
@@ -81,6 +79,26 @@ def connected(endpoint: Endpoint) -> Iterator[paramiko.SSHClient]:
         ) from error
     finally:
         client.close()
+
+
+def _log_in(client: paramiko.SSHClient, endpoint: Endpoint) -> None:
+    """Log in, again when the connection breaks: an sshd that restarts drops its newest one."""
+    for attempt in range(1, ATTEMPTS + 1):
+        try:
+            client.connect(
+                endpoint.host, endpoint.port, endpoint.user, key_filename=str(endpoint.key_file),
+                allow_agent=False, look_for_keys=False,
+                timeout=CONNECT_S, banner_timeout=ANSWER_S, auth_timeout=ANSWER_S,
+            )  # fmt: skip
+        except (paramiko.AuthenticationException, paramiko.BadHostKeyException):
+            raise
+        except (paramiko.SSHException, OSError, EOFError) as error:
+            if attempt == ATTEMPTS:
+                raise
+            log.debug(f"ssh {endpoint.host}:{endpoint.port}: {_reason(error)}; once more")
+            time.sleep(RETRY_S)
+        else:
+            return
 
 
 def _reason(error: Exception) -> str:

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cube import disk as disks
-from cube import log, mount, run, ssh
-from cube.cell import Cell, open_cell, wait_for_end
+from cube import export, log, mount, run, ssh
+from cube.cell import Cell, open_cell, releasing, wait_for_end
 from cube.errors import MachineError
 from cube.machines import (
     BUILD_USER,
@@ -28,6 +28,7 @@ from cube.machines import (
     network,
     record,
 )
+from cube.machines.access import let_in
 from cube.machines.record import MachineRecord
 
 #: Seconds for the boot, and for an orderly stop. Source: DefaultTimeoutStopSec= is 90 s.
@@ -147,8 +148,8 @@ def stop_recorded(found: MachineRecord) -> None:
         halt(cell)
         _wait_until_gone(cell, "systemd-nspawn", STOP_S)
         mount.unmount_tree(cell, root, found.volume_group)
-        cell.execute(["pkill", "--exact", mount.DAEMON_NAME])
-        _wait_until_gone(cell, mount.DAEMON_NAME, mount.FLUSH_S)
+        cell.execute(["pkill", "--exact", export.DAEMON_NAME])
+        _wait_until_gone(cell, export.DAEMON_NAME, export.FLUSH_S)
         disks.sync(found.disk)
 
 
@@ -161,42 +162,15 @@ def _wait_until_gone(cell: Cell, program: str, timeout_s: float) -> None:
         time.sleep(0.1)
 
 
-def let_in(root: Path, public_key: Path) -> None:
-    """Let a key in for the build account.
-
-    Args:
-        root: the mounted root.
-        public_key: file with one line.
-
-    Raises:
-        MachineError: the image has no such account.
-    """
-    entries = [line.split(":") for line in (root / "etc/passwd").read_text().splitlines()]
-    found = [entry for entry in entries if entry[0] == BUILD_USER]
-    if not found:
-        raise MachineError(
-            f"the image has no account {BUILD_USER}",
-            hint="a sealed image has none: boot it as a vm, with a seed",
-        )
-    uid, gid, home = int(found[0][2]), int(found[0][3]), found[0][5]
-    folder = root / home.lstrip("/") / ".ssh"
-    folder.mkdir(mode=0o700, exist_ok=True)
-    keys = folder / "authorized_keys"
-    keys.write_text(public_key.read_text())
-    keys.chmod(0o600)
-    for path in (folder, keys):
-        os.chown(path, uid, gid)
-
-
 class Containers:
     """Machines under systemd-nspawn."""
 
     @contextlib.contextmanager
     def start(self, request: MachineRequest) -> Iterator[Machine]:
         """Boot a disk in a container, wait for sshd, release everything on the way out."""
-        request.run_dir.mkdir(parents=True, exist_ok=True)
-        console.file_of(request.run_dir).unlink(missing_ok=True)
-        with contextlib.ExitStack() as stack:
+        leftovers.make_room(request)
+        stack = contextlib.ExitStack()
+        with releasing(stack.close):
             with console.explained(request):
                 machine = _boot(request, stack)
             if request.wait:
@@ -216,7 +190,7 @@ def _boot(request: MachineRequest, stack: contextlib.ExitStack) -> Container:
         run_dir / "cell.log", outlive=request.detached, prefix=cgroup.delegated_args(unique)
     )
     stack.callback(cell.close)
-    shown = mount.export(cell, request.disk, run_dir, writable=True)
+    shown = export.export(cell, request.disk, run_dir, writable=True)
     stack.callback(shown.close)
     tree = mount.mount_tree(cell, shown.raw, run_dir / "root", writable=True)
     stack.callback(mount.unmount_tree, cell, tree.root, tree.volume_group)
@@ -265,5 +239,6 @@ def _kill(cell: Cell, process: run.Process, group: Path) -> None:
     process.stop(grace_s=0)
     events = cell.path(group / "cgroup.events")
     deadline = time.monotonic() + KILL_S
-    while "populated 1" in events.read_text() and time.monotonic() < deadline:
-        time.sleep(0.02)
+    with contextlib.suppress(OSError):
+        while "populated 1" in events.read_text() and time.monotonic() < deadline:
+            time.sleep(0.02)

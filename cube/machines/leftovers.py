@@ -9,7 +9,7 @@ from pathlib import Path
 
 from cube import lvm
 from cube.errors import MachineError
-from cube.machines import cgroup, record
+from cube.machines import MachineRequest, cgroup, console, record
 from cube.machines.record import MachineRecord, ProcessId
 
 #: Seconds for a killed process to be gone.
@@ -36,6 +36,25 @@ def clear(machines_dir: Path) -> list[str]:
         if not found.up:
             sentences.append(f"machine {found.name}: {'; '.join(release(found))}")
     return sentences
+
+
+def make_room(request: MachineRequest) -> None:
+    """Make a machine's folder, free of an earlier machine of that name.
+
+    Raises:
+        MachineError: that machine is up.
+    """
+    request.run_dir.mkdir(parents=True, exist_ok=True)
+    file = request.run_dir / record.FILE_NAME
+    if file.exists():
+        found = record.read(file)
+        if found.up:
+            raise MachineError(
+                f"machine {found.name} is up already, started by process {found.owner.pid}",
+                hint="stop it first: cube down",
+            )
+        release(found)
+    console.file_of(request.run_dir).unlink(missing_ok=True)
 
 
 def release(found: MachineRecord) -> list[str]:

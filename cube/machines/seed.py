@@ -28,7 +28,10 @@ def wanted(request: MachineRequest) -> Seed:
 
 
 def render_user_data(seed: Seed) -> str:
-    """Build user-data: one account with a key; no password, no package is touched."""
+    """Build user-data: one account with a key; no password, no package is touched.
+
+    `ssh_pwauth` is left alone: stating it makes cloud-init restart sshd under the first login.
+    """
     account = {
         "name": seed.user,
         "gecos": seed.user,
@@ -40,7 +43,6 @@ def render_user_data(seed: Seed) -> str:
     data = {
         "users": [account],
         "disable_root": True,
-        "ssh_pwauth": False,
         "package_update": False,
         "package_upgrade": False,
     }

@@ -3,15 +3,15 @@
 import contextlib
 import os
 import shutil
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from cube import disk as disks
-from cube import log, run, ssh
-from cube.errors import HostError, MachineError
+from cube import log, ssh
+from cube.cell import releasing
+from cube.errors import HostError
 from cube.machines import (
     Endpoint,
     Kind,
@@ -23,23 +23,16 @@ from cube.machines import (
     hypervisor,
     leftovers,
     network,
+    power,
     record,
     seed,
 )
 from cube.machines.domain import Disk, Domain, render_domain
 from cube.machines.record import MachineRecord, ProcessId
+from cube.machines.watch import watch
 
 #: Seconds for a boot. Translated code (tcg) needs about a minute on an idle machine.
 BOOT_S = {"kvm": 180.0, "hvf": 180.0, "tcg": 900.0}
-#: Seconds for an orderly stop, and between two looks.
-STOP_S = 300.0
-LOOK_S = 0.1
-#: Ends a QEMU when our end of its input closes, however that comes about; then removes the
-#: driver's state. The start time proves that the number still means that process.
-WATCH = (
-    'cat > /dev/null; [ "$(ps -o lstart= -p "$1")" = "$2" ] && kill -9 "$1"; '
-    '[ -z "$3" ] || rm -rf -- "$3"'
-)
 
 
 @dataclass(kw_only=True)
@@ -62,7 +55,7 @@ class VirtualMachine:
     @property
     def alive(self) -> bool:
         """Whether it runs."""
-        return active(self.domain)
+        return power.active(self.domain)
 
     def wait_until_up(self) -> None:
         """Wait until sshd answers."""
@@ -72,7 +65,7 @@ class VirtualMachine:
     def wait_until_off(self, timeout_s: float) -> None:
         """Wait for a guest that powers itself off; release the disk, every write on the medium."""
         with console.explained(self.request):
-            wait_until_inactive(self.domain, timeout_s)
+            power.wait_until_inactive(self.domain, timeout_s)
         self.released.close()
         disks.sync(self.disk)
 
@@ -83,8 +76,8 @@ class VirtualMachine:
 
     def shutdown(self) -> None:
         """Press its power button, wait, and release the disk."""
-        press_power(self.domain)
-        self.wait_until_off(STOP_S)
+        power.press_power(self.domain)
+        self.wait_until_off(power.STOP_S)
 
     def console_tail(self) -> str:
         """Return the console's last lines."""
@@ -94,71 +87,6 @@ class VirtualMachine:
 def boot_s() -> float:
     """Return how many seconds a boot may take here."""
     return BOOT_S[accelerator.find()]
-
-
-def active(domain: Any) -> bool:  # noqa: ANN401 (libvirt-python has no types)
-    """Whether a domain runs."""
-    try:
-        return bool(domain.isActive())
-    except hypervisor.library().libvirtError as error:
-        if hypervisor.gone(error):
-            return False
-        raise hypervisor.failure(error) from error
-
-
-def press_power(domain: Any) -> None:  # noqa: ANN401 (libvirt-python has no types)
-    """Ask the guest to shut down; nothing happens when it is off."""
-    with contextlib.suppress(hypervisor.library().libvirtError):
-        domain.shutdown()
-
-
-def wait_until_inactive(domain: Any, timeout_s: float) -> None:  # noqa: ANN401 (as above)
-    """Wait until a domain is off.
-
-    Raises:
-        MachineError: it still runs after `timeout_s` seconds.
-    """
-    deadline = time.monotonic() + timeout_s
-    while active(domain):
-        if time.monotonic() > deadline:
-            raise MachineError(f"the guest did not power off within {timeout_s:.0f} s")
-        time.sleep(LOOK_S)
-
-
-def destroy(domain: Any) -> None:  # noqa: ANN401 (libvirt-python has no types)
-    """End a domain at once; QEMU still closes its disks."""
-    libvirt = hypervisor.library()
-    with contextlib.suppress(libvirt.libvirtError):
-        domain.destroyFlags(libvirt.VIR_DOMAIN_DESTROY_GRACEFUL)
-    wait_until_inactive(domain, STOP_S)
-
-
-def stop_recorded(found: MachineRecord) -> None:
-    """Stop a virtual machine that another process left up.
-
-    Raises:
-        HostError: its hypervisor cannot be reached.
-        MachineError: it did not power off in time; it is ended anyway.
-    """
-    domain = find(found)
-    with contextlib.ExitStack() as stack:
-        stack.callback(leftovers.release, found)
-        if domain is not None:
-            stack.callback(destroy, domain)
-            press_power(domain)
-            wait_until_inactive(domain, STOP_S)
-        disks.sync(found.disk)
-
-
-def find(found: MachineRecord) -> Any:  # noqa: ANN401 (libvirt-python has no types)
-    """Return a recorded machine's domain; None when it is off."""
-    connection = hypervisor.connect(found.libvirt_uri)
-    try:
-        return connection.lookupByName(found.name)
-    except hypervisor.library().libvirtError as error:
-        if hypervisor.gone(error):
-            return None
-        raise hypervisor.failure(error) from error
 
 
 def describe(request: MachineRequest, port: int) -> Domain:
@@ -193,9 +121,9 @@ class VirtualMachines:
     @contextlib.contextmanager
     def start(self, request: MachineRequest) -> Iterator[Machine]:
         """Boot a disk, wait for sshd, release everything on the way out."""
-        request.run_dir.mkdir(parents=True, exist_ok=True)
-        console.file_of(request.run_dir).unlink(missing_ok=True)
-        with contextlib.ExitStack() as stack:
+        leftovers.make_room(request)
+        stack = contextlib.ExitStack()
+        with releasing(stack.close):
             with console.explained(request):
                 machine = _boot(request, stack)
             if request.wait:
@@ -221,10 +149,13 @@ def _boot(request: MachineRequest, stack: contextlib.ExitStack) -> VirtualMachin
     )
     access.known_hosts.unlink(missing_ok=True)
     domain = _create(connection, render_domain(describe(request, port)), request, state)
-    stack.callback(destroy, domain)
+    stack.callback(power.destroy, domain)
     life = _process(request.name, state)
     stack.callback(_note(request, access, uri, state, life).unlink, missing_ok=True)
-    _bind_life(request, state, life, stack)
+    if state is not None and request.detached:
+        hypervisor.keep_state(state)
+    elif state is not None:
+        watch(life, state, request.run_dir / "watch.log", stack)
     return VirtualMachine(
         request=request, domain=domain, access=access, released=stack,
         name=request.name, disk=request.disk,
@@ -273,19 +204,18 @@ def _note(
     )
 
 
-def _bind_life(
-    request: MachineRequest, state: Path | None, life: ProcessId, stack: contextlib.ExitStack
-) -> None:
-    """Make QEMU end with this process, or leave it and its state behind on purpose."""
-    if state is None:
-        return
-    if request.detached:
-        hypervisor.keep_state(state)
-        return
-    began = run.run(["ps", "-o", "lstart=", "-p", str(life.pid)]).stdout.rstrip("\n")
-    watch = run.launch(
-        ["sh", "-c", WATCH, "sh", str(life.pid), began, str(state)],
-        output=request.run_dir / "watch.log",
-        tethered=True,
-    )
-    stack.callback(watch.stop, grace_s=0)
+def stop_recorded(found: MachineRecord) -> None:
+    """Stop a virtual machine that another process left up.
+
+    Raises:
+        HostError: its hypervisor cannot be reached.
+        MachineError: it did not power off in time; it is ended anyway.
+    """
+    domain = power.find(found)
+    with contextlib.ExitStack() as stack:
+        stack.callback(leftovers.release, found)
+        if domain is not None:
+            stack.callback(power.destroy, domain)
+            power.press_power(domain)
+            power.wait_until_inactive(domain, power.STOP_S)
+        disks.sync(found.disk)
