@@ -236,7 +236,7 @@ def read_disks() -> tuple[Space, ...]:
     """Read the file systems on disks, / first, each device once."""
     mounts = {"/": "/"}
     for part in psutil.disk_partitions(all=False):
-        if "loop" not in part.device and part.fstype not in {"squashfs", "iso9660"}:
+        if part.fstype not in {"squashfs", "iso9660"} and not part.mountpoint.startswith("/run/"):
             mounts.setdefault(part.mountpoint, part.device)
     devices: dict[int, str] = {}
     for mount in sorted(mounts):
@@ -702,8 +702,8 @@ class Screen:
     def memory(self, shot: Snapshot) -> Panel:
         """Draw memory, swap and disk traffic."""
         lines = [self.space(space, 6) for space in (shot.memory, shot.swap)]
-        read, written = bytes_text(shot.read_bps), bytes_text(shot.written_bps)
-        traffic = f"disks read {read}/s  write {written}/s"
+        read, written = self.rate(shot.read_bps), self.rate(shot.written_bps)
+        traffic = f"disks read {read}  write {written}"
         return self.panel("Memory", Group(*lines, self.text(traffic)))
 
     def space(self, space: Space, label: int) -> Text:
