@@ -12,6 +12,8 @@ from cube.workspace import Workspace
 REST_S = 1200
 #: Lines of QEMU's own words that go into an error.
 QEMU_LINES = 10
+#: What QEMU says when it is us who end it.
+OUR_SIGNAL = "terminating on signal"
 
 
 def build(
@@ -69,4 +71,5 @@ def explained(error: CubeError, what: str, folder: inputs.Folder) -> PackerError
 def qemu_words(packer_log: str) -> str:
     """Return what QEMU wrote to stderr, as Packer's log has it."""
     words = [line.partition("Qemu stderr: ")[2] for line in packer_log.splitlines()]
-    return "\n".join([line for line in words if line][-QEMU_LINES:])
+    telling = [line for line in words if line and OUR_SIGNAL not in line]
+    return "\n".join(telling[-QEMU_LINES:])

@@ -13,8 +13,10 @@ GONE_S = 20.0
 EVERY_S = 1.0
 #: Lines of a console that go into an error.
 CONSOLE_LINES = 15
+#: What a kernel says when it gives up. Source: Linux, kernel/panic.c.
+PANIC = "Kernel panic - not syncing"
 #: Colours and cursor movements. Source: ECMA-48, 5.4 "Control sequences".
-CONTROL = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]|\x1b[=>c]|[\x00-\x08\x0b-\x1f\x7f]")
+CONTROL = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b[=>c]|[\x00-\x08\x0b-\x1f\x7f]")
 
 
 def console_tail(console: Path, lines: int = CONSOLE_LINES) -> str:
@@ -44,31 +46,40 @@ def qemu_pid(console: Path) -> int | None:
 
 
 class Watch:
-    """Tells what the guest does, and gives up when QEMU has gone and Packer does not notice."""
+    """Tells what the guest does, and gives up when there is nothing left to wait for."""
 
     def __init__(self, console: Path, what: str) -> None:
         self.console = console
         self.what = what
-        self.seen = False
+        self._seen = False
         self._looked = 0.0
         self._gone_since: float | None = None
+        self._told = ""
 
     def tick(self) -> None:
         """Look again, once in a while.
 
         Raises:
-            PackerError: QEMU has been gone for `GONE_S` seconds.
+            PackerError: the guest's kernel panicked, or QEMU has been gone for `GONE_S` seconds.
         """
         now = time.monotonic()
         if now - self._looked < EVERY_S:
             return
         self._looked = now
         if qemu_pid(self.console) is not None:
-            self.seen = True
+            self._seen = True
             self._gone_since = None
-            if last := console_tail(self.console, 1):
-                log.status(f"{self.what}: {last[:100]}")
-        elif self.seen:
+            self._tell()
+        elif self._seen:
             self._gone_since = self._gone_since or now
             if now - self._gone_since > GONE_S:
-                raise PackerError(f"{self.what}: QEMU ended before the guest was done")
+                raise PackerError("QEMU ended before the guest was done")
+
+    def _tell(self) -> None:
+        lines = console_tail(self.console)
+        if PANIC in lines:
+            raise PackerError("the guest's kernel panicked")
+        last = lines.rpartition("\n")[2][:100]
+        if last != self._told:
+            log.status(f"{self.what}: {last}")
+            self._told = last

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from cube import conventions, spec
+from cube import conventions, log, spec
 from cube.errors import HostError, PackerError
 from cube.machines.seed import build_seed, render_user_data
 from cube.packer import check, events, evidence, inputs, seed, template, tool, watch
@@ -146,13 +146,47 @@ def test_no_qemu_writes_to_a_strangers_console(tmp_path: Path) -> None:
     assert watch.qemu_pid(tmp_path / "console.log") is None
 
 
+def test_a_panic_is_not_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "c").write_text("[1.0] Kernel panic - not syncing: no init\n[1.1] ---[ end ]---\n")
+    monkeypatch.setattr(watch, "qemu_pid", lambda _: 1)
+    with pytest.raises(PackerError, match="kernel panicked"):
+        watch.Watch(tmp_path / "c", "first boot").tick()
+
+
+def test_a_qemu_that_is_gone_is_not_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pids = iter([None, 7, None, None])
+    monkeypatch.setattr(watch, "qemu_pid", lambda _: next(pids))
+    monkeypatch.setattr(watch, "EVERY_S", 0)
+    monkeypatch.setattr(watch, "GONE_S", 0)
+    waiting = watch.Watch(tmp_path / "c", "first boot")
+    for _ in range(3):  # not there yet, there, just gone
+        waiting.tick()
+    with pytest.raises(PackerError, match="QEMU ended"):
+        waiting.tick()
+
+
+def test_the_console_is_told_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "c").write_text("starting\n")
+    monkeypatch.setattr(watch, "qemu_pid", lambda _: 7)
+    monkeypatch.setattr(watch, "EVERY_S", 0)
+    waiting = watch.Watch(tmp_path / "c", "first boot")
+    heard: list[log.Event] = []
+    with log.listening(heard.append):
+        waiting.tick()
+        waiting.tick()
+    assert [event.text for event in heard] == ["first boot: starting"]
+
+
 def test_qemus_words_are_found_in_packers_log() -> None:
-    log = (
+    said = (
         "2026/11/23 20:43:16 packer-builder-qemu plugin: Qemu version: 7.2.22\n"
         "2026/11/23 20:43:16 packer-builder-qemu plugin: Qemu stderr: unable to find CPU 'x'\n"
+        "2026/11/23 20:43:17 packer-builder-qemu plugin: Qemu stderr: terminating on signal 2\n"
         "2026/11/23 20:43:16 packer-builder-qemu plugin: [DEBUG] scp stderr (length 71): x\n"
     )
-    assert template.qemu_words(log) == "unable to find CPU 'x'"
+    assert template.qemu_words(said) == "unable to find CPU 'x'"
 
 
 def test_a_failure_tells_all_that_is_known(tmp_path: Path) -> None:
