@@ -63,12 +63,15 @@ def nspawn_args(name: str, root: Path, device: str) -> list[str]:
         name: machine name, until the image sets its own.
         root: the mounted root.
         device: block device of the root, shown inside so that grub-probe and blkid work.
+
+    No --suppress-sync: it refuses O_SYNC (Source: systemd-nspawn(1)), with which runc opens its
+    log, and then no Docker container runs.
     """
     return [
         "systemd-nspawn", "--quiet", "--boot", "--keep-unit", "--register=no",
         f"--directory={root}", f"--machine={name}", "--network-namespace-path=/proc/1/ns/net",
         f"--capability={CAPABILITIES}", f"--system-call-filter={SYSTEM_CALLS}",
-        "--suppress-sync=yes", "--resolv-conf=off", "--timezone=off", "--link-journal=no",
+        "--resolv-conf=off", "--timezone=off", "--link-journal=no",
         "--console=read-only", f"--bind={device}", "--bind=/dev/fuse", "--bind=/dev/net/tun",
         "cloud-init=disabled",
     ]  # fmt: skip
