@@ -1,0 +1,90 @@
+import shutil
+from pathlib import Path
+
+import pytest
+
+from cube import disk, run
+from cube.errors import MachineError
+
+GIB = 1024**3
+qemu = pytest.mark.skipif(shutil.which("qemu-img") is None, reason="needs qemu-img")
+
+
+def make_base(folder: Path) -> Path:
+    base = folder / "base.qcow2"
+    run.run(["qemu-img", "create", "-q", "-f", "qcow2", base, str(GIB)])
+    return base
+
+
+@qemu
+def test_overlay_lies_over_its_backing_file(tmp_path: Path) -> None:
+    base = make_base(tmp_path)
+    disk.create_overlay(tmp_path / "top.qcow2", base)
+    found = disk.info(tmp_path / "top.qcow2")
+    assert (found.format, found.virtual_bytes, found.backing) == ("qcow2", GIB, base)
+
+
+@qemu
+def test_overlay_can_be_larger(tmp_path: Path) -> None:
+    disk.create_overlay(tmp_path / "top.qcow2", make_base(tmp_path), size_bytes=2 * GIB)
+    assert disk.virtual_bytes(tmp_path / "top.qcow2") == 2 * GIB
+
+
+@qemu
+def test_overlay_replaces_what_has_its_name(tmp_path: Path) -> None:
+    (tmp_path / "top.qcow2").write_text("old")
+    disk.create_overlay(tmp_path / "top.qcow2", make_base(tmp_path))
+    disk.check(tmp_path / "top.qcow2")
+
+
+@qemu
+def test_overlay_over_nothing_is_told(tmp_path: Path) -> None:
+    with pytest.raises(MachineError, match="no overlay could be made over"):
+        disk.create_overlay(tmp_path / "top.qcow2", tmp_path / "missing.qcow2")
+
+
+@qemu
+def test_overlay_over_garbage_is_told(tmp_path: Path) -> None:
+    (tmp_path / "garbage.qcow2").write_bytes(b"garbage" * 1000)
+    with pytest.raises(MachineError, match="garbage"):
+        disk.create_overlay(tmp_path / "top.qcow2", tmp_path / "garbage.qcow2")
+
+
+@qemu
+def test_disk_grows(tmp_path: Path) -> None:
+    base = make_base(tmp_path)
+    disk.resize(base, 3 * GIB)
+    assert disk.virtual_bytes(base) == 3 * GIB
+
+
+@qemu
+def test_corrupt_file_is_told(tmp_path: Path) -> None:
+    base = make_base(tmp_path)
+    content = bytearray(base.read_bytes())
+    content[65536:65544] = b"\xff" * 8  # the refcount table's first entry
+    base.write_bytes(content)
+    with pytest.raises(MachineError, match="corrupt"):
+        disk.check(base)
+
+
+@qemu
+def test_missing_file_is_told(tmp_path: Path) -> None:
+    with pytest.raises(MachineError, match="not a readable disk image"):
+        disk.info(tmp_path / "missing.qcow2")
+
+
+def test_compression_is_read() -> None:
+    text = (
+        '{"format": "qcow2", "virtual-size": 1, "actual-size": 2,'
+        ' "format-specific": {"data": {"compression-type": "zstd"}}}'
+    )
+    found = disk.parse_info(text)
+    assert (found.compression, found.backing, found.actual_bytes) == ("zstd", None, 2)
+
+
+def test_conversion_is_parallel_and_out_of_order() -> None:
+    argv = disk.convert_args(Path("a"), Path("b"), options="compression_type=zstd")
+    assert argv == [
+        "qemu-img", "convert", "-p", "-c", "-m", "16", "-W", "-O", "qcow2",
+        "-o", "compression_type=zstd", "a", "b",
+    ]  # fmt: skip
