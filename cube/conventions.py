@@ -51,12 +51,12 @@ system_info:
     sudo: ["ALL=(ALL) NOPASSWD:ALL"]
 disable_root: true
 ssh_pwauth: false
-manage_etc_hosts: localhost
 locale: false
 apt: {{preserve_sources_list: true}}
 grub_dpkg: {{enabled: false}}
 """
 
+# A host name that a seed sets is answered for by systemd-resolved.
 HOSTS = """\
 127.0.0.1 localhost
 127.0.1.1 {hostname}
