@@ -21,6 +21,8 @@ SSH_FAILED = 255
 LOOK = f"""\
 echo "state=$(timeout {SETTLE_S:.0f} systemctl is-system-running --wait)"
 echo "failed=$(systemctl --failed --plain --no-legend | awk '{{ print $1 }}' | xargs)"
+said=$(sudo journalctl --boot --quiet --output cat _PID=1)
+echo "cycles=$(echo "$said" | grep 'deleted to break ordering cycle' | xargs)"
 echo "machine_id=$(cat /etc/machine-id)"
 echo "hostname=$(uname -n)"
 echo "root_bytes=$(df --block-size=1 --output=size / | tail -n 1 | xargs)"
@@ -32,10 +34,21 @@ done
 
 @dataclass(frozen=True, kw_only=True)
 class Seen:
-    """What a clone said of itself in one boot."""
+    """What a clone said of itself in one boot.
+
+    Args:
+        state: of the system, by systemd.
+        failed: units that failed.
+        cycles: what systemd said of units that it left out because their order has a cycle.
+        machine_id: content of /etc/machine-id.
+        hostname: as the kernel knows it.
+        root_bytes: size of the root file system.
+        host_keys: fingerprints of sshd's keys, sorted.
+    """
 
     state: str
     failed: str
+    cycles: str
     machine_id: str
     hostname: str
     root_bytes: int
@@ -88,6 +101,12 @@ def look(machine: Machine) -> Seen:
             hint="correct the unit in its layer",
             details=machine.console_tail(),
         )
+    if seen.cycles:
+        raise ProofError(
+            f"{machine.name}: systemd left units out of the boot, as their order has a cycle",
+            hint="correct After= and Before= of the units that are named",
+            details=seen.cycles,
+        )
     return seen
 
 
@@ -102,8 +121,9 @@ def parse_look(text: str) -> Seen:
     keys = tuple(sorted(value for name, value in pairs if name == "host_key" and value))
     try:
         return Seen(
-            state=known["state"], failed=known["failed"], machine_id=known["machine_id"],
-            hostname=known["hostname"], root_bytes=int(known["root_bytes"]), host_keys=keys,
+            state=known["state"], failed=known["failed"], cycles=known["cycles"],
+            machine_id=known["machine_id"], hostname=known["hostname"],
+            root_bytes=int(known["root_bytes"]), host_keys=keys,
         )  # fmt: skip
     except (KeyError, ValueError) as error:
         raise ProofError(f"a clone's answer lacks {error}", details=text) from error

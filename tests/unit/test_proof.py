@@ -14,6 +14,7 @@ from cube.spec import load_text
 ANSWER = """\
 state=running
 failed=
+cycles=
 machine_id=0123456789abcdef0123456789abcdef
 hostname=cube-proof-1
 root_bytes=18837569536
@@ -28,8 +29,9 @@ OTHER = replace(
 
 def test_answer_of_a_clone_is_read() -> None:
     assert Seen(
-        state="running", failed="", machine_id="0123456789abcdef0123456789abcdef",
-        hostname="cube-proof-1", root_bytes=18837569536,
+        state="running", failed="", cycles="",
+        machine_id="0123456789abcdef0123456789abcdef", hostname="cube-proof-1",
+        root_bytes=18837569536,
         host_keys=("SHA256:abc+/=", "SHA256:uNiVztksCsDhcc0u9e8BgrJXVGDmTTqn0PXx5rTxVfI"),
     ) == SEEN  # fmt: skip
 
@@ -38,7 +40,9 @@ def test_question_to_a_clone_is_shell_without_bashisms() -> None:
     subprocess.run(["sh", "-n", "-c", clone.LOOK], check=True)
 
 
-@pytest.mark.parametrize("missing", ["state", "failed", "machine_id", "hostname", "root_bytes"])
+@pytest.mark.parametrize(
+    "missing", ["state", "failed", "cycles", "machine_id", "hostname", "root_bytes"]
+)
 def test_answer_that_lacks_a_fact_is_refused(missing: str) -> None:
     text = "".join(line for line in ANSWER.splitlines(True) if not line.startswith(missing))
     with pytest.raises(ProofError, match=missing):

@@ -1,0 +1,139 @@
+"""The seal cleans a machine full of traces, and the proof sees through an image that is not."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from cube import disk, mount, proof, run, seal, ssh
+from cube.errors import ProofError, SealError
+from cube.machines import Machine, MachineRequest
+from cube.machines.container import Containers
+from cube.machines.vm import VirtualMachines
+from cube.proof import ProofRequest
+from tests.integration.conftest import Built
+
+#: What a build and a life leave on a machine, beyond what its own boot has left already.
+PLANT = """set -e
+echo 'Acquire::http::Proxy "http://proxy.example:3128";' >/etc/apt/apt.conf.d/99cube-build-proxy
+mkdir -p /etc/apt/cube-build && echo planted >/etc/apt/cube-build/sources.list
+install -d /usr/local/share/ca-certificates /root/.ssh /root/.cache /var/lib/dhcp /etc/iscsi \
+    /var/log/installer /var/crash
+openssl req -x509 -newkey rsa:2048 -nodes -keyout /dev/null -subj /CN=cube-test -days 2 \
+    -out /usr/local/share/ca-certificates/cube-build-test.crt 2>/dev/null
+update-ca-certificates >/dev/null 2>&1
+test -e /etc/ssl/certs/cube-build-test.pem
+echo planted >/root/.bash_history
+echo planted | tee /var/log/secret.log /var/crash/secret /tmp/secret /var/tmp/secret >/dev/null
+echo planted | tee /root/.ssh/known_hosts /root/.cache/secret /var/lib/dhcp/leases >/dev/null
+echo InitiatorName=iqn.2005-03.org.example:01:planted >/etc/iscsi/initiatorname.iscsi
+echo planted | tee /var/log/installer/log /etc/netplan/50-cloud-init.yaml >/dev/null
+echo 'datasource_list: [None]' >/etc/cloud/cloud.cfg.d/99-installer.cfg
+touch /etc/cloud/cloud-init.disabled /etc/shadow- /etc/passwd-
+head -c 32 /dev/urandom >/var/lib/systemd/random-seed
+cp /home/cube-build/.ssh/authorized_keys /root/.ssh/authorized_keys
+head -c 200M /dev/urandom >/var/tmp/junk
+sync
+"""
+
+
+#: Makes a program that the seal calls end the machine at once, as a power cut would.
+DIE = """set -e
+printf '#!/bin/sh\\nsystemctl poweroff --force --force; sleep 60\\n' >/usr/bin/cloud-init.new
+chmod +x /usr/bin/cloud-init.new && mv /usr/bin/cloud-init.new /usr/bin/cloud-init
+"""
+
+
+@pytest.fixture
+def overlay(built: Built, tmp_path: Path) -> Path:
+    """A disk to write to, over the last layer."""
+    path = tmp_path / "overlay.qcow2"
+    disk.create_overlay(path, built.chain.path(built.chain.links()[-1]))
+    return path
+
+
+@pytest.fixture
+def request_for(overlay: Path, tmp_path: Path, key_file: Path) -> MachineRequest:
+    return MachineRequest(
+        name="seal-test", disk=overlay, run_dir=tmp_path / "run", key_file=key_file, cpus=1
+    )
+
+
+def in_guest(machine: Machine, script: str) -> str:
+    return ssh.execute(machine.endpoint, "sudo sh -s", stdin=script).stdout
+
+
+def test_machine_full_of_traces_becomes_clean_and_small(
+    built: Built, request_for: MachineRequest, tmp_path: Path
+) -> None:
+    with Containers().start(request_for) as machine:
+        in_guest(machine, PLANT)
+        seal.clean(machine, built.spec, work=tmp_path)
+    artifact = tmp_path / "sealed.qcow2"
+    sizes = seal.flatten(request_for.disk, artifact)
+    seal.inspect(artifact, built.spec, work=tmp_path, results=tmp_path)
+    with mount.mounted(artifact, tmp_path / "look") as root:
+        found = run.run(
+            ["grep", "-rlIE", "planted$", root / "etc", root / "var/lib/dhcp", root / "root"],
+            accept=(0, 1),
+        )
+    assert found.stdout == ""
+    assert sizes.after < sizes.before - 200 * 1024**2, "deleted blocks are still in the artifact"
+
+
+def test_build_key_that_a_layer_left_behind_stops_the_seal(
+    built: Built, request_for: MachineRequest, tmp_path: Path
+) -> None:
+    with Containers().start(request_for) as machine:
+        in_guest(machine, "cp /home/cube-build/.ssh/authorized_keys /etc/ssh/left-behind")
+        with pytest.raises(SealError, match="step search_for_remains") as caught:
+            seal.clean(machine, built.spec, work=tmp_path)
+    assert "/etc/ssh/left-behind" in caught.value.details
+
+
+def test_machine_that_dies_while_it_is_cleaned_is_not_sealed(
+    built: Built, request_for: MachineRequest, tmp_path: Path
+) -> None:
+    with Containers().start(request_for) as machine:
+        in_guest(machine, DIE)
+        with pytest.raises(SealError, match="went off before it was clean"):
+            seal.clean(machine, built.spec, work=tmp_path)
+
+
+def test_clones_of_an_image_that_was_not_sealed_are_refused(
+    built: Built, key_file: Path, tmp_path: Path
+) -> None:
+    link = built.chain.path(built.chain.links()[-1])
+    request = ProofRequest(
+        artifact=link, root_bytes=1, build_key=key_file, spec=built.spec, work=tmp_path,
+        results=tmp_path,
+    )  # fmt: skip
+    with pytest.raises(ProofError, match="machine_id"):
+        proof.prove(request, VirtualMachines())
+
+
+GROW = """set -e
+disk=/dev/vdb
+printf 'label: gpt\\nsize=512MiB\\n' | sfdisk --quiet $disk
+udevadm settle
+pvcreate -q ${disk}1 && vgcreate -q grow ${disk}1
+lvcreate -q -n root -l 100%FREE grow && mkfs.ext4 -q /dev/grow/root
+mkdir -p /mnt/grow && mount /dev/grow/root /mnt/grow
+df --block-size=1 --output=size /mnt/grow | tail -n 1
+cube-grow-root /mnt/grow >&2
+df --block-size=1 --output=size /mnt/grow | tail -n 1
+cube-grow-root /mnt/grow >&2
+df --block-size=1 --output=size /mnt/grow | tail -n 1
+vgs --noheadings --options vg_free_count grow
+"""
+
+
+def test_root_on_lvm_grows_with_its_disk(request_for: MachineRequest, tmp_path: Path) -> None:
+    extra = tmp_path / "extra.qcow2"
+    run.run(["qemu-img", "create", "-q", "-f", "qcow2", extra, "2G"])
+    wanted = replace(request_for, extra_disks=(extra,))
+    with VirtualMachines().start(wanted) as machine:
+        before, after, again, free = map(int, in_guest(machine, GROW).split())
+    assert before < 512 * 1024**2
+    assert after > 1.9 * 1024**3
+    assert (again, free) == (after, 0)
