@@ -46,7 +46,7 @@ def add(commands: "Commands[argparse.ArgumentParser]", name: str, run: Run, text
     command = commands.add_parser(name, help=text, description=text.capitalize() + ".")
     command.set_defaults(run=run)
     command.add_argument(
-        "os", nargs="?", default="", choices=["", *OS_NAMES], metavar="IMAGE",
+        "os", nargs="?", default=None, type=image_name, metavar="IMAGE",
         help=f"{' or '.join(OS_NAMES)}; default: image.os of cube.toml",
     )  # fmt: skip
     command.add_argument(
@@ -58,6 +58,17 @@ def add(commands: "Commands[argparse.ArgumentParser]", name: str, run: Run, text
     view.add_argument("--plain", dest="view", action="store_const", const="plain",
                       help="plain lines even on a terminal")  # fmt: skip
     return command
+
+
+def image_name(word: str) -> str:
+    """Accept the name of an image.
+
+    Raises:
+        ArgumentTypeError: there is none of this name.
+    """
+    if word not in OS_NAMES:
+        raise argparse.ArgumentTypeError(f"no image {word!r}: choose {' or '.join(OS_NAMES)}")
+    return word
 
 
 def add_build(commands: "Commands[argparse.ArgumentParser]") -> None:
@@ -86,7 +97,7 @@ def add_up(commands: "Commands[argparse.ArgumentParser]") -> None:
 def add_ssh(commands: "Commands[argparse.ArgumentParser]") -> None:
     """Add `cube ssh`."""
     command = add(commands, "ssh", cmd_ssh, "log in to the machine that is up, or run a command")
-    command.add_argument("words", nargs="*", metavar="-- COMMAND", help="a command to run there")
+    command.usage = "cube ssh [-h] [--spec FILE] [IMAGE] [-- COMMAND ...]"
 
 
 def cmd_build(args: argparse.Namespace, spec: Spec) -> int:
@@ -134,6 +145,15 @@ def cmd_down(args: argparse.Namespace, spec: Spec) -> int:  # noqa: ARG001 (one 
     return 0
 
 
+def split_command(argv: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Split a command line at ``--``: what is ours, and the command to run in a machine."""
+    words = list(argv)
+    if "--" not in words:
+        return words, []
+    at = words.index("--")
+    return words[:at], words[at + 1 :]
+
+
 def _interrupt(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 (signal's signature)
     raise KeyboardInterrupt
 
@@ -169,10 +189,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         The exit code: see docs/exit-codes.md.
     """
-    args = parser().parse_args(argv)
+    ours, words = split_command(sys.argv[1:] if argv is None else argv)
+    args = parser().parse_args(ours, argparse.Namespace(words=words))
     try:
         with told(args.view):
-            spec = load(args.spec, os=args.os)
+            spec = load(args.spec, os=args.os or "")
             run: Run = args.run
             return run(args, spec)
     except CubeError as error:

@@ -1,0 +1,92 @@
+"""The command line: what it accepts, and how errors leave it."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from cube import cli
+from cube.errors import CubeError, SpecError
+
+PROJECT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def spec_file(tmp_path: Path) -> Path:
+    file = tmp_path / "cube.toml"
+    file.write_text('[build]\ndir = "build"\n')
+    return file
+
+
+def test_a_command_is_split_from_ours() -> None:
+    assert cli.split_command(["ssh", "debian-13", "--", "ls", "-l", "--", "x"]) == (
+        ["ssh", "debian-13"],
+        ["ls", "-l", "--", "x"],
+    )
+    assert cli.split_command(["ssh"]) == (["ssh"], [])
+
+
+@pytest.mark.parametrize("words", [[], ["nonsense"], ["build", "beos"], ["build", "--nonsense"]])
+def test_a_wrong_command_line_ends_with_2(words: list[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        cli.main(words)
+    assert caught.value.code == 2
+
+
+@pytest.mark.parametrize("command", ["build", "verify", "doctor", "up", "ssh", "down"])
+def test_every_command_explains_itself(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        cli.main([command, "--help"])
+    assert caught.value.code == 0
+    assert "--spec FILE" in capsys.readouterr().out
+
+
+def test_every_command_is_documented() -> None:
+    text = (PROJECT / "docs" / "commands.md").read_text()
+    for command in ("build", "verify", "doctor", "up", "ssh", "down"):
+        assert f"`cube {command}" in text
+
+
+def test_an_error_is_text_for_people(spec_file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    spec_file.write_text("[image]\nos = 'beos'\n")
+    assert cli.main(["verify", "--spec", str(spec_file)]) == SpecError.exit_code
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert "error: " in captured.err
+    assert "choose 'debian-13' or 'ubuntu-24.04'" in captured.err
+
+
+def test_an_error_is_an_object_for_programs(
+    spec_file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    spec_file.write_text("[image]\nos = 'beos'\n")
+    assert cli.main(["verify", "--json", "--spec", str(spec_file)]) == SpecError.exit_code
+    record = json.loads(capsys.readouterr().out)
+    assert record["kind"] == "error"
+    assert record["error"] == "SpecError"
+    assert record["exit_code"] == SpecError.exit_code
+
+
+@pytest.mark.parametrize("command", ["ssh", "down"])
+def test_no_machine_is_up(
+    command: str, spec_file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main([command, "--plain", "--spec", str(spec_file)]) == CubeError.exit_code
+    assert "no machine of debian-13 is up" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("at", "expected"),
+    [
+        ("", "there is no link ''"),
+        ("layer9", "there is no link 'layer9'"),
+        ("failed", "unfinished.qcow2"),
+        ("image", "build it first"),
+    ],
+)
+def test_there_is_nothing_to_boot(
+    at: str, expected: str, spec_file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["up", "--plain", "--spec", str(spec_file), *(["--at", at] if at else [])]
+    assert cli.main(words) == CubeError.exit_code
+    assert expected in capsys.readouterr().err
