@@ -13,6 +13,22 @@ from cube.machines import MachineRequest
 CONTROL = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|\x1b[@-_]")
 #: Bytes at the end that are looked at.
 TAIL_BYTES = 32_768
+#: What a guest prints last when it will never come up. Source: the messages of SeaBIOS, of the
+#: EDK II shell, GRUB, initramfs-tools, Linux and systemd.
+HOPELESS = (
+    "No bootable device.",
+    "Shell>",
+    "grub rescue>",
+    "(initramfs)",
+    "Kernel panic - not syncing",
+    "You are in emergency mode.",
+)
+
+
+def hopeless(file: Path) -> str:
+    """Return the sign that a guest will never come up; empty while there is hope."""
+    last = tail(file)
+    return next((sign for sign in HOPELESS if sign in last), "")
 
 
 def tail(file: Path, lines: int = run.TAIL_LINES) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 from cube import disk as disks
 from cube import log, ssh
 from cube.cell import releasing
-from cube.errors import HostError
+from cube.errors import HostError, MachineError
 from cube.machines import (
     Endpoint,
     Kind,
@@ -57,10 +57,21 @@ class VirtualMachine:
         """Whether it runs."""
         return power.active(self.domain)
 
+    def promising(self) -> bool:
+        """Whether it runs and may still come up.
+
+        Raises:
+            MachineError: its console shows that it never will.
+        """
+        sign = console.hopeless(console.file_of(self.request.run_dir))
+        if sign:
+            raise MachineError(f"the guest does not boot: {sign}")
+        return self.alive
+
     def wait_until_up(self) -> None:
         """Wait until sshd answers."""
         with log.step(f"Booting {self.name} as a virtual machine"), console.explained(self.request):
-            ssh.wait_for_ssh(self.access, timeout_s=boot_s(), alive=lambda: self.alive)
+            ssh.wait_for_ssh(self.access, timeout_s=boot_s(), alive=self.promising)
 
     def wait_until_off(self, timeout_s: float) -> None:
         """Wait for a guest that powers itself off; release the disk, every write on the medium."""
@@ -72,7 +83,7 @@ class VirtualMachine:
     def reboot(self) -> None:
         """Restart it and wait for the new boot."""
         with console.explained(self.request):
-            ssh.reboot(self.access, timeout_s=boot_s(), alive=lambda: self.alive)
+            ssh.reboot(self.access, timeout_s=boot_s(), alive=self.promising)
 
     def shutdown(self) -> None:
         """Press its power button, wait, and release the disk."""

@@ -43,3 +43,18 @@ def test_failure_names_the_machine_and_shows_its_console(
         raise cause
     assert caught.value.details == "Kernel panic"
     assert "console.log" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("said", "sign"),
+    [
+        ("Booting from Floppy...\nNo bootable device.\n", "No bootable device."),
+        ("\x1b[01;01HUEFI Interactive Shell\n\x1b[33m\x1b[40mShell> \x1b[37m", "Shell>"),
+        ("[ 1.2] Kernel panic - not syncing: VFS\n", "Kernel panic - not syncing"),
+        ("Debian GNU/Linux 13 cube ttyS0\n\ncube login: ", ""),
+        ("", ""),
+    ],
+)
+def test_guest_that_never_comes_up_is_known(tmp_path: Path, said: str, sign: str) -> None:
+    console.file_of(tmp_path).write_text(said)
+    assert console.hopeless(console.file_of(tmp_path)) == sign
