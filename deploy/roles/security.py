@@ -36,11 +36,14 @@ ORIGINS = {
     ),
 }
 
-#: Names of NVIDIA's driver, CUDA and libraries in the archives of Debian, Ubuntu and NVIDIA.
+#: What layer 2 and 3 install, in the archives of Debian, Ubuntu and NVIDIA: names begin so.
+#: Spelled out, because libcu and libnv alone would hold libcurl, libcups and libnvme as well.
 HELD = (
-    "nvidia-", "libnvidia-", "xserver-xorg-video-nvidia", "linux-(modules|objects)-nvidia",
-    "linux-signatures-nvidia", "cuda", "libcuda", "libcu[a-z]+-?[0-9]", "libnv", "libnpp",
-    "libnccl", "libcudnn", "cudnn", "tensorrt", "firmware-nvidia", "libxnvctrl",
+    "nvidia-", "libnvidia-", "xserver-xorg-video-nvidia", "firmware-nvidia", "libxnvctrl",
+    "linux-(modules|objects|signatures)-nvidia", "cuda", "libcuda", "cudnn", "libcudnn",
+    "libcu(blas|dart|fft|file|inj|pti|rand|solver|sparse|tensor)",
+    "libnv(blas|fatbin|infer|jitlink|jpeg|onnxparsers|ptxcompiler|rtc|toolsext|vm)",
+    "libnpp", "libnccl", "tensorrt",
 )  # fmt: skip
 
 
