@@ -57,7 +57,7 @@ def test_volume_groups_have_no_room_left(host: Host) -> None:
 
 def test_root_file_system_fills_its_device(host: Host, root_device: str) -> None:
     device = int(host.check_output("blockdev --getsize64 %s", root_device))
-    blocks = host.check_output("stat --file-system --format '%%b %%S' /").split()
+    blocks = host.check_output("stat --file-system --format '%b %S' /").split()
     # ext4 keeps some 2 % for inodes and journal, more on small disks.
     assert int(blocks[0]) * int(blocks[1]) > 0.93 * device
 
