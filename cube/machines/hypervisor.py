@@ -5,6 +5,7 @@ because sockets are made in it, and named in the records of the machines that it
 """
 
 import atexit
+import contextlib
 import functools
 import importlib
 import os
@@ -114,11 +115,19 @@ def connect(uri: str) -> Any:  # noqa: ANN401 (libvirt-python has no types)
     libvirt = library()
     log.debug(f"libvirt: open {uri}")
     try:
-        return libvirt.open(uri)
+        connection = libvirt.open(uri)
     except libvirt.libvirtError as error:
         raise HostError(
             f"libvirt_uri = {uri!r}: {error}", hint="'cube doctor' says what to install"
         ) from error
+    atexit.register(_close, connection)
+    return connection
+
+
+def _close(connection: Any) -> None:  # noqa: ANN401 (libvirt-python has no types)
+    """Close a connection while the interpreter is whole; its domains stay."""
+    with contextlib.suppress(library().libvirtError):
+        connection.close()
 
 
 def _need_account() -> None:
