@@ -117,34 +117,68 @@ def compose(
         builder: who built it, where.
         built_at: when the build ended.
     """
-    deferred = len(checks.having("deferred"))
-    data: dict[str, Any] = plain({
+    told = unfinished(
+        name=name, version=version, layers=layers, checks=checks, stages=stages, built_at=built_at
+    )
+    return plain_object({
         "schema": SCHEMA_ID,
-        "status": "built" if deferred else "certified",
-        "image": {"name": name, "version": version, "built_at": timestamp(built_at)},
+        "status": "built" if checks.having("deferred") else "certified",
+        "image": told["image"],
         "os": {**facts.os, "kernel": facts.kernel, "architecture": facts.architecture},
         "versions": facts.versions,
         "artifact": asdict(artifact),
+        "layers": told["layers"],
+        "checks": told["checks"],
+        "proof": asdict(proof),
+        "stages": told["stages"],
+        "seconds": told["seconds"],
+        "builder": asdict(builder),
+        "packages": facts.packages,
+    })  # fmt: skip
+
+
+def unfinished(
+    *,
+    name: str,
+    version: str,
+    layers: Sequence[Layer],
+    checks: CheckReport,
+    stages: Sequence[Stage],
+    built_at: datetime,
+) -> dict[str, Any]:
+    """Return what there is to say of a build at any point; the report of a failed one shows it.
+
+    Args:
+        name: of the image.
+        version: of the image.
+        layers: those that were reached.
+        checks: of all runs so far, merged; some may have failed.
+        stages: those that were reached, the failed one included.
+        built_at: when the build ended.
+    """
+    return plain_object({
+        "image": {"name": name, "version": version, "built_at": timestamp(built_at)},
         "layers": [asdict(layer) for layer in layers],
         "checks": {
             "passed": len(checks.having("passed")),
             "failed": len(checks.having("failed")),
-            "deferred": deferred,
+            "deferred": len(checks.having("deferred")),
             "results": [asdict(check) for check in checks.checks],
         },
-        "proof": asdict(proof),
         "stages": [asdict(stage) for stage in stages],
         "seconds": sum(stage.seconds for stage in stages),
-        "builder": asdict(builder),
-        "packages": facts.packages,
     })  # fmt: skip
-    return data
+
+
+def plain_object(data: dict[str, Any]) -> dict[str, Any]:
+    """Return an object with lists for tuples, and durations to the millisecond."""
+    return {key: plain(item) for key, item in data.items()}
 
 
 def plain(value: Any) -> Any:  # noqa: ANN401 (whatever JSON can hold)
     """Return lists for tuples, and durations to the millisecond."""
     if isinstance(value, dict):
-        return {key: plain(item) for key, item in value.items()}
+        return plain_object(value)
     if isinstance(value, list | tuple):
         return [plain(item) for item in value]
     return round(value, 3) if isinstance(value, float) else value

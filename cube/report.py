@@ -31,8 +31,8 @@ def render(data: Mapping[str, Any], failure: Failure | None = None) -> str:
     """Return the page.
 
     Args:
-        data: a manifest; after a failure any subset of its keys, in the manifest's shapes,
-            where a check's outcome and a stage's may also be ``failed``.
+        data: a manifest; after a failure what `cube.manifest.unfinished` returns, or less.
+            A stage may have an ``outcome``; ``failed`` shows it in red.
         failure: why the build stopped; None when it succeeded.
     """
     template = environment().get_template(TEMPLATE)

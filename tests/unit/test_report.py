@@ -1,11 +1,13 @@
 import json
+from datetime import UTC, datetime
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from cube import report
+from cube import manifest, report
+from cube.findings import Check, CheckReport
 
 GOLDEN = Path(__file__).parent.parent / "golden" / "manifest.json"
 VOID = {"meta", "br"}
@@ -92,6 +94,21 @@ def test_failed_build_says_what_failed_and_what_to_do() -> None:
     assert "ufw denies incoming <traffic>" in page.text
     assert "What to do: look at the machine: cube ssh" in page.text
     assert "sha256sum" not in page.text
+
+
+def test_unfinished_build_is_told() -> None:
+    failed = Check(
+        id="checks/layer1/test_x.py::test_y", title="it is so", group="layer1", outcome="failed",
+        evidence="container", reason="it is not",
+    )  # fmt: skip
+    data = manifest.unfinished(
+        name="vault-cube", version="0.1.0", layers=[], checks=CheckReport(checks=(failed,)),
+        stages=[manifest.Stage(number=1, name="pre-build validation", seconds=12.0)],
+        built_at=datetime(2026, 1, 31, tzinfo=UTC),
+    )  # fmt: skip
+    text = Page(report.render(data, FAILURE)).text
+    assert "1 failed Check Judged on Time it is so it is not" in text
+    assert "pre-build validation" in text
 
 
 @pytest.mark.parametrize("missing", ["os", "artifact", "layers", "checks", "proof", "stages"])
