@@ -32,7 +32,7 @@ def render(data: Mapping[str, Any], failure: Failure | None = None) -> str:
 
     Args:
         data: a manifest; after a failure what `cube.manifest.unfinished` returns, or less.
-            A stage may have an ``outcome``; ``failed`` shows it in red.
+            The last stage is the one that failed.
         failure: why the build stopped; None when it succeeded.
     """
     template = environment().get_template(TEMPLATE)
@@ -41,7 +41,7 @@ def render(data: Mapping[str, Any], failure: Failure | None = None) -> str:
         os=data.get("os"),
         verdict=verdict(data, failure),
         failure=failure,
-        stages=bars(data.get("stages", [])),
+        stages=bars(data.get("stages", []), failed=failure is not None),
         seconds=data.get("seconds", 0.0),
         layers=data.get("layers", []),
         checks=by_outcome(data.get("checks", {}).get("results", [])),
@@ -71,13 +71,14 @@ def verdict(data: Mapping[str, Any], failure: Failure | None) -> str:
     return "failed" if failure else str(data["status"])
 
 
-def bars(stages: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Add to each stage where its bar begins and how long it is, in percent of the whole."""
+def bars(stages: list[dict[str, Any]], *, failed: bool) -> list[dict[str, Any]]:
+    """Add to each stage its outcome, and where its bar begins and ends, in percent of the whole."""
     total = sum(stage["seconds"] for stage in stages) or 1.0
     drawn, start = [], 0.0
     for stage in stages:
+        outcome = "failed" if failed and stage is stages[-1] else "passed"
         width = 100 * stage["seconds"] / total
-        drawn.append({"outcome": "passed", **stage, "start": start, "width": width})
+        drawn.append({**stage, "outcome": outcome, "start": start, "width": width})
         start += width
     return drawn
 

@@ -129,13 +129,15 @@ def test_failed_checks_come_first(data: dict[str, Any]) -> None:
 
 def test_bars_fill_the_whole() -> None:
     stages = [{"number": n, "name": "x", "seconds": n * 10.0} for n in (1, 2, 5)]
-    drawn = report.bars(stages)
+    drawn = report.bars(stages, failed=True)
+    assert [bar["outcome"] for bar in drawn] == ["passed", "passed", "failed"]
     assert [bar["start"] for bar in drawn] == [0, 12.5, 37.5]
     assert drawn[-1]["start"] + drawn[-1]["width"] == 100
 
 
 def test_bars_of_nothing_have_no_length() -> None:
-    assert report.bars([{"number": 1, "name": "x", "seconds": 0.0}])[0]["width"] == 0
+    stages = [{"number": 1, "name": "x", "seconds": 0.0}]
+    assert report.bars(stages, failed=False)[0]["width"] == 0
 
 
 @pytest.mark.parametrize(
