@@ -4,6 +4,7 @@ A check is passed, failed, or deferred: put off because what it needs (an own ke
 not there. A skip that does not say so is a failure.
 """
 
+import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
@@ -56,6 +57,11 @@ class CheckReport:
         counts = {outcome: len(self.having(outcome)) for outcome in get_args(Outcome)}
         words = [f"{count} {outcome}" for outcome, count in counts.items() if count]
         return ", ".join(words) or "no checks"
+
+
+def read_entries(lines: Iterable[str]) -> tuple[Check, ...]:
+    """Return the checks of a report log's lines."""
+    return read_checks(json.loads(line) for line in lines if line.strip())
 
 
 def read_checks(entries: Iterable[dict[str, Any]]) -> tuple[Check, ...]:

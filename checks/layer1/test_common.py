@@ -10,7 +10,7 @@ from cube.spec import Spec
 #: A command of each kind of tool that people and later layers count on.
 COMMANDS = [
     "cc", "curl", "dig", "ethtool", "file", "gcc", "git", "gpg", "growpart", "jq", "less",
-    "lsof", "lspci", "lsusb", "make", "man", "nano", "numactl", "nvme", "pkg-config", "rsync",
+    "lsof", "lspci", "lsusb", "make", "man", "nano", "numactl", "pkg-config", "rsync",
     "sensors", "smartctl", "strace", "tmux", "tree", "unzip", "vi", "wget", "xz", "zip", "zstd",
 ]  # fmt: skip
 

@@ -1,0 +1,247 @@
+"""Faults that the checks of layers 1 and 5 must find, each with what must fail then."""
+
+from dataclasses import dataclass
+
+from checks.layer1.test_security_updates import GPU_PACKAGES
+
+
+@dataclass(frozen=True)
+class Fault:
+    """A fault, how to undo it, where its checks are, and what they say."""
+
+    plant: str
+    undo: str
+    file: str
+    fails: tuple[str, ...]
+
+
+NETS = ("internet", "private network", "ipv6")
+SSHD = "/etc/ssh/sshd_config.d/00-a"
+RELOAD = "systemctl reload ssh"
+DAEMON = "/etc/docker/daemon.json"
+JAIL = "/etc/fail2ban/jail.d/zz-fault.local"
+#: systemd starts a unit five times in ten seconds and then no more.
+RESTART_DOCKER = "systemctl reset-failed docker; systemctl restart docker"
+SCRIPT = "/usr/local/bin/health-check-layer1.sh"
+DROP_KEY = (
+    "import json, sys; f = sys.argv[1]; d = json.load(open(f)); d.pop(sys.argv[2]); "
+    "json.dump(d, open(f, 'w'))"
+)
+
+
+def without(key: str) -> tuple[str, str]:
+    """Return how a key of Docker's daemon.json is dropped, and put back."""
+    kept = f"/root/{key}.json"
+    drop = f'cp {DAEMON} {kept} && python3 -c "{DROP_KEY}" {DAEMON} {key} && {RESTART_DOCKER}'
+    return drop, f"mv {kept} {DAEMON} && {RESTART_DOCKER}"
+
+
+FAULTS = {
+    "the firewall is off": Fault(
+        "ufw disable",
+        "ufw --force enable",
+        "checks/layer1/test_security_firewall.py",
+        (
+            "ufw is active",
+            "ufw denies what comes in",
+            "ufw lets out what goes out",
+            "kernel drops what no rule lets in (iptables)",
+            "kernel drops what no rule lets in (ip6tables)",
+            *(f"another port is not reached from the ({net})" for net in NETS),
+        ),
+    ),
+    "the firewall lets in a port": Fault(
+        "ufw allow 28080/tcp",
+        "ufw delete allow 28080/tcp",
+        "checks/layer1/test_security_firewall.py",
+        tuple(f"another port is not reached from the ({net})" for net in NETS),
+    ),
+    "the firewall shuts SSH out": Fault(
+        # The pipeline's own connection comes from 10.0.2.2 and stays.
+        "ufw prepend allow from 10.0.2.2 && ufw delete allow 22/tcp || ufw delete allow OpenSSH",
+        "ufw allow 22/tcp && ufw delete allow from 10.0.2.2",
+        "checks/layer1/test_security_firewall.py",
+        tuple(f"ssh is reached from the ({net})" for net in NETS),
+    ),
+    "Docker's ports get around the firewall": Fault(
+        "iptables -F DOCKER-USER",
+        "ufw reload",
+        "checks/layer1/test_docker.py",
+        tuple(f"published port is not reached from the ({net})" for net in NETS[:2]),
+    ),
+    "root may log in": Fault(
+        f"echo PermitRootLogin yes >{SSHD}-root.conf && {RELOAD}",
+        f"rm {SSHD}-root.conf && {RELOAD}",
+        "checks/layer1/test_security_ssh.py",
+        ("sshd is set to (permitrootlogin, no)", "root does not get in even with a key"),
+    ),
+    "a password is asked for": Fault(
+        f"echo PasswordAuthentication yes >{SSHD}-word.conf && {RELOAD}",
+        f"rm {SSHD}-word.conf && {RELOAD}",
+        "checks/layer1/test_security_ssh.py",
+        ("sshd is set to (passwordauthentication, no)", "only keys are offered to who knocks"),
+    ),
+    "the running sshd is not the one of its files": Fault(
+        f"echo PasswordAuthentication yes >{SSHD}.conf && {RELOAD} && sleep 1 && rm {SSHD}.conf",
+        RELOAD,
+        "checks/layer1/test_security_ssh.py",
+        ("only keys are offered to who knocks",),
+    ),
+    "a weak cipher is offered": Fault(
+        f"echo Ciphers aes256-ctr,aes128-cbc >{SSHD}-weak.conf && {RELOAD}",
+        f"rm {SSHD}-weak.conf && {RELOAD}",
+        "checks/layer1/test_security_ssh.py",
+        ("no weak algorithm is offered (ciphers)",),
+    ),
+    "fail2ban forgives everybody": Fault(
+        f"printf '[sshd]\\nignoreip = 0.0.0.0/0\\n' >{JAIL} && systemctl restart fail2ban",
+        f"rm {JAIL} && systemctl restart fail2ban",
+        "checks/layer1/test_security_fail2ban.py",
+        ("failed logins lead to a ban", "a banned address cannot connect"),
+    ),
+    "fail2ban bans in name only": Fault(
+        f"printf '[sshd]\\nbanaction = dummy\\n' >{JAIL} && systemctl restart fail2ban",
+        f"rm {JAIL} && systemctl restart fail2ban",
+        "checks/layer1/test_security_fail2ban.py",
+        ("a banned address cannot connect",),
+    ),
+    "an account has an empty password": Fault(
+        "passwd --delete daemon",
+        "usermod --password '*' daemon",
+        "checks/layer1/test_users.py",
+        ("no account is without a password",),
+    ),
+    "root has a password": Fault(
+        "echo root:secret | chpasswd",
+        "usermod --password '*' root",
+        "checks/layer1/test_users.py",
+        ("no account has a password set",),
+    ),
+    "the administrator lost sudo": Fault(
+        "mv /etc/sudoers.d/50-cube-admin /root/",
+        "mv /root/50-cube-admin /etc/sudoers.d/",
+        "checks/layer1/test_users.py",
+        ("admin uses sudo without a password",),
+    ),
+    "the administrator's home is open": Fault(
+        "chmod 755 ~cube",
+        "chmod 750 ~cube",
+        "checks/layer1/test_users.py",
+        ("home of admin is closed to others",),
+    ),
+    "updates touch the driver": Fault(
+        "echo '#clear Unattended-Upgrade::Package-Blacklist;' >/etc/apt/apt.conf.d/99zz-fault",
+        "rm /etc/apt/apt.conf.d/99zz-fault",
+        "checks/layer1/test_security_updates.py",
+        tuple(f"updates hold back ({package})" for package in GPU_PACKAGES),
+    ),
+    "updates are masked": Fault(
+        "systemctl mask --now apt-daily-upgrade.timer",
+        "systemctl unmask apt-daily-upgrade.timer && systemctl start apt-daily-upgrade.timer",
+        "checks/layer1/test_security_updates.py",
+        (
+            "timer is enabled (apt-daily-upgrade.timer)",
+            "timer is waiting (apt-daily-upgrade.timer)",
+        ),
+    ),
+    "logs of containers grow for ever": Fault(
+        *without("log-opts"),
+        "checks/layer1/test_docker.py",
+        (
+            "log of a new container is limited by (max-size)",
+            "log of a new container is limited by (max-file)",
+        ),
+    ),
+    "containers die with the engine": Fault(
+        *without("live-restore"),
+        "checks/layer1/test_docker.py",
+        ("containers outlive a restart of the engine",),
+    ),
+    "the time zone is another one": Fault(
+        "ln -sf /usr/share/zoneinfo/Asia/Tokyo /etc/localtime",
+        "ln -sf /usr/share/zoneinfo/Etc/UTC /etc/localtime",
+        "checks/layer1/test_common.py",
+        ("time zone is the one asked for",),
+    ),
+    "a unit has failed": Fault(
+        "systemd-run --unit=fault --property=Type=oneshot false; true",
+        "systemctl reset-failed fault",
+        "checks/layer1/test_common.py",
+        ("no unit has failed",),
+    ),
+    "a kernel setting is lost": Fault(
+        "echo vm.max_map_count = 65530 >/etc/sysctl.d/99-zz-fault.conf",
+        "rm /etc/sysctl.d/99-zz-fault.conf",
+        "checks/layer1/test_common.py",
+        ("kernel setting is kept (vm.max_map_count)",),
+    ),
+    "uv is gone": Fault(
+        "mv /usr/local/bin/uv /root/",
+        "mv /root/uv /usr/local/bin/",
+        "checks/layer1/test_python.py",
+        (
+            "tool answers to a login (uv)",
+            "uv makes an environment of the python of the system",
+        ),
+    ),
+    "the health timer is stopped": Fault(
+        "systemctl stop cube-health.timer",
+        "systemctl start cube-health.timer",
+        "checks/layer5/test_validation.py",
+        ("health timer is waiting", "nothing fails in (health-check-layer5.sh)"),
+    ),
+    "a health check lies about its exit code": Fault(
+        f'mv {SCRIPT} /root/real && printf \'#!/bin/sh\\n/root/real "$@"; c=$?\\n'
+        f'[ "$1" = --json ] && exit 1; exit $c\\n\' >{SCRIPT} && chmod 755 {SCRIPT}',
+        f"mv /root/real {SCRIPT}",
+        "checks/layer5/test_validation.py",
+        ("exit code agrees with the outcome (health-check-layer1.sh)",),
+    ),
+    "the login line is silent": Fault(
+        "chmod -x /etc/update-motd.d/60-cube",
+        "chmod +x /etc/update-motd.d/60-cube",
+        "checks/layer5/test_monitoring.py",
+        (
+            "login is told the image (name)",
+            "login is told the image (version)",
+            "login is told the health",
+        ),
+    ),
+}
+
+
+#: Faults that do not get in each other's way are planted together; one run then looks at all the
+#: files of checks concerned. The firewall comes before what it would mend.
+ROUNDS = {
+    "many faults": (
+        "the firewall lets in a port",
+        "root may log in",
+        "a password is asked for",
+        "a weak cipher is offered",
+        "fail2ban forgives everybody",
+        "an account has an empty password",
+        "root has a password",
+        "the administrator lost sudo",
+        "the administrator's home is open",
+        "updates touch the driver",
+        "updates are masked",
+        "logs of containers grow for ever",
+        "containers die with the engine",
+        "Docker's ports get around the firewall",
+        "the time zone is another one",
+        "a unit has failed",
+        "a kernel setting is lost",
+        "uv is gone",
+    ),
+    "nothing guards the door": (
+        "the firewall is off",
+        "the running sshd is not the one of its files",
+        "fail2ban bans in name only",
+    ),
+    "the box does not tell": (
+        "the firewall shuts SSH out",
+        "the health timer is stopped",
+        "a health check lies about its exit code",
+        "the login line is silent",
+    ),
+}

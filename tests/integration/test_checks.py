@@ -1,0 +1,138 @@
+"""The checks of layers 1 and 5 pass on a good machine, and each can fail.
+
+A fault is planted in a container that has both layers; its own checks must fail, the other
+ones of the same file must not, and once it is undone everything passes again.
+"""
+
+import contextlib
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from cube import disk, findings, ssh, testing
+from cube.errors import CheckError
+from cube.findings import Check
+from cube.machines import Endpoint, Machine, MachineRequest
+from cube.machines.container import Containers
+from tests.integration.conftest import Built
+from tests.integration.planted import FAULTS, ROUNDS
+
+PROJECT = Path(__file__).parents[2]
+EVERYTHING = ("checks/layer1", "checks/layer5")
+
+
+@pytest.fixture(scope="module")
+def machine(
+    built: Built, key_file: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Machine]:
+    """A container of the last layer's disk."""
+    folder = tmp_path_factory.mktemp("checks")
+    overlay = folder / "disk.qcow2"
+    disk.create_overlay(overlay, built.chain.require("layer5"))
+    run_dir = built.work.machines / "faults"
+    request = MachineRequest(name="faults", disk=overlay, run_dir=run_dir, key_file=key_file)
+    with Containers().start(request) as running:
+        ssh.execute(running.endpoint, "sudo systemctl is-system-running --wait", accept=(0, 1))
+        yield running
+        running.shutdown()
+
+
+@pytest.fixture(scope="module")
+def box(machine: Machine) -> Endpoint:
+    return machine.endpoint
+
+
+def judge(box: Endpoint, built: Built, results: Path, *select: str) -> tuple[Check, ...]:
+    with contextlib.suppress(CheckError):
+        testing.run_checks(
+            box, select=select, spec_file=built.spec.file, results_dir=results, name="run"
+        )
+    checks = findings.read_entries((results / "run.jsonl").read_text().splitlines())
+    assert checks
+    return checks
+
+
+def as_root(box: Endpoint, script: str) -> None:
+    ssh.execute(box, f"sudo sh -c {ssh.quote(script)}")
+
+
+def failures(checks: tuple[Check, ...]) -> dict[str, str]:
+    return {check.title: check.reason for check in checks if check.outcome == "failed"}
+
+
+@pytest.mark.parametrize("name", ROUNDS)
+def test_faults_fail_their_own_checks_only(
+    box: Endpoint, built: Built, tmp_path: Path, name: str
+) -> None:
+    faults = [FAULTS[fault] for fault in ROUNDS[name]]
+    try:
+        for fault in faults:
+            as_root(box, fault.plant)
+        found = failures(judge(box, built, tmp_path, *sorted({fault.file for fault in faults})))
+    finally:
+        for fault in reversed(faults):
+            as_root(box, fault.undo)
+    assert set(found) == {title for fault in faults for title in fault.fails}, found
+
+
+def test_every_fault_is_planted() -> None:
+    assert sorted(name for names in ROUNDS.values() for name in names) == sorted(FAULTS)
+
+
+def test_a_good_machine_passes_everything_and_is_left_as_it_was(
+    box: Endpoint, built: Built, tmp_path: Path
+) -> None:
+    before = traces(box)
+    checks = judge(box, built, tmp_path, *EVERYTHING)
+    assert failures(checks) == {}
+    assert {check.evidence for check in checks} == {"container"}
+    deferred = {check.title for check in checks if check.outcome == "deferred"}
+    assert "kernel setting is in force (vm.max_map_count)" in deferred
+    assert traces(box) == before
+    ours = [
+        file
+        for file in Path("/tmp").glob("cube-checks-*/config")
+        if f"Port {box.port}" in file.read_text()
+    ]
+    assert ours == []
+
+
+def traces(box: Endpoint) -> str:
+    script = (
+        "docker ps -aq; docker images -q; ip netns; ip -br link | cut -d' ' -f1; ls -A /tmp /root"
+        " /root/.ssh 2>&1; systemctl list-units --plain --no-legend 'cube-check*';"
+        " fail2ban-client get sshd banip; cat ~cube/.ssh/* 2>&1; true"
+    )
+    return ssh.execute(box, f"sudo sh -c {ssh.quote(script)}").stdout
+
+
+def test_a_machine_that_is_up_is_judged_by_its_name(machine: Machine, built: Built) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "checks/", "-m", "layer1", "-k", "sudo", "-v",
+         f"--hosts={machine.name}", f"--spec={built.spec.file}"],
+        cwd=PROJECT, check=False, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout
+    assert "test_sudo_rules_are_valid[ssh://faults] PASSED" in done.stdout
+
+
+def test_a_run_without_a_check_is_an_error(box: Endpoint, built: Built, tmp_path: Path) -> None:
+    with pytest.raises(CheckError, match="code 5: no check ran"):
+        testing.run_checks(
+            box, select=["checks"], marker="layer4", spec_file=built.spec.file,
+            results_dir=tmp_path, name="nothing",
+        )  # fmt: skip
+
+
+def test_a_run_in_which_all_is_deferred_is_an_error(
+    box: Endpoint, built: Built, tmp_path: Path
+) -> None:
+    with pytest.raises(CheckError, match="code 5: no check ran"):
+        testing.run_checks(
+            box,
+            select=["checks/layer1/test_common.py::test_clock_agrees_with_the_network"],
+            spec_file=built.spec.file, results_dir=tmp_path, name="deferred",
+        )  # fmt: skip
