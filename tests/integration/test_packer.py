@@ -181,8 +181,12 @@ def test_a_killed_build_leaves_nothing(found: spec.Spec, build: subprocess.Popen
         time.sleep(0.1)
 
 
-def boots(disk: Path, firmware: list[str], console: Path, timeout_s: float) -> None:
-    """Boot a disk, every write thrown away, until it asks for a login."""
+def boots(disk: Path, firmware: list[str], console: Path, timeout_s: float) -> str:
+    """Boot a disk, every write thrown away, until systemd greets from its root file system.
+
+    Returns:
+        What was said until then.
+    """
     argv = [
         "qemu-system-x86_64", "-machine", "q35", "-accel", "tcg,tb-size=512",
         "-cpu", inputs.EMULATED_CPU, "-m", "1024", "-display", "none", "-nic", "none", *firmware,
@@ -190,10 +194,11 @@ def boots(disk: Path, firmware: list[str], console: Path, timeout_s: float) -> N
     ]  # fmt: skip
     deadline = time.monotonic() + timeout_s
     with run.spawn(argv) as process:
-        while "login:" not in watch.console_tail(console):
+        while "Welcome to " not in watch.console_tail(console, 10_000):
             assert process.returncode is None, "QEMU ended"
             assert time.monotonic() < deadline, watch.console_tail(console)
             time.sleep(1)
+    return watch.console_tail(console, 10_000)
 
 
 def test_the_base_image_boots_by_uefi(base_disk: Path, tmp_path: Path) -> None:
@@ -203,4 +208,5 @@ def test_the_base_image_boots_by_uefi(base_disk: Path, tmp_path: Path) -> None:
         "-drive", f"if=pflash,format=raw,readonly=on,file={uefi.code}",
         "-drive", f"if=pflash,format=raw,file={uefi.variables}",
     ]  # fmt: skip
-    boots(base_disk, pflash, tmp_path / "uefi.log", timeout_s=300)
+    said = boots(base_disk, pflash, tmp_path / "uefi.log", timeout_s=300)
+    assert "efi: EFI v" in said
