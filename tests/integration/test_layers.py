@@ -88,10 +88,15 @@ def test_the_first_application_changes_and_the_second_does_not(box: Box) -> None
     assert box.again.changed == ()
 
 
-def test_the_second_application_is_fast(box: Box) -> None:
+def test_the_second_application_needs_few_commands(box: Box) -> None:
     assert box.again.execs <= AGAIN_EXECS
-    runs = (provision.apply(1, box.machine, spec=box.spec).seconds for _ in range(5))
-    assert any(seconds < AGAIN_S for seconds in runs)  # others may be busy on this machine
+
+
+def test_the_second_application_is_fast(box: Box) -> None:
+    if os.getloadavg()[0] > (os.cpu_count() or 1):
+        pytest.skip("this machine is busy with something else: times mean nothing")
+    runs = (provision.apply(1, box.machine, spec=box.spec).seconds for _ in range(3))
+    assert any(seconds < AGAIN_S for seconds in runs)
 
 
 def test_nothing_changes_after_a_restart(box: Box) -> None:
