@@ -106,9 +106,9 @@ def test_a_layer_without_roles_is_refused_not_pretended(tmp_path: Path) -> None:
 
 def run_inventory(tmp_path: Path, text: str) -> str:
     file = tmp_path / "cube.toml"
-    file.write_text(text)
+    file.write_text(f'{text}\n[build]\ndir = "nowhere"\n')  # not the build that may be under way
     _, journal = provision.run_pyinfra(
-        ["inventory.py", "deploy/layer1.py"], {"CUBE_SPEC": str(file)}, tmp_path, timeout_s=60
+        ["inventory.py", "debug-inventory"], {"CUBE_SPEC": str(file)}, tmp_path, timeout_s=60
     )
     return journal.tail()
 
