@@ -17,8 +17,8 @@ def known_targets(spec: Spec) -> dict[str, Target]:
     """
     folders = [Workspace(root=spec.build.dir / os, name=os).machines for os in OS_NAMES]
     folders.append(Workspace.of(spec).machines)
-    running = [one for folder in folders for one in record.running(folder)]
+    up = [one for folder in folders for one in record.left_up(folder)]
     return {
-        **{one.name: from_endpoint(one.name, one.endpoint) for one in running},
+        **{one.name: from_endpoint(one.name, one.endpoint) for one in up},
         **{name: from_host(name, host) for name, host in spec.hosts.items()},
     }

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from cube.machines import Endpoint
-from cube.machines.record import running
+from cube.machines.record import left_up
 from cube.spec import Spec, host_data
 
 Host = tuple[str, dict[str, Any]]
@@ -51,9 +51,9 @@ def machine(spec: Spec, name: str, endpoint: Endpoint) -> Host:
 
 
 def machines_up(spec: Spec) -> list[Host]:
-    """Describe the machines of every image's build folder that are up."""
+    """Describe the machines that were left up, of every image; a running build's are its own."""
     folders = sorted(spec.build.dir.glob("*/work/machines"))
-    found = [record for folder in folders for record in running(folder)]
+    found = [record for folder in folders for record in left_up(folder)]
     return [machine(spec, record.name, record.endpoint) for record in found]
 
 

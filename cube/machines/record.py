@@ -145,3 +145,8 @@ def recorded(machines_dir: Path) -> list[MachineRecord]:
 def running(machines_dir: Path) -> list[MachineRecord]:
     """Return the machines of a build folder that are up, by name."""
     return [record for record in recorded(machines_dir) if record.up]
+
+
+def left_up(machines_dir: Path) -> list[MachineRecord]:
+    """Return the machines that were left up for people, by name; a running build's are its own."""
+    return [record for record in running(machines_dir) if record.detached]

@@ -49,6 +49,7 @@ def load_text(text: str, path: Path, *, os: str = "") -> Spec:
         raise SpecError(f"{path}: not valid TOML: {error}") from error
     if os and isinstance(data.setdefault("image", {}), dict):
         data["image"]["os"] = os
+    data.setdefault("build", {})  # so that its default folder is beside the file
     if "file" in data:
         raise SpecError(f"{path}: file: unknown key", hint="remove it")
     try:

@@ -239,7 +239,7 @@ class Network(Section):
 class Build(Section):
     """How this machine builds. `memory` is in MiB."""
 
-    dir: AnyPath = Path("build")
+    dir: AnyPath = "build"  # type: ignore[assignment]
     machine: Literal["auto", "vm", "container"] = "auto"
     libvirt_uri: Annotated[str, Field(min_length=1)] = "qemu:///embed"
     cpus: Annotated[int, Field(ge=1, le=256)] = 2
@@ -285,7 +285,7 @@ class Spec(Section):
     gpu: Gpu = Gpu()
     docker: Docker = Docker()
     network: Network = Network()
-    build: Build = Field(default_factory=lambda: Build.model_validate({}))
+    build: Build
     os: OsTable = OsTable()
     hosts: dict[Name, Host] = {}
 

@@ -146,7 +146,7 @@ def write_record(folder: Path, *, alive: bool) -> None:
     record.write(
         record.MachineRecord(
             name=folder.name, kind="vm", disk=folder / "d", run_dir=folder, endpoint=endpoint,
-            owner=me, detached=False, life=life,
+            owner=me, detached=True, life=life,
         )
     )  # fmt: skip
 

@@ -30,8 +30,12 @@ def test_the_shipped_file_is_valid() -> None:
 def test_the_shipped_file_states_the_defaults() -> None:
     shipped = spec.load(ROOT / "cube.toml").model_dump(exclude={"os"})
     bare = spec.load_text("", ROOT / "cube.toml").model_dump(exclude={"os"})
-    bare["build"]["dir"] = ROOT / "build"
     assert shipped == bare
+
+
+def test_the_default_build_folder_is_beside_the_file(tmp_path: Path) -> None:
+    for text in ("", "[build]\ncpus = 1\n"):
+        assert spec.load_text(text, tmp_path / "cube.toml").build.dir == tmp_path / "build"
 
 
 def test_the_command_line_overrides_the_os() -> None:
