@@ -117,16 +117,30 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Mark each check by its folder, limit its time, and drop what the image does not have."""
+    """Describe each check, and drop those of roles that the specification leaves out."""
     ours = [item for item in items if _is_below(item.path, HERE)]
     for item in ours:
-        item.add_marker(item.path.relative_to(HERE).parts[0])
-        if not item.get_closest_marker("timeout"):
-            item.add_marker(pytest.mark.timeout(CHECK_S))
+        _describe(item)
     dropped = [item for item in ours if not _is_applied(item.path, config.stash[SPEC])]
     items[:] = [item for item in items if item not in dropped]
     if dropped:
         config.hook.pytest_deselected(items=dropped)
+
+
+def _describe(item: pytest.Item) -> None:
+    """Mark a check by its folder, limit its time, and note for the report what it says."""
+    assert isinstance(item, pytest.Function)
+    folder = item.path.relative_to(HERE).parts[0]
+    item.add_marker(folder)
+    if not item.get_closest_marker("timeout"):
+        item.add_marker(pytest.mark.timeout(CHECK_S))
+    parameters = item.callspec.params if hasattr(item, "callspec") else {}
+    path = str(item.path.relative_to(HERE.parent))
+    item.user_properties += [
+        ("title", title(item.originalname, parameters)),
+        ("id", stable_id(path, item.originalname, parameters)),
+        ("group", folder),
+    ]
 
 
 def _is_applied(path: Path, spec: Spec) -> bool:
@@ -205,22 +219,17 @@ LACKS = {
 }
 
 
-@pytest.fixture(autouse=True)
-def _placed(request: pytest.FixtureRequest) -> None:
-    """Note what the check says and on what evidence; defer what the machine cannot show."""
-    node = request.node
-    parameters = node.callspec.params if hasattr(node, "callspec") else {}
-    note = node.user_properties.append
-    note(("title", title(node.originalname, parameters)))
-    place = str(node.path.relative_to(HERE.parent))
-    note(("id", stable_id(place, node.originalname, parameters)))
-    note(("group", node.path.relative_to(HERE).parts[0]))
-    if "host" not in request.fixturenames:
-        note(("evidence", "image"))
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Note on what evidence a check is judged; defer what the machine cannot show."""
+    parameters = item.callspec.params if hasattr(item, "callspec") else {}
+    host = parameters.get("_testinfra_host")
+    if not host:
+        item.user_properties.append(("evidence", "image"))
         return
-    nature = _nature(request.config, request.getfixturevalue("host"))
-    note(("evidence", nature.evidence))
-    for marker in node.iter_markers("needs"):
+    nature = _nature(item.config, host)
+    item.user_properties.append(("evidence", nature.evidence))
+    for marker in item.iter_markers("needs"):
         if not nature.has[marker.args[0]]:
             pytest.skip(f"deferred: {LACKS[marker.args[0]]}")
 

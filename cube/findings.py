@@ -5,6 +5,7 @@ not there. A skip that does not say so is a failure.
 """
 
 import json
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
@@ -13,6 +14,12 @@ Outcome = Literal["passed", "failed", "deferred"]
 #: What a check was judged on, weakest first; `image` is a mounted disk that does not run.
 Evidence = Literal["image", "container", "vm", "hardware"]
 EVIDENCE: tuple[Evidence, ...] = get_args(Evidence)
+
+#: What testinfra says of a command that failed. Source: testinfra, Host.check_output.
+COMMAND_FAILED = re.compile(
+    r"Unexpected exit code (?P<code>\d+) for CommandResult\(.*_stderr=b?['\"](?P<stderr>.*?)"
+    r"(\\n)?['\"]\)"
+)
 
 #: How a skip begins that is meant. Any other skip is a failure.
 DEFERRED = "deferred:"
@@ -116,6 +123,9 @@ def crash_line(entry: dict[str, Any]) -> str:
     longrepr = entry["longrepr"]
     if isinstance(longrepr, dict) and longrepr.get("reprcrash"):
         first = str(longrepr["reprcrash"]["message"]).split("\n")[0]
+        command = COMMAND_FAILED.search(first)
+        if command:
+            return f"exit code {command['code']}: {command['stderr']}"
         return first.removeprefix("AssertionError: ").removeprefix("assert ")
     lines = str(longrepr).strip().splitlines() or ["no reason given"]
     errors = [line.removeprefix("E").strip() for line in lines if line.startswith("E ")]

@@ -66,5 +66,5 @@ def test_only_keys_of_the_specification_are_authorized(image: Tree, spec: Spec) 
 
 
 def test_private_keys_and_known_hosts_are_absent(image: Tree) -> None:
-    assert image.find("root/.ssh/id_*", "home/*/.ssh/id_*", "*/*/.ssh/known_hosts*",
+    assert image.find("root/.ssh/id_*", "home/*/.ssh/id_*", "home/*/.ssh/known_hosts*",
                       "root/.ssh/known_hosts*") == []  # fmt: skip

@@ -12,18 +12,20 @@ from checks.layer1.wire import BURGLAR, Stranger
 BAN_S = 20
 
 
+#: Knock once. A ban cuts an open connection: without a limit ssh would wait for ever.
+KNOCK = (
+    "timeout 20 ssh -F none -o BatchMode=yes -o ConnectTimeout=5 -o StrictHostKeyChecking=no "
+    "-o UserKnownHostsFile=/dev/null -o LogLevel=ERROR "
+)
+
+
 @pytest.fixture(scope="module")
-def banned(host: Host, stranger: Stranger) -> Iterator[bool]:
+def banned(host: Host, stranger: Stranger, ssh_port: int) -> Iterator[bool]:
     """Knock as nobody until fail2ban bans, and lift the ban afterwards."""
+    knock = f"{KNOCK} -b {BURGLAR.stranger} -p {ssh_port} nobody-at-all@{BURGLAR.box} || true"
     try:
         for _ in range(int(host.check_output("fail2ban-client get sshd maxretry")) + 1):
-            stranger.run(
-                "ssh -F none -b %s -o BatchMode=yes -o ConnectTimeout=5 -o LogLevel=ERROR "
-                "-o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null "
-                "nobody-at-all@%s || true",
-                BURGLAR.stranger,
-                BURGLAR.box,
-            )
+            stranger.run(knock)
         yield wait_for_ban(host)
     finally:
         host.run("fail2ban-client set sshd unbanip %s", BURGLAR.stranger)

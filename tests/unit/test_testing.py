@@ -78,6 +78,13 @@ def test_an_outcome_is_read(phases: list[Entry], outcome: str, reason: str) -> N
         ("file a.py, line 3\nE       fixture 'x' not found", "fixture 'x' not found"),
         ("only this", "only this"),
         ("", "no reason given"),
+        (
+            crash(
+                "AssertionError: Unexpected exit code 5 for CommandResult(backend=<x>, "
+                "exit_status=5, command=b'sudo sh', _stdout=b'o', _stderr=b'no such thing\\n')"
+            ),
+            "exit code 5: no such thing",
+        ),
     ],
 )
 def test_the_first_line_of_a_failure_is_found(longrepr: object, line: str) -> None:
