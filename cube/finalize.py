@@ -103,19 +103,10 @@ def describe_layers(spec: Spec, records: Sequence[LayerRecord]) -> list[manifest
     layers: list[manifest.Layer] = []
     parent = keys.base_key(spec)
     for record in records:
-        if record.skipped:
-            layers.append(
-                manifest.Layer(number=record.layer, status="skipped", reason=record.skipped)
-            )
-            continue
-        parent = keys.layer_key(parent, record.layer, spec)
-        layers.append(
-            manifest.Layer(
-                number=record.layer, status="applied", key=parent,
-                roles=spec.layers.roles(record.layer), seconds=record.seconds,
-                operations=manifest.Operations(total=record.operations, changed=record.changed),
-            )
-        )  # fmt: skip
+        key = keys.layer_key(parent, record.layer, spec)
+        roles = spec.layers.roles(record.layer)
+        layers.append(manifest.Layer.of(record, key=key, roles=roles))
+        parent = parent if record.skipped else key
     return layers
 
 
