@@ -1,16 +1,16 @@
 """The build: five stages, each a gate; what fails stops it and says what to do."""
 
 import contextlib
-import errno
 import shutil
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from cube import doctor, finalize, lock, log, manifest, packer, progress, seal, ssh, verify
+from cube import finalize, lock, log, manifest, packer, progress, seal, ssh, verify
 from cube.chain import BASE, Chain, link_name
-from cube.errors import CubeError, HostError
+from cube.errors import CubeError
+from cube.failure import explained
 from cube.findings import CheckReport
 from cube.layers import LayerBuilder, LayerRecord
 from cube.machines import Machine, MachineRequest, leftovers, record
@@ -66,38 +66,9 @@ def build(spec: Spec, *, keep: bool = False, start: str = "") -> Result:
         lock.held(work.root / "lock"),
         progress.log_file(work.log),
         log.listening(timeline),
-        explained(work),
+        explained(spec, work, timeline),
     ):
         return Build(spec=spec, work=work, timeline=timeline, keep=keep).run(start)
-
-
-@contextlib.contextmanager
-def explained(work: Workspace) -> Iterator[None]:
-    """Write every failure into the log; name a full disk as the cause where it is one."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno not in {errno.ENOSPC, errno.EDQUOT}:
-            raise
-        raise full_disk(work, str(error)) from error
-    except CubeError as error:
-        log.debug(f"error: {error.message}\n{error.details}\n{error.hint}")
-        if shutil.disk_usage(work.root).free < FULL_BYTES:
-            raise full_disk(work, f"{error.message}\n{error.details}") from error
-        raise
-
-
-#: With less than this, what failed has failed for lack of space.
-FULL_BYTES = 32 * 1024**2
-
-
-def full_disk(work: Workspace, details: str) -> HostError:
-    """Build the error for a full disk."""
-    return HostError(
-        f"the disk that holds {work.root} is full",
-        hint=f"free {doctor.DISK_GIB} GiB, or set build.dir in cube.toml to a larger disk",
-        details=details,
-    )
 
 
 def head(records: Sequence[LayerRecord]) -> str:

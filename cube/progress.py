@@ -235,6 +235,10 @@ class Timeline:
                 )
             )
 
+    def total_seconds(self) -> float:
+        """Return how long the outermost steps took together."""
+        return sum(step.seconds for step in self.steps if step.depth == 0)
+
     def stage_seconds(self) -> dict[int, float]:
         """Return how long each stage took, by its number."""
         return {

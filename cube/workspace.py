@@ -44,6 +44,11 @@ class Workspace:
         return self.root / "report.html"
 
     @property
+    def failure(self) -> Path:
+        """How far the last build came that failed, one HTML file."""
+        return self.work / "failure.html"
+
+    @property
     def log(self) -> Path:
         """Everything that was done."""
         return self.root / "build.log"

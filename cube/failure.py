@@ -1,0 +1,70 @@
+"""What becomes of a build that failed: a line in the log, a report, and the real cause."""
+
+import contextlib
+import errno
+import shutil
+from collections.abc import Iterator
+
+from cube import doctor, log, report
+from cube.errors import CubeError, HostError
+from cube.progress import Timeline
+from cube.spec import Spec
+from cube.workspace import Workspace
+
+#: With less than this, what failed has failed for lack of space.
+FULL_BYTES = 32 * 1024**2
+
+
+@contextlib.contextmanager
+def explained(spec: Spec, work: Workspace, timeline: Timeline) -> Iterator[None]:
+    """Tell a failure in the block where it will be looked for; name a full disk as the cause.
+
+    Raises:
+        CubeError: what the block raised, or the full disk behind it.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in {errno.ENOSPC, errno.EDQUOT}:
+            raise
+        raise full_disk(work, str(error)) from error
+    except CubeError as error:
+        log.debug(f"error: {error.message}\n{error.details}\n{error.hint}")
+        if shutil.disk_usage(work.root).free < FULL_BYTES:
+            raise full_disk(work, f"{error.message}\n{error.details}") from error
+        write_report(spec, work, timeline, error)
+        raise
+
+
+def full_disk(work: Workspace, details: str) -> HostError:
+    """Build the error for a full disk."""
+    return HostError(
+        f"the disk that holds {work.root} is full",
+        hint=f"free {doctor.DISK_GIB} GiB, or set build.dir in cube.toml to a larger disk",
+        details=details,
+    )
+
+
+def write_report(spec: Spec, work: Workspace, timeline: Timeline, error: CubeError) -> None:
+    """Write how far the build came; what was published before stays as it is."""
+    stages = [
+        {
+            "number": step.data["stage"],
+            "name": step.text,
+            "seconds": step.seconds,
+            "outcome": "passed" if step.ok else "failed",
+        }
+        for step in timeline.steps
+        if "stage" in step.data
+    ]
+    data = {
+        "image": {"name": work.name, "version": spec.image.version},
+        "stages": stages,
+        "seconds": timeline.total_seconds(),
+    }
+    stage = str(stages[-1]["name"]) if stages else "before stage 1"
+    failure = report.Failure(
+        stage=stage, message=error.message, hint=error.hint, details=error.details
+    )
+    report.write(work.failure, data, failure)
+    log.info(f"report of the failure: {work.failure}")

@@ -1,0 +1,69 @@
+"""A build that failed: what is told, and where."""
+
+import errno
+from pathlib import Path
+
+import pytest
+
+from cube import failure, log, progress, spec
+from cube.errors import CheckError, HostError
+from cube.spec import Spec
+from cube.workspace import Workspace
+
+
+@pytest.fixture
+def image(tmp_path: Path) -> Spec:
+    return spec.load_text("", tmp_path / "cube.toml")
+
+
+@pytest.fixture
+def work(image: Spec) -> Workspace:
+    work = Workspace.of(image)
+    work.work.mkdir(parents=True)
+    return work
+
+
+def fail(image: Spec, work: Workspace) -> None:
+    timeline = progress.Timeline()
+    with log.listening(timeline), failure.explained(image, work, timeline):
+        with log.step("Stage 1: validation", stage=1):
+            pass
+        with log.step("Stage 3: provisioning", stage=3):
+            raise CheckError("1 check failed: <sshd>", hint="cube up", details="line 1")
+
+
+def test_a_failure_has_a_report_that_names_stage_cause_and_remedy(
+    image: Spec, work: Workspace
+) -> None:
+    with pytest.raises(CheckError):
+        fail(image, work)
+    page = work.failure.read_text()
+    for text in ("Stage 3: provisioning", "1 check failed: &lt;sshd&gt;", "cube up", "line 1"):
+        assert text in page
+
+
+def test_a_full_disk_is_the_cause(image: Spec, work: Workspace) -> None:
+    full = OSError(errno.ENOSPC, "No space left on device", "x.qcow2")
+    with (
+        pytest.raises(HostError, match="is full") as caught,
+        failure.explained(image, work, progress.Timeline()),
+    ):
+        raise full
+    assert "build.dir" in caught.value.hint
+
+
+def test_what_fails_on_a_full_disk_fails_for_it(
+    image: Spec, work: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(failure, "FULL_BYTES", 2**63)
+    with (
+        pytest.raises(HostError, match="is full") as caught,
+        failure.explained(image, work, progress.Timeline()),
+    ):
+        raise CheckError("apt failed", details="E: Write error")
+    assert "E: Write error" in caught.value.details
+
+
+def test_a_fault_of_ours_is_not_dressed_up(image: Spec, work: Workspace) -> None:
+    with pytest.raises(ZeroDivisionError), failure.explained(image, work, progress.Timeline()):
+        raise ZeroDivisionError
