@@ -3,7 +3,7 @@
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -18,10 +18,10 @@ def cube(built: Built, *words: str) -> "subprocess.CompletedProcess[str]":
     return call([BIN / "cube", command, "--spec", built.spec.file, *rest], built)
 
 
-def call(argv: list[str | Path], built: Built) -> "subprocess.CompletedProcess[str]":
+def call(argv: Sequence[object], built: Built) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(
-        argv, capture_output=True, text=True, check=False, cwd=PROJECT, timeout=300,
-        env={**os.environ, "CUBE_SPEC": str(built.spec.file)},
+        [str(word) for word in argv], capture_output=True, text=True, check=False, cwd=PROJECT,
+        timeout=300, env={**os.environ, "CUBE_SPEC": str(built.spec.file)},
     )  # fmt: skip
 
 
