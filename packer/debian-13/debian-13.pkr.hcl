@@ -87,11 +87,13 @@ source "qemu" "first-boot" {
   cd_label         = "cidata"
 
   headless    = true
+  disable_vnc = true # nothing is typed, and nobody looks
   boot_wait   = "-1s"
   cpus        = var.cpus
   memory      = var.memory_mib
   accelerator = "none" # -accel below says it, with its options
   qemuargs = [
+    ["-display", "none"],
     ["-machine", "q35,graphics=off"], # the firmware speaks on the serial line too
     ["-accel", var.qemu_accel],
     ["-cpu", var.qemu_cpu],

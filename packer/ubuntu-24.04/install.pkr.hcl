@@ -22,11 +22,13 @@ source "qemu" "install" {
   cd_label         = "cidata"
 
   headless    = true
+  disable_vnc = true # nothing is typed, and nobody looks
   boot_wait   = "-1s"
   cpus        = var.cpus
   memory      = var.memory_mib
   accelerator = "none" # -accel below says it, with its options
   qemuargs = [
+    ["-display", "none"],
     ["-machine", "q35,pflash0=code,pflash1=vars"],
     # By node name: a -drive of ours would take the place of Packer's own disks.
     ["-blockdev", "driver=file,node-name=code,read-only=on,filename=${var.firmware_code}"],
