@@ -1,6 +1,7 @@
 """Packer as a program: version, plugins, and one run of it with everything it says."""
 
 import contextlib
+import hashlib
 import re
 import shutil
 import signal
@@ -119,7 +120,7 @@ def environment(work: Path, cache: Path, scratch: Path) -> dict[str, str]:
     Args:
         work: gets the log.
         cache: gets plugins, which outlive the build.
-        scratch: for temporary files; short, because a socket's path is (108 bytes, unix(7)).
+        scratch: for temporary files.
     """
     return {
         "CHECKPOINT_DISABLE": "1",
@@ -131,6 +132,22 @@ def environment(work: Path, cache: Path, scratch: Path) -> dict[str, str]:
         "PACKER_NO_COLOR": "1",
         "TMPDIR": str(scratch),
     }
+
+
+@contextlib.contextmanager
+def scratch_folder(work: Path) -> Iterator[Path]:
+    """Make a folder for temporary files, and clear what a killed run left of it.
+
+    Its path is short, because a socket's is (108 bytes, unix(7)); its name is the work folder's.
+    """
+    name = hashlib.sha256(str(work).encode()).hexdigest()[:12]
+    folder = Path(tempfile.gettempdir()) / f"cube-packer-{name}"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(mode=0o700)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def call(
@@ -155,11 +172,11 @@ def call(
         CommandError: it is missing or took too long.
     """
     transcript = Transcript()
-    with tempfile.TemporaryDirectory(prefix="cube-packer-", ignore_cleanup_errors=True) as scratch:
+    with scratch_folder(work) as scratch:
         code = run.stream(
             run.die_together(["packer", "-machine-readable", *words]),
             on_line=transcript.hear, on_tick=on_tick, timeout_s=timeout_s, stop_with=signal.SIGINT,
-            env=environment(work, cache, Path(scratch)),
+            env=environment(work, cache, scratch),
         )  # fmt: skip
     if code != 0:
         raise PackerError(

@@ -132,6 +132,17 @@ def test_plugins_are_declared_where_packer_wants_them(
     assert not folder.exists()
 
 
+def test_what_a_killed_run_left_is_cleared(tmp_path: Path) -> None:
+    with tool.scratch_folder(tmp_path) as scratch:
+        pass
+    scratch.mkdir()
+    (scratch / "left.iso").touch()
+    with tool.scratch_folder(tmp_path) as again:
+        assert again == scratch
+        assert list(again.iterdir()) == []
+    assert not scratch.exists()
+
+
 def test_the_last_lines_of_a_console_are_plain_text(tmp_path: Path) -> None:
     console = tmp_path / "console.log"
     console.write_bytes(b"\x1b[2J\x1b[0;32mold\x1b[0m\r\r\n\r\n[ 1.0] \x1b[1mnew\xff\r\nlast")
