@@ -1,4 +1,4 @@
-"""The machines that can be judged by name: those of cube.toml, and the pipeline's that are up."""
+"""The machines that can be judged by name: those of cube.toml, and those that were left up."""
 
 from checks.targets import Target, from_endpoint, from_host
 from cube.machines import record

@@ -5,6 +5,7 @@ ones of the same file must not, and once it is undone everything passes again.
 """
 
 import contextlib
+import dataclasses
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -15,9 +16,9 @@ import pytest
 from cube import disk, findings, ssh, testing
 from cube.errors import CheckError
 from cube.findings import Check
-from cube.machines import Endpoint, Machine, MachineRequest
+from cube.machines import Endpoint, Machine, MachineRequest, record
 from cube.machines.container import Containers
-from tests.integration.conftest import Built
+from tests.integration.conftest import Built, write_spec
 from tests.integration.planted import FAULTS, ROUNDS
 
 PROJECT = Path(__file__).parents[2]
@@ -109,14 +110,21 @@ def traces(box: Endpoint) -> str:
     return ssh.execute(box, f"sudo sh -c {ssh.quote(script)}").stdout
 
 
-def test_a_machine_that_is_up_is_judged_by_its_name(machine: Machine, built: Built) -> None:
+def test_a_machine_that_was_left_up_is_judged_by_its_name(
+    machine: Machine, built: Built, tmp_path: Path
+) -> None:
+    # As `cube up` leaves it: the record says that it stays.
+    folder = tmp_path / "build/debian-13/work/machines/left"
+    folder.mkdir(parents=True)
+    kept = record.read(built.work.machines / machine.name / record.FILE_NAME)
+    record.write(dataclasses.replace(kept, name="left", run_dir=folder, detached=True))
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "checks/", "-m", "layer1", "-k", "sudo", "-v",
-         f"--hosts={machine.name}", f"--spec={built.spec.file}"],
+         "--hosts=left", f"--spec={write_spec(tmp_path, tmp_path / 'build')}"],
         cwd=PROJECT, check=False, capture_output=True, text=True,
     )  # fmt: skip
-    assert done.returncode == 0, done.stdout
-    assert "test_sudo_rules_are_valid[ssh://faults] PASSED" in done.stdout
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "test_sudo_rules_are_valid[ssh://left] PASSED" in done.stdout
 
 
 def test_a_run_without_a_check_is_an_error(box: Endpoint, built: Built, tmp_path: Path) -> None:
