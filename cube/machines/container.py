@@ -48,9 +48,12 @@ ENVIRONMENT = ("SYSTEMD_NSPAWN_UNIFIED_HIERARCHY=1", "SYSTEMD_NSPAWN_API_VFS_WRI
 #: nspawn's exit code when the guest asks for a reboot. Source: systemd-nspawn, shutdown of an
 #: unregistered container: EXIT_FORCE_RESTART.
 RESTART = 133
-#: Enters the control group, runs the rest, and again when the guest wants to reboot.
+#: Runs the rest in a fresh control group, and again when the guest wants to reboot. A group that
+#: the guest's systemd has used takes no process any more. Source: cgroups(7), "no internal
+#: processes" rule.
 BOOT_LOOP = (
     'group="$1"; shift; while :; do '
+    'find "$group" -depth -type d -exec rmdir {} \\; 2> /dev/null; mkdir -p "$group"; '
     """sh -c 'echo 0 > "$0/cgroup.procs" && exec "$@"' "$group" "$@"; """
     f'code=$?; [ "$code" = {RESTART} ] || exit "$code"; done'
 )

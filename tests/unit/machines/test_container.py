@@ -30,11 +30,12 @@ def test_container_cannot_set_the_clock_or_load_modules() -> None:
 def test_boot_loop_goes_round_only_for_a_reboot(tmp_path: Path, codes: str, runs: int) -> None:
     (tmp_path / "codes").write_text("\n".join(codes.split()) + "\n")
     guest = f"cd {tmp_path}; code=$(head -1 codes); sed -i 1d codes; echo run >> runs; exit $code"
-    (tmp_path / "cgroup.procs").touch()
-    argv = ["sh", "-c", BOOT_LOOP, "sh", str(tmp_path), "sh", "-c", guest]
+    (tmp_path / "group/used/before").mkdir(parents=True)
+    argv = ["sh", "-c", BOOT_LOOP, "sh", str(tmp_path / "group"), "sh", "-c", guest]
     last = int(codes.rsplit(maxsplit=1)[-1])
     assert run.run(argv, accept=(last,), timeout_s=10).returncode == last
     assert len((tmp_path / "runs").read_text().split()) == runs
+    assert not (tmp_path / "group/used").exists()
 
 
 def test_ssh_is_forwarded_on_loopback_only() -> None:
