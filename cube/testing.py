@@ -5,6 +5,7 @@ judged nothing, or broke off, is an error.
 """
 
 import json
+import re
 import signal
 import sys
 from collections.abc import Iterable, Sequence
@@ -20,6 +21,8 @@ from cube.machines import Endpoint
 
 #: The folder above ``checks/``.
 PROJECT = Path(__file__).resolve().parent.parent
+#: What pytest prints once it knows how much there is to do.
+SELECTED = re.compile(r"collected (\d+) items?(?: .* (\d+) selected)?")
 #: Seconds for one run; a guest without KVM takes three minutes for the largest layer.
 TIMEOUT_S = 1800.0
 
@@ -65,7 +68,7 @@ def run_checks(
         def on_line(line: str) -> None:
             log.debug(line)
             output.append(line)
-            follower.follow()
+            follower.follow(line)
 
         # SIGINT, not SIGTERM: pytest then closes its SSH connections.
         code = run.stream(
@@ -108,16 +111,20 @@ class Follower:
 
     lines: TextIO
     seen: int = 0
+    total: str = "?"
     rest: str = field(default="", repr=False)
 
-    def follow(self) -> None:
-        """Report what was added since the last call."""
+    def follow(self, line: str) -> None:
+        """Report what was added since the last call; `line` is what pytest printed."""
+        selected = SELECTED.search(line)
+        if selected:
+            self.total = selected[2] or selected[1]
         *whole, self.rest = (self.rest + self.lines.read()).split("\n")
         for entry in map(json.loads, filter(None, whole)):
             if entry.get("$report_type") == "TestReport" and entry["when"] == "teardown":
                 self.seen += 1
                 title = dict(entry["user_properties"]).get("title", entry["nodeid"])
-                log.status(f"check {self.seen}: {title}")
+                log.status(f"check {self.seen} of {self.total}: {title}")
 
 
 def conclude(code: int, lines: Iterable[str], output: str, *, name: str) -> CheckReport:

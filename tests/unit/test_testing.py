@@ -1,5 +1,6 @@
 """Running the checks and reading what they found: nothing unclear is a pass."""
 
+import io
 import json
 from pathlib import Path
 from typing import Any
@@ -154,6 +155,21 @@ def test_merging_keeps_what_only_one_machine_judged() -> None:
     assert merged.checks == (one, other)
 
 
+@pytest.mark.parametrize(
+    ("line", "total"),
+    [
+        ("collecting ... collected 58 items", "58"),
+        ("collected 1 item", "1"),
+        ("collecting ... collected 235 items / 231 deselected / 4 selected", "4"),
+        ("plugins: timeout-2.4.0", "?"),
+    ],
+)
+def test_the_number_of_checks_is_known(line: str, total: str) -> None:
+    follower = testing.Follower(io.StringIO())
+    follower.follow(line)
+    assert follower.total == total
+
+
 def judge(root: Path, folder: Path, timeout_s: float = 60) -> CheckReport:
     spec = folder / "cube.toml"
     spec.write_text(SPEC)
@@ -174,7 +190,7 @@ def test_an_image_is_judged_for_real(tmp_path: Path) -> None:
     assert first.id.endswith("test_identity.py::test_machine_id_is_made_at_the_first_boot")
     assert (first.group, first.evidence) == ("hygiene", "image")
     waits = [event.text for event in seen if event.kind == "status"]
-    assert waits[0] == "check 1: machine id is made at the first boot"
+    assert waits[0] == f"check 1 of {len(waits)}: machine id is made at the first boot"
     assert len(waits) == len(report.checks)
 
 
