@@ -348,8 +348,16 @@ def test_detached_machine_is_stopped_by_another_process(
     assert leftovers.clear(tmp_path / "machines") == []
     (found,) = record.running(tmp_path / "machines")
     ssh.execute(found.endpoint, "echo written | sudo tee /root/proof")
-    down(found)
+    code = f"""
+        from pathlib import Path
+        from cube.machines import record
+        from cube.machines.choose import down
+        (found,) = record.running(Path({str(tmp_path / "machines")!r}))
+        down(found)
+    """
+    run.run([sys.executable, "-c", textwrap.dedent(code)], timeout_s=600)
     assert record.running(tmp_path / "machines") == []
+    assert not any(folder.exists() for folder in found.folders)
     assert not holding(tmp_path)
     assert read_proof(request.disk, tmp_path) == "written\n"
 
