@@ -14,6 +14,7 @@ from cube.machines.choose import Choice, choose
 from cube.manifest import write_whole
 from cube.proof import ProofRequest, Proven
 from cube.spec import Spec
+from cube.testing import CheckRun
 from cube.workspace import Workspace
 
 
@@ -34,9 +35,14 @@ def validate(machine: Machine, spec: Spec, work: Workspace) -> CheckReport:
         CheckError: one failed.
     """
     return testing.run_checks(
-        machine.endpoint, select=["checks"], name="all", spec_file=spec.file,
-        results_dir=work.results,
-    )  # fmt: skip
+        CheckRun(
+            target=machine.endpoint,
+            select=["checks"],
+            name="all",
+            spec_file=spec.file,
+            results_dir=work.results,
+        )
+    )
 
 
 def seal_disk(disk: Path, spec: Spec, work: Workspace) -> Sealed:

@@ -13,6 +13,7 @@ from cube.findings import Check
 from cube.machines import Machine
 from cube.provision import Applied
 from cube.spec import Spec
+from cube.testing import CheckRun
 
 #: Opens a machine on a disk.
 Boot = Callable[[Path], AbstractContextManager[Machine]]
@@ -131,9 +132,15 @@ class LayerBuilder:
         started = time.monotonic()
         with log.step(f"Checking layer {layer}", layer=layer):
             report = testing.run_checks(
-                machine.endpoint, select=["checks"], marker=link_name(layer), name=link_name(layer),
-                spec_file=self.spec.file, results_dir=self.results,
-            )  # fmt: skip
+                CheckRun(
+                    target=machine.endpoint,
+                    select=["checks"],
+                    marker=link_name(layer),
+                    name=link_name(layer),
+                    spec_file=self.spec.file,
+                    results_dir=self.results,
+                )
+            )
         check_s = time.monotonic() - started
         with log.step("Stopping the machine"):
             machine.shutdown()

@@ -20,6 +20,9 @@ TAIL_LINES = 20
 #: Time between a polite and a final signal.
 GRACE_S = 10.0
 
+#: Seconds between two looks at a running program.
+TICK_S = 0.2
+
 Argv = Sequence[str | Path]
 
 
@@ -277,17 +280,59 @@ def stream(
     Raises:
         CommandError: the program is missing or took too long.
     """
-    lines: queue.SimpleQueue[str] = queue.SimpleQueue()
+    job = Job(argv=argv, on_line=on_line, env=env, cwd=cwd)
+    return stream_all([job], timeout_s=timeout_s, stop_with=stop_with, on_tick=on_tick)[0]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """A program of several that run side by side; the fields are those of `stream`."""
+
+    argv: Argv
+    on_line: Callable[[str], None]
+    env: Mapping[str, str] | None = None
+    cwd: Path | None = None
+
+
+def stream_all(
+    jobs: Sequence[Job],
+    *,
+    timeout_s: float,
+    stop_with: signal.Signals = signal.SIGTERM,
+    on_tick: Callable[[], None] = lambda: None,
+) -> list[int]:
+    """Run programs side by side to their ends; their lines are read in this thread.
+
+    Args:
+        jobs: what runs.
+        timeout_s: seconds after which those that still run are ended.
+        stop_with: the polite signal on a time-out, Ctrl-C or an exception in a callback.
+        on_tick: called in the caller's thread several times a second.
+
+    Returns:
+        The exit codes, in the order of the jobs.
+
+    Raises:
+        CommandError: a program is missing or took too long; none of them runs any more.
+    """
     deadline = time.monotonic() + timeout_s
-    with spawn(argv, on_line=lines.put, env=env, cwd=cwd, stop_with=stop_with) as process:
-        while process.returncode is None:
-            _drain(lines, on_line, wait_s=0.2)
+    queues: list[queue.SimpleQueue[str]] = [queue.SimpleQueue() for _ in jobs]
+    with contextlib.ExitStack() as stack:
+        running = [
+            stack.enter_context(
+                spawn(job.argv, on_line=lines.put, env=job.env, cwd=job.cwd, stop_with=stop_with)
+            )
+            for job, lines in zip(jobs, queues, strict=True)
+        ]
+        while unfinished := [one for one in running if one.returncode is None]:
+            for job, lines in zip(jobs, queues, strict=True):
+                _drain(lines, job.on_line, wait_s=TICK_S / len(jobs))
             on_tick()
             if time.monotonic() > deadline:
-                raise CommandError(f"{process.command}: no end after {timeout_s:.0f} s")
-    _drain(lines, on_line, wait_s=0)
-    assert process.returncode is not None
-    return process.returncode
+                raise CommandError(f"{unfinished[0].command}: no end after {timeout_s:.0f} s")
+    for job, lines in zip(jobs, queues, strict=True):
+        _drain(lines, job.on_line, wait_s=0)
+    return [one.wait(0) for one in running]
 
 
 def _drain(

@@ -14,6 +14,7 @@ from cube.errors import SealError
 from cube.findings import CheckReport
 from cube.machines import BUILD_USER, Endpoint, Machine
 from cube.spec import Spec
+from cube.testing import CheckRun
 
 SCRIPT = Path(__file__).with_name("clean.sh")
 #: Where the guest script, its settings and its log lie: in memory, never on the disk.
@@ -210,8 +211,13 @@ def inspect(artifact: Path, spec: Spec, *, work: Path, results: Path) -> Inspect
     with log.step("Checking the sealed image"), mount.mounted(artifact, work / "mount") as root:
         read_mark(root, artifact)
         report = testing.run_checks(
-            root, select=["checks/hygiene"], spec_file=spec.file, results_dir=results,
-            name="hygiene",
-        )  # fmt: skip
+            CheckRun(
+                target=root,
+                select=["checks/hygiene"],
+                spec_file=spec.file,
+                results_dir=results,
+                name="hygiene",
+            )
+        )
         size = os.statvfs(root)
     return Inspection(checks=report, root_bytes=size.f_frsize * size.f_blocks)

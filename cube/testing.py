@@ -4,11 +4,12 @@ pytest runs as a program and its report log says what happened. Silence is no pa
 judged nothing, or broke off, is an error.
 """
 
+import contextlib
 import json
 import re
 import signal
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TextIO
@@ -27,17 +28,9 @@ SELECTED = re.compile(r"collected (\d+) items?(?: .* (\d+) selected)?")
 TIMEOUT_S = 1800.0
 
 
-def run_checks(
-    target: Endpoint | Path,
-    *,
-    select: Sequence[str],
-    spec_file: Path,
-    results_dir: Path,
-    name: str,
-    marker: str = "",
-    timeout_s: float = TIMEOUT_S,
-) -> CheckReport:
-    """Judge a machine that is up, or an image that is mounted.
+@dataclass(frozen=True, kw_only=True)
+class CheckRun:
+    """A run of pytest over a machine that is up, or an image that is mounted.
 
     Args:
         target: where sshd answers, or the mounted root of an image.
@@ -46,6 +39,26 @@ def run_checks(
         results_dir: gets ``NAME.jsonl``, the report log of pytest.
         name: what the run is called.
         marker: a pytest marker expression; empty takes all that is selected.
+    """
+
+    target: Endpoint | Path
+    select: Sequence[str]
+    spec_file: Path
+    results_dir: Path
+    name: str
+    marker: str = ""
+
+    @property
+    def report_log(self) -> Path:
+        """Where pytest reports."""
+        return self.results_dir / f"{self.name}.jsonl"
+
+
+def run_checks(one: CheckRun, *, timeout_s: float = TIMEOUT_S) -> CheckReport:
+    """Judge one machine or image.
+
+    Args:
+        one: what is judged by which checks.
         timeout_s: seconds after which the run is ended.
 
     Returns:
@@ -55,45 +68,53 @@ def run_checks(
         CheckError: a check failed or was skipped, none ran, or pytest itself failed.
         CommandError: the run took too long.
     """
-    results_dir.mkdir(parents=True, exist_ok=True)
-    report_log = results_dir / f"{name}.jsonl"
-    report_log.write_text("")
-    argv = pytest_args(
-        target, select=select, spec_file=spec_file, report_log=report_log, marker=marker
-    )
-    output: list[str] = []
-    with report_log.open() as lines:
-        follower = Follower(lines)
+    return run_side_by_side([one], timeout_s=timeout_s)[0]
 
-        def on_line(line: str) -> None:
-            log.debug(line)
-            output.append(line)
-            follower.follow(line)
 
+def run_side_by_side(
+    runs: Sequence[CheckRun], *, timeout_s: float = TIMEOUT_S
+) -> list[CheckReport]:
+    """Judge several machines at once; returns and raises as `run_checks`, for each of them."""
+    with contextlib.ExitStack() as stack:
+        followed = [stack.enter_context(following(one)) for one in runs]
         # SIGINT, not SIGTERM: pytest then closes its SSH connections.
-        code = run.stream(
-            argv, on_line=on_line, timeout_s=timeout_s, cwd=PROJECT, stop_with=signal.SIGINT,
-            env={"PYTEST_ADDOPTS": "", "PYTHONDONTWRITEBYTECODE": "1"},
-        )  # fmt: skip
-    report = conclude(code, report_log.read_text().splitlines(), "\n".join(output), name=name)
-    log.info(f"checks {name}: {report.summary}")
+        codes = run.stream_all(
+            [job for job, _ in followed], timeout_s=timeout_s, stop_with=signal.SIGINT
+        )
+    return [
+        finish(one, code, follower)
+        for one, code, (_, follower) in zip(runs, codes, followed, strict=True)
+    ]
+
+
+@contextlib.contextmanager
+def following(one: CheckRun) -> Iterator[tuple[run.Job, "Follower"]]:
+    """Yield a run's program, and what follows its report while it runs."""
+    one.results_dir.mkdir(parents=True, exist_ok=True)
+    one.report_log.write_text("")
+    env = {"PYTEST_ADDOPTS": "", "PYTHONDONTWRITEBYTECODE": "1"}
+    with one.report_log.open() as lines:
+        follower = Follower(lines)
+        argv = pytest_args(one)
+        yield run.Job(argv=argv, on_line=follower.follow, cwd=PROJECT, env=env), follower
+
+
+def finish(one: CheckRun, code: int, follower: "Follower") -> CheckReport:
+    """Conclude a run that has ended."""
+    entries = one.report_log.read_text().splitlines()
+    report = conclude(code, entries, "\n".join(follower.output), name=one.name)
+    log.info(f"checks {one.name}: {report.summary}")
     return report
 
 
-def pytest_args(
-    target: Endpoint | Path,
-    *,
-    select: Sequence[str],
-    spec_file: Path,
-    report_log: Path,
-    marker: str = "",
-) -> list[str]:
+def pytest_args(one: CheckRun) -> list[str]:
     """Return the command line of a run."""
+    target = one.target
     place = f"--root={target}" if isinstance(target, Path) else f"--hosts={ssh_url(target)}"
     return [
-        sys.executable, "-m", "pytest", *select, place, f"--spec={spec_file.absolute()}",
-        f"--report-log={report_log.absolute()}", "-p", "no:cacheprovider", "--tb=short", "-v",
-        *(["-m", marker] if marker else []),
+        sys.executable, "-m", "pytest", *one.select, place, f"--spec={one.spec_file.absolute()}",
+        f"--report-log={one.report_log.absolute()}", "-p", "no:cacheprovider", "--tb=short", "-v",
+        *(["-m", one.marker] if one.marker else []),
     ]  # fmt: skip
 
 
@@ -113,9 +134,12 @@ class Follower:
     seen: int = 0
     total: str = "?"
     rest: str = field(default="", repr=False)
+    output: list[str] = field(default_factory=list, repr=False)
 
     def follow(self, line: str) -> None:
         """Report what was added since the last call; `line` is what pytest printed."""
+        log.debug(line)
+        self.output.append(line)
         selected = SELECTED.search(line)
         if selected:
             self.total = selected[2] or selected[1]

@@ -132,7 +132,7 @@ def test_a_login_may_lock_all_memory(host: Host, spec: Spec) -> None:
 @pytest.mark.needs("limits")
 def test_a_login_may_open_many_files(host: Host, spec: Spec) -> None:
     login = host.check_output("su --login %s --command 'ulimit -Hn'", spec.admin.user)
-    assert int(login) >= 1048576
+    assert int(login) >= 524288
 
 
 def test_a_service_may_lock_all_memory(host: Host) -> None:

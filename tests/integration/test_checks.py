@@ -49,7 +49,13 @@ def box(machine: Machine) -> Endpoint:
 def judge(box: Endpoint, built: Built, results: Path, *select: str) -> tuple[Check, ...]:
     with contextlib.suppress(CheckError):
         testing.run_checks(
-            box, select=select, spec_file=built.spec.file, results_dir=results, name="run"
+            testing.CheckRun(
+                target=box,
+                select=select,
+                spec_file=built.spec.file,
+                results_dir=results,
+                name="run",
+            )
         )
     checks = findings.read_entries((results / "run.jsonl").read_text().splitlines())
     assert checks
@@ -119,10 +125,24 @@ def test_a_machine_that_was_left_up_is_judged_by_its_name(
     kept = record.read(built.work.machines / machine.name / record.FILE_NAME)
     record.write(dataclasses.replace(kept, name="left", run_dir=folder, detached=True))
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "checks/", "-m", "layer1", "-k", "sudo", "-v",
-         "--hosts=left", f"--spec={write_spec(tmp_path, tmp_path / 'build')}"],
-        cwd=PROJECT, check=False, capture_output=True, text=True,
-    )  # fmt: skip
+        [
+            sys.executable,
+            "-m",
+            "pytest",
+            "checks/",
+            "-m",
+            "layer1",
+            "-k",
+            "sudo",
+            "-v",
+            "--hosts=left",
+            f"--spec={write_spec(tmp_path, tmp_path / 'build')}",
+        ],
+        cwd=PROJECT,
+        check=False,
+        capture_output=True,
+        text=True,
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     assert "test_sudo_rules_are_valid[ssh://left] PASSED" in done.stdout
 
@@ -130,9 +150,15 @@ def test_a_machine_that_was_left_up_is_judged_by_its_name(
 def test_a_run_without_a_check_is_an_error(box: Endpoint, built: Built, tmp_path: Path) -> None:
     with pytest.raises(CheckError, match="code 5: no check ran"):
         testing.run_checks(
-            box, select=["checks"], marker="layer4", spec_file=built.spec.file,
-            results_dir=tmp_path, name="nothing",
-        )  # fmt: skip
+            testing.CheckRun(
+                target=box,
+                select=["checks"],
+                marker="layer4",
+                spec_file=built.spec.file,
+                results_dir=tmp_path,
+                name="nothing",
+            )
+        )
 
 
 def test_a_run_in_which_all_is_deferred_is_an_error(
@@ -140,7 +166,11 @@ def test_a_run_in_which_all_is_deferred_is_an_error(
 ) -> None:
     with pytest.raises(CheckError, match="code 5: no check ran"):
         testing.run_checks(
-            box,
-            select=["checks/layer1/test_common.py::test_clock_agrees_with_the_network"],
-            spec_file=built.spec.file, results_dir=tmp_path, name="deferred",
-        )  # fmt: skip
+            testing.CheckRun(
+                target=box,
+                select=["checks/layer1/test_common.py::test_clock_agrees_with_the_network"],
+                spec_file=built.spec.file,
+                results_dir=tmp_path,
+                name="deferred",
+            )
+        )

@@ -112,19 +112,22 @@ def test_clones_of_an_image_that_was_not_sealed_are_refused(
         proof.prove(request, VirtualMachines())
 
 
+#: Prints the size before, after and after a second growth, and the extents that are left over.
 GROW = """set -e
+exec 3>&1 >&2
 disk=/dev/vdb
 printf 'label: gpt\\nsize=512MiB\\n' | sfdisk --quiet $disk
 udevadm settle
-pvcreate -q ${disk}1 && vgcreate -q grow ${disk}1
-lvcreate -q -n root -l 100%FREE grow && mkfs.ext4 -q /dev/grow/root
+pvcreate ${disk}1 && vgcreate grow ${disk}1
+lvcreate -n root -l 100%FREE grow && mkfs.ext4 -q /dev/grow/root
 mkdir -p /mnt/grow && mount /dev/grow/root /mnt/grow
-df --block-size=1 --output=size /mnt/grow | tail -n 1
-cube-grow-root /mnt/grow >&2
-df --block-size=1 --output=size /mnt/grow | tail -n 1
-cube-grow-root /mnt/grow >&2
-df --block-size=1 --output=size /mnt/grow | tail -n 1
-vgs --noheadings --options vg_free_count grow
+tell_size() { df --block-size=1 --output=size /mnt/grow | tail -n 1 >&3; }
+tell_size
+cube-grow-root /mnt/grow
+tell_size
+cube-grow-root /mnt/grow
+tell_size
+vgs --noheadings --options vg_free_count grow >&3
 """
 
 

@@ -173,10 +173,11 @@ def test_the_number_of_checks_is_known(line: str, total: str) -> None:
 def judge(root: Path, folder: Path, timeout_s: float = 60) -> CheckReport:
     spec = folder / "cube.toml"
     spec.write_text(SPEC)
-    return testing.run_checks(
-        root, select=["checks/hygiene/test_identity.py"], spec_file=spec,
-        results_dir=folder / "results", name="identity", timeout_s=timeout_s,
+    one = testing.CheckRun(
+        target=root, select=["checks/hygiene/test_identity.py"], spec_file=spec,
+        results_dir=folder / "results", name="identity",
     )  # fmt: skip
+    return testing.run_checks(one, timeout_s=timeout_s)
 
 
 def test_an_image_is_judged_for_real(tmp_path: Path) -> None:
@@ -209,9 +210,15 @@ def test_a_machine_that_does_not_answer_is_one_error(tmp_path: Path) -> None:
     )
     with pytest.raises(CheckError) as caught:
         testing.run_checks(
-            endpoint, select=["checks"], marker="layer1", spec_file=Path("cube.toml"),
-            results_dir=tmp_path, name="layer1",
-        )  # fmt: skip
+            testing.CheckRun(
+                target=endpoint,
+                select=["checks"],
+                marker="layer1",
+                spec_file=Path("cube.toml"),
+                results_dir=tmp_path,
+                name="layer1",
+            )
+        )
     assert "cannot log in as x@127.0.0.1 port 1" in caught.value.details
 
 
