@@ -14,6 +14,7 @@ from testinfra.host import Host
 
 from checks import session as ssh
 from checks.inventory import known_targets
+from checks.nature import LACKS, Nature
 from checks.targets import Target, TargetError, asks_for_names, select
 from checks.wording import stable_id, title
 from cube.errors import CubeError
@@ -26,7 +27,7 @@ ON_REQUEST = ("clone",)
 CHECK_S = 180
 
 SPEC = pytest.StashKey[Spec]()
-MACHINES = pytest.StashKey[dict[str, "Nature"]]()
+MACHINES = pytest.StashKey[dict[str, Nature]]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -189,34 +190,6 @@ class Tally:
         """Turn "all deferred" into the exit code of "no tests ran"."""
         if session.exitstatus == 0 and not self.judged and not session.config.option.collectonly:
             session.exitstatus = pytest.ExitCode.NO_TESTS_COLLECTED
-
-
-class Nature:
-    """What kind of machine a guest says it is. Source: systemd-detect-virt(1)."""
-
-    def __init__(self, host: Host) -> None:
-        container = host.run("systemd-detect-virt --container").rc == 0
-        virtual = host.run("systemd-detect-virt").rc == 0
-        self.evidence = "container" if container else "vm" if virtual else "hardware"
-        # 0x10de is NVIDIA. Source: https://pcisig.com/membership/member-companies
-        gpu = host.run("grep -qsx 0x10de /sys/bus/pci/devices/*/vendor").rc == 0 and not container
-        # A container's root may lack CAP_SYS_RESOURCE; elsewhere that would be a fault.
-        limits = not container or host.run("prlimit --memlock=unlimited:unlimited true").rc == 0
-        self.has = {
-            "kernel": not container,
-            "hardware": not virtual,
-            "gpu": gpu,
-            "limits": limits,
-        }
-
-
-#: Why a check is put off, by what it needs.
-LACKS = {
-    "kernel": "a container runs its host's kernel",
-    "hardware": "this is a virtual machine or a container",
-    "gpu": "there is no NVIDIA GPU",
-    "limits": "the host of this container does not let it raise limits",
-}
 
 
 @pytest.hookimpl(tryfirst=True)
