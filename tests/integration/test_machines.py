@@ -133,6 +133,7 @@ def test_container_boots_reboots_and_keeps_what_was_written(ask: Ask, tmp_path: 
     assert read_proof(request.disk, tmp_path) == "written\n"
 
 
+@pytest.mark.exhaustive
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("firmware", ["bios", "uefi"])
 def test_vm_boots_and_keeps_what_was_written(ask: Ask, tmp_path: Path, firmware: Firmware) -> None:
@@ -149,6 +150,7 @@ def test_vm_boots_and_keeps_what_was_written(ask: Ask, tmp_path: Path, firmware:
     assert read_proof(request.disk, tmp_path) == "written\n"
 
 
+@pytest.mark.exhaustive
 @pytest.mark.timeout(1800)
 def test_vm_reboots(ask: Ask) -> None:
     with VirtualMachines().start(ask()) as machine:

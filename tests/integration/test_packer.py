@@ -201,6 +201,7 @@ def boots(disk: Path, firmware: list[str], console: Path, timeout_s: float) -> s
     return watch.console_tail(console, 10_000)
 
 
+@pytest.mark.exhaustive
 def test_the_base_image_boots_by_uefi(base_disk: Path, tmp_path: Path) -> None:
     """It has booted by BIOS when it was made."""
     uefi = firmware.copy_variables(tmp_path)
