@@ -6,11 +6,14 @@ started in a scope that is delegated to us, as systemd asks.
 """
 
 import contextlib
+import time
 from pathlib import Path
 
 from cube.cell import Cell
 
 MOUNT = Path("/sys/fs/cgroup")
+#: Seconds for killed processes to leave their group.
+EMPTY_S = 5.0
 
 
 def _systemd_runs() -> bool:
@@ -87,8 +90,11 @@ def remove(name: str) -> bool:
     group = (mount or MOUNT) / own.lstrip("/") / name
     if not group.is_dir():
         return False
-    below = sorted((path for path in group.rglob("*") if path.is_dir()), reverse=True)
-    for folder in [*below, group]:
-        with contextlib.suppress(OSError):
-            folder.rmdir()
+    deadline = time.monotonic() + EMPTY_S
+    while group.is_dir() and time.monotonic() < deadline:
+        below = sorted((path for path in group.rglob("*") if path.is_dir()), reverse=True)
+        for folder in [*below, group]:
+            with contextlib.suppress(OSError):  # its last process is still going
+                folder.rmdir()
+        time.sleep(0.01)
     return True
