@@ -69,6 +69,14 @@ install_tool() {
     touch "$stamp"
 }
 
+# libvirt's QEMU driver does not start as root without this account, which only Debian's
+# libvirt-daemon-system (with its daemon) would make. Source: docs/machines.md
+make_account() {
+    getent passwd libvirt-qemu >/dev/null && return
+    as_root useradd --system --user-group --no-create-home --shell /usr/sbin/nologin libvirt-qemu
+}
+
 install_packages
 install_packer
+make_account
 install_tool

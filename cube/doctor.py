@@ -2,6 +2,7 @@
 
 import os
 import platform
+import pwd
 import shutil
 import sys
 from collections.abc import Callable, Iterable
@@ -22,6 +23,8 @@ DISK_GIB = 12
 #: One virtual machine of the boot test, the builder itself and its caches.
 MEMORY_GIB = 3
 MINIMUM_PYTHON = (3, 11)
+#: Without it libvirt's QEMU driver does not start as root on Debian and Ubuntu.
+QEMU_ACCOUNT = "libvirt-qemu"
 GIB = 1024**3
 
 
@@ -52,6 +55,9 @@ TOOLS = (
     Tool(program="mformat", package="mtools", purpose="Debian's EFI partition"),
     Tool(program="sfdisk", package="fdisk", purpose="partition tables"),
     Tool(program="xorriso", package="xorriso", purpose="reads ISO files, writes seed CDs"),
+    Tool(program="nsenter", package="util-linux", purpose="namespaces of containers"),
+    Tool(program="pkill", package="procps", purpose="stops containers"),
+    Tool(program="debugfs", package="e2fsprogs", purpose="reads the bare image's proof"),
     Tool(program="ip", package="iproute2", purpose="network namespaces"),
     Tool(program="setpriv", package="util-linux", purpose="ends programs together with us"),
     Tool(program="ssh", package="openssh-client", purpose="logins"),
@@ -150,6 +156,13 @@ def examine_libvirt() -> Finding:
         return Finding(
             level="lack", subject="libvirt", text="the QEMU driver was not found",
             remedy="sudo apt-get install libvirt-daemon libvirt-daemon-driver-qemu",
+        )  # fmt: skip
+    try:
+        pwd.getpwnam(QEMU_ACCOUNT)
+    except KeyError:
+        return Finding(
+            level="lack", subject="libvirt", text=f"there is no account {QEMU_ACCOUNT}",
+            remedy="make setup",
         )  # fmt: skip
     return Finding(level="ok", subject="libvirt", text=str(drivers[0]))
 
