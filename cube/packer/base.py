@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 
 from cube import bootstrap, log, run
+from cube import disk as disks
 from cube.errors import CommandError, PackerError
 from cube.machines import accelerator
 from cube.machines.seed import build_seed, render_user_data
@@ -99,6 +100,8 @@ def freeze(raw: Path, base: Path) -> Path:
     argv: run.Argv = ["qemu-img", "convert", "-f", "raw", "-O", "qcow2", "-W", "-m", "8", raw, half]
     try:
         run.run(argv, timeout_s=FREEZE_S)
+        disks.sync(half)
+        half.chmod(0o444)
         half.replace(base)
     except CommandError as error:
         raise PackerError(error.message, details=error.details) from error
