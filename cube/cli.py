@@ -160,9 +160,15 @@ def _interrupt(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 (s
 
 @contextlib.contextmanager
 def told(view: progress.Mode) -> Iterator[None]:
-    """Show progress while the block runs; SIGTERM and a closed terminal work like Ctrl-C."""
+    """Show progress while the block runs; SIGTERM and a closed terminal work like Ctrl-C.
+
+    Ctrl-C works in the background of a script too, where the shell has it ignored; nohup is
+    respected. Source: POSIX, Shell Command Language, 2.11, "Signals and Error Handling".
+    """
+    signal.signal(signal.SIGINT, _interrupt)
     signal.signal(signal.SIGTERM, _interrupt)
-    signal.signal(signal.SIGHUP, _interrupt)
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, _interrupt)
     with progress.showing(view):
         yield
 

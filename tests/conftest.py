@@ -1,6 +1,12 @@
 """Options of the test suite."""
 
+import signal
+
 import pytest
+
+# A shell without job control starts background jobs with Ctrl-C ignored, and what is ignored is
+# inherited; the tests send it to programs that must react.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
