@@ -342,7 +342,7 @@ def test_killed_owner_takes_its_machine_along(ask: Ask, tmp_path: Path, kind: Ki
 
 
 @pytest.mark.timeout(1800)
-@pytest.mark.parametrize("kind", ["container", "vm"])
+@pytest.mark.parametrize("kind", ["container", pytest.param("vm", marks=pytest.mark.exhaustive)])
 def test_detached_machine_is_stopped_by_another_process(
     ask: Ask, tmp_path: Path, kind: Wanted
 ) -> None:

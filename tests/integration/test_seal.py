@@ -100,6 +100,7 @@ def test_machine_that_dies_while_it_is_cleaned_is_not_sealed(
             seal.clean(machine, built.spec, work=tmp_path)
 
 
+@pytest.mark.exhaustive
 def test_clones_of_an_image_that_was_not_sealed_are_refused(
     built: Built, key_file: Path, tmp_path: Path
 ) -> None:
