@@ -28,10 +28,7 @@ COMMAND_WIDTH = 160
 #: pyinfra's words before an operation's name.
 STARTING = "--> Starting operation: "
 
-HINT = (
-    "'cube build --keep' keeps the machine as it is and says how to get into it;"
-    " the next 'cube build' starts from the last good layer"
-)
+HINT = "correct it, then go on from the link below: cube build --from base (or layer1 ...)"
 
 
 @dataclass(frozen=True, kw_only=True)
