@@ -1,9 +1,12 @@
 """Ubuntu's unattended installation: the answers for the installer."""
 
+import json
 import shlex
+from pathlib import Path
 from typing import Any
 
 import yaml
+from jsonschema import Draft7Validator
 
 from cube import conventions
 from cube.machines.seed import build_seed
@@ -12,7 +15,7 @@ from cube.packer import seed
 from cube.spec import Spec
 from cube.subiquity import check_user_data
 
-__all__ = ["INSTALLED", "check_user_data", "render_user_data"]
+__all__ = ["INSTALLED", "check_schema", "check_user_data", "render_user_data"]
 
 #: What the last late-command leaves on the disk: only a whole installation has it.
 INSTALLED = "installed"
@@ -116,3 +119,21 @@ def _represent_text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
 
 
 Blocks.add_representer(str, _represent_text)
+
+
+def check_schema(text: str, schema: Path) -> list[str]:
+    """Return where the answers do not fit the installer's own JSON schema.
+
+    The schema (autoinstall-schema.json of canonical/subiquity) is GPL-3.0, so it is read from
+    where the user has it. It lets much pass that fails later; `check_user_data` is the strict one.
+
+    Args:
+        text: the user-data.
+        schema: file with the JSON schema.
+    """
+    try:
+        validator = Draft7Validator(json.loads(schema.read_text(encoding="utf-8")))
+    except ValueError as error:
+        return [f"{schema}: not a JSON schema: {error}"]
+    answers = yaml.safe_load(text)["autoinstall"]
+    return [f"{error.json_path}: {error.message}" for error in validator.iter_errors(answers)]

@@ -39,8 +39,12 @@ def templates(spec: Spec) -> list[str]:
 
 def unattended(spec: Spec) -> list[str]:
     """What the first boot is told, against a strict model."""
-    if spec.image.os == "ubuntu-24.04":
-        return autoinstall.check_user_data(autoinstall.render_user_data(spec, SAMPLE_KEY))
+    if spec.image.os == "ubuntu-24.04" and spec.os.ubuntu:
+        answers = autoinstall.render_user_data(spec, SAMPLE_KEY)
+        problems = autoinstall.check_user_data(answers)
+        if schema := spec.os.ubuntu.autoinstall_schema:
+            problems += autoinstall.check_schema(answers, schema)
+        return problems
     return check_seed(render_user_data(build_seed(SAMPLE_KEY)))
 
 

@@ -247,10 +247,11 @@ class Build(Section):
 
 
 class Ubuntu(Section):
-    """The installer of the Ubuntu image."""
+    """The installer of the Ubuntu image, and its JSON schema where there is a copy of it."""
 
     iso_url: Annotated[Url, Field(min_length=1)]
     iso_sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+    autoinstall_schema: FilePath | Literal[""] = ""
 
 
 class Debian(Section):

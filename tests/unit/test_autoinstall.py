@@ -1,5 +1,6 @@
 """Ubuntu's unattended installation: our answers, and mistakes that the installer would miss."""
 
+import json
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,7 @@ import pytest
 import yaml
 
 from cube import autoinstall, spec
+from cube.errors import SpecError
 
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAI someone"
 
@@ -158,3 +160,25 @@ def test_the_root_is_named_by_its_label(tmp_path: Path) -> None:
         "LABEL=cube-root / ext4 defaults 0 1",
         "/dev/disk/by-uuid/y /boot ext4 defaults 0 1",
     ]
+
+
+SCHEMA = {"type": "object", "properties": {"version": {"type": "integer", "maximum": 1}}}
+
+
+def test_the_installers_own_schema_is_used_where_there_is_a_copy(tmp_path: Path) -> None:
+    schema = tmp_path / "autoinstall-schema.json"
+    schema.write_text(json.dumps(SCHEMA))
+    assert autoinstall.check_schema(render(tmp_path), schema) == []
+    wrong = "#cloud-config\nautoinstall: {version: 2}\n"
+    assert autoinstall.check_schema(wrong, schema) == [
+        "$.version: 2 is greater than the maximum of 1"
+    ]
+    schema.write_text("{")
+    assert "not a JSON schema" in autoinstall.check_schema(wrong, schema)[0]
+
+
+def test_a_copy_of_the_schema_that_is_not_there_is_told(tmp_path: Path) -> None:
+    text = f'[os."ubuntu-24.04"]\niso_url = "http://x/y"\niso_sha256 = "{"0" * 64}"\n'
+    with pytest.raises(SpecError) as caught:
+        spec.load_text(text + 'autoinstall_schema = "absent.json"\n', tmp_path / "cube.toml")
+    assert "there is no file" in f"{caught.value.message}{caught.value.details}"
