@@ -265,7 +265,8 @@ def test_a_disk_that_fills_during_a_layer(built: Built, run_of: Keep, tmp_path: 
     subprocess.run(["mkfs.ext4", "-q", "-m", "0", image], check=True)
     subprocess.run(["mount", "-o", "loop", image, mount], check=True)
     try:
-        place = Place(mount)
+        place = Place(mount / "place")
+        place.folder.mkdir()
         chain = Chain(folder=place.root / "work" / "chain")
         chain.folder.mkdir(parents=True)
         chain.path("base").symlink_to(built.chain.path("base"))
