@@ -35,8 +35,8 @@ def up(spec: Spec, *, at: str, kind: Wanted) -> None:
     work = Workspace.of(spec)
     for cleared in leftovers.clear(work.machines):
         log.info(f"cleared what an earlier run left: {cleared}")
-    for running in record.running(work.machines):
-        raise CubeError(f"{running.name} is up already", hint="cube ssh, or cube down first")
+    for machine in record.left_up(work.machines):
+        raise CubeError(f"{machine.name} is up already", hint="cube ssh, or cube down first")
     source = find_disk(work, at)
     folder = work.machines / NAME
     folder.mkdir(parents=True, exist_ok=True)
@@ -81,15 +81,21 @@ def require(path: Path, hint: str) -> Path:
 
 
 def running(spec: Spec) -> MachineRecord:
-    """Return the machine that is up.
+    """Return the machine that was left up, or else the one that a build works in.
 
     Raises:
         CubeError: none is.
     """
-    found = record.running(Workspace.of(spec).machines)
+    folder = Workspace.of(spec).machines
+    found = record.left_up(folder) or record.running(folder)
     if not found:
-        raise CubeError(f"no machine of {spec.image.os} is up", hint="cube up")
+        raise no_machine(spec)
     return found[-1]
+
+
+def no_machine(spec: Spec) -> CubeError:
+    """Build the error for a machine that is not there."""
+    return CubeError(f"no machine of {spec.image.os} is up", hint="cube up")
 
 
 def ssh_command(spec: Spec, words: Sequence[str]) -> list[str]:
@@ -107,11 +113,12 @@ def down(spec: Spec) -> None:
     Raises:
         CubeError: none is up.
     """
-    running(spec)
     work = Workspace.of(spec)
-    for machine in record.running(work.machines):
-        if machine.detached:
-            with log.step(f"Stopping {machine.name}"):
-                stop(machine)
+    machines = record.left_up(work.machines)
+    if not machines:
+        raise no_machine(spec)
+    for machine in machines:
+        with log.step(f"Stopping {machine.name}"):
+            stop(machine)
     for copy in work.machines.glob(f"{NAME}.*"):
         copy.unlink()

@@ -159,8 +159,10 @@ def _boot(request: MachineRequest, stack: contextlib.ExitStack) -> VirtualMachin
         known_hosts=request.run_dir.absolute() / "known_hosts",
     )
     access.known_hosts.unlink(missing_ok=True)
+    _refuse_taken(connection, request.name)
+    # By its name and beforehand: Ctrl-C may come while libvirt is still starting it.
+    stack.callback(_destroy_by_name, connection, request.name)
     domain = _create(connection, render_domain(describe(request, port)), request, state)
-    stack.callback(power.destroy, domain)
     life = _process(request.name, state)
     stack.callback(_note(request, access, uri, state, life).unlink, missing_ok=True)
     if state is not None and request.detached:
@@ -186,6 +188,29 @@ def _create(connection: Any, xml: str, request: MachineRequest, state: Path | No
         return connection.createXML(xml, libvirt.VIR_DOMAIN_START_AUTODESTROY if tied else 0)
     except libvirt.libvirtError as error:
         raise hypervisor.failure(error) from error
+
+
+def _refuse_taken(connection: Any, name: str) -> None:  # noqa: ANN401 (libvirt has no types)
+    """Keep away from a domain of the same name that is not ours.
+
+    Raises:
+        MachineError: there is one.
+    """
+    if name in [domain.name() for domain in connection.listAllDomains()]:
+        raise MachineError(
+            f"libvirt has a machine called {name} already", hint=f"virsh destroy {name}"
+        )
+
+
+def _destroy_by_name(connection: Any, name: str) -> None:  # noqa: ANN401 (libvirt has no types)
+    """End a domain, if there is one of this name."""
+    libvirt = hypervisor.library()
+    try:
+        domain = connection.lookupByName(name)
+    except libvirt.libvirtError as error:
+        log.debug(f"no domain {name} to end: {error}")
+        return
+    power.destroy(domain)
 
 
 def _process(name: str, state: Path | None) -> ProcessId:
