@@ -35,9 +35,9 @@ def up(spec: Spec, *, at: str, kind: Wanted) -> None:
     work = Workspace.of(spec)
     for cleared in leftovers.clear(work.machines):
         log.info(f"cleared what an earlier run left: {cleared}")
-    for machine in record.left_up(work.machines):
-        raise CubeError(f"{machine.name} is up already", hint="cube ssh, or cube down first")
     source = find_disk(work, at)
+    for left in record.left_up(work.machines):
+        raise CubeError(f"{left.name} is up already", hint="cube ssh, or cube down first")
     folder = work.machines / NAME
     folder.mkdir(parents=True, exist_ok=True)
     copy, key = work.machines / f"{NAME}.qcow2", folder.with_suffix(".key")
