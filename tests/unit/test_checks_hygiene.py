@@ -114,8 +114,8 @@ PLANTS: dict[str, list[dict[str, str | None]]] = {
     ],
     "image is free of (journal)": [{"var/log/journal/0123/system.journal": ""}],
     "image is free of (apt lists)": [
-        {"var/lib/apt/lists/deb.debian.org_debian_dists_trixie_InRelease": "x"},
-        {"var/lib/apt/lists/partial/deb.debian.org_x": "x"},
+        {"var/lib/apt/lists/mirror.example_debian_dists_trixie_InRelease": "x"},
+        {"var/lib/apt/lists/partial/mirror.example_x": "x"},
     ],
     "image is free of (apt archives)": [
         {"var/cache/apt/archives/hello_1_amd64.deb": "x"},
