@@ -205,6 +205,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     except CubeError as error:
         tell_error(error, args.view)
         return error.exit_code
+    except OSError as error:
+        place = f"{error.filename}: " if error.filename else ""
+        hint = "run it as root (sudo)" if isinstance(error, PermissionError) else ""
+        tell_error(CubeError(f"{place}{error.strerror or error}", hint=hint), args.view)
+        return CubeError.exit_code
     except KeyboardInterrupt:
         tell_error(CubeError("interrupted; everything that ran for it was ended"), args.view)
         return INTERRUPTED

@@ -8,6 +8,7 @@ from typing import Any
 from cube.machines import Endpoint
 from cube.machines.record import left_up
 from cube.spec import Spec, host_data
+from cube.workspace import Workspace
 
 Host = tuple[str, dict[str, Any]]
 
@@ -52,7 +53,8 @@ def machine(spec: Spec, name: str, endpoint: Endpoint) -> Host:
 
 def machines_up(spec: Spec) -> list[Host]:
     """Describe the machines that were left up, of every image; a running build's are its own."""
-    folders = sorted(spec.build.dir.glob("*/work/machines"))
+    images = sorted(spec.build.dir.glob("*/"))
+    folders = [Workspace(root=image, name=image.name).machines for image in images]
     found = [record for folder in folders for record in left_up(folder)]
     return [machine(spec, record.name, record.endpoint) for record in found]
 

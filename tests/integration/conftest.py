@@ -20,7 +20,7 @@ from cube.workspace import Workspace
 
 PROJECT = Path(__file__).parents[2]
 
-#: Seconds for a cold build on two cores without KVM; about nine minutes were measured.
+#: Seconds for a cold build on two cores without KVM; sixteen minutes were measured.
 BUILD_S = 2400
 
 

@@ -18,6 +18,7 @@ from cube.errors import CheckError
 from cube.findings import Check
 from cube.machines import Endpoint, Machine, MachineRequest, record
 from cube.machines.container import Containers
+from cube.workspace import Workspace
 from tests.integration.conftest import Built, write_spec
 from tests.integration.planted import FAULTS, ROUNDS
 
@@ -120,7 +121,7 @@ def test_a_machine_that_was_left_up_is_judged_by_its_name(
     machine: Machine, built: Built, tmp_path: Path
 ) -> None:
     # As `cube up` leaves it: the record says that it stays.
-    folder = tmp_path / "build/debian-13/work/machines/left"
+    folder = Workspace(root=tmp_path / "build/debian-13", name="left").machines / "left"
     folder.mkdir(parents=True)
     kept = record.read(built.work.machines / machine.name / record.FILE_NAME)
     record.write(dataclasses.replace(kept, name="left", run_dir=folder, detached=True))

@@ -90,3 +90,13 @@ def test_there_is_nothing_to_boot(
     words = ["up", "--plain", "--spec", str(spec_file), *(["--at", at] if at else [])]
     assert cli.main(words) == CubeError.exit_code
     assert expected in capsys.readouterr().err
+
+
+def test_a_folder_that_cannot_be_written_is_told(
+    spec_file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (spec_file.parent / "build").write_text("a file where the build folder should be")
+    assert cli.main(["build", "--plain", "--spec", str(spec_file)]) == CubeError.exit_code
+    captured = capsys.readouterr()
+    assert "build" in captured.err
+    assert "error: " in captured.err
