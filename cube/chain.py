@@ -12,6 +12,8 @@ from cube import disk, log
 from cube.errors import CubeError
 
 BASE = "base"
+#: Every link that there can be, base first.
+NAMES = (BASE, *(f"layer{number}" for number in range(1, 6)))
 
 
 def link_name(layer: int) -> str:
@@ -40,8 +42,7 @@ class Chain:
 
     def links(self) -> list[str]:
         """Return the names of the frozen links, base first."""
-        known = [BASE, *(link_name(layer) for layer in range(1, 6))]
-        return [name for name in known if self.path(name).exists()]
+        return [name for name in NAMES if self.path(name).exists()]
 
     def require(self, name: str) -> Path:
         """Return the disk of a frozen link.
@@ -79,10 +80,9 @@ class Chain:
         self.unfinished.unlink(missing_ok=True)
 
     def cut(self, head: str | None) -> None:
-        """Remove every link above `head` (all of them for None), and what is unfinished."""
-        names = self.links()
-        keep = names.index(head) + 1 if head else 0
-        for name in reversed(names[keep:]):
-            self.path(name).unlink()
+        """Remove all that is above `head` (everything for None), and what is unfinished."""
+        keep = NAMES.index(head) + 1 if head else 0
+        for name in reversed(NAMES[keep:]):
+            self.path(name).unlink(missing_ok=True)
             self.record(name).unlink(missing_ok=True)
         self.discard()

@@ -61,6 +61,12 @@ class LayerRecord:
         return cls(**data)
 
 
+def read_records(chain: Chain, layers: Sequence[int]) -> list[LayerRecord]:
+    """Return what became of layers in the build before, as far as it came."""
+    paths = [chain.record(link_name(layer)) for layer in layers]
+    return [LayerRecord.read(path) for path in paths if path.exists()]
+
+
 def timed(
     action: Callable[..., Applied], layer: int, machine: Machine, spec: Spec
 ) -> tuple[Applied, float]:
@@ -115,12 +121,18 @@ class LayerBuilder:
                 if not first.skipped:
                     records.append(self.finish(first, apply_s, machine))
                     break
-                records.append(LayerRecord(layer=layer, skipped=first.skipped))
+                records.append(self.skip(layer, first.skipped))
         if records[-1].skipped:
             self.chain.discard()
             return records
         final = records.pop()
         return [*records, self.freeze(final, time.monotonic() - started)]
+
+    def skip(self, layer: int, reason: str) -> LayerRecord:
+        """Record a layer that does not apply: it has no link, but what goes on knows of it."""
+        record = LayerRecord(layer=layer, skipped=reason)
+        record.write(self.chain.record(link_name(layer)))
+        return record
 
     def finish(self, first: Applied, apply_s: float, machine: Machine) -> LayerRecord:
         """Repeat and judge a layer that was applied, and stop the machine."""

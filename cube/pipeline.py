@@ -12,7 +12,7 @@ from cube.chain import BASE, Chain, link_name
 from cube.errors import CubeError
 from cube.failure import explained
 from cube.findings import CheckReport
-from cube.layers import LayerBuilder, LayerRecord
+from cube.layers import LayerBuilder, LayerRecord, read_records
 from cube.machines import Machine, MachineRequest, leftovers, record
 from cube.machines.choose import choose
 from cube.machines.choose import down as stop_machine
@@ -167,9 +167,8 @@ class Build:
     def layers(self, parent: str) -> list[LayerRecord]:
         """Make the links above `parent`; those up to it are taken over with their records."""
         enabled = sorted(self.spec.layers.enabled)
-        kept = [layer for layer in enabled if link_name(layer) in self.chain.links()]
-        done = [LayerRecord.read(self.chain.record(link_name(layer))) for layer in kept]
-        todo = [layer for layer in enabled if layer > max(kept, default=0)]
+        done = read_records(self.chain, enabled)
+        todo = [layer for layer in enabled if layer > max((one.layer for one in done), default=0)]
         builder = LayerBuilder(
             spec=self.spec, chain=self.chain, boot=self.boot, results=self.work.results
         )

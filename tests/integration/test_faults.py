@@ -116,8 +116,8 @@ def chained(place: Place, built: Built) -> Place:
     chain.folder.mkdir(parents=True)
     for name in built.chain.links():
         os.link(built.chain.path(name), chain.path(name))
-        if built.chain.record(name).exists():
-            os.link(built.chain.record(name), chain.record(name))
+    for path in built.chain.folder.glob("*.json"):
+        os.link(path, chain.folder / path.name)
     return place
 
 

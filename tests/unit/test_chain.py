@@ -7,6 +7,7 @@ import pytest
 from cube import disk, run
 from cube.chain import BASE, Chain
 from cube.errors import CubeError
+from cube.layers import LayerRecord, read_records
 
 
 @pytest.fixture
@@ -62,3 +63,16 @@ def test_an_unknown_link_is_told_with_those_that_are_there(chain: Chain) -> None
     with pytest.raises(CubeError, match="no link 'layer3'") as caught:
         chain.require("layer3")
     assert caught.value.hint == "links: base"
+
+
+def test_a_skipped_layer_is_remembered_and_forgotten_with_the_links_above(chain: Chain) -> None:
+    records = [
+        LayerRecord(layer=1, operations=47),
+        LayerRecord(layer=2, skipped="no GPU"),
+        LayerRecord(layer=5, operations=18),
+    ]
+    for record in records:
+        record.write(chain.record(f"layer{record.layer}"))
+    assert read_records(chain, [1, 2, 3, 5]) == records
+    chain.cut("layer1")
+    assert read_records(chain, [1, 2, 3, 5]) == records[:1]
