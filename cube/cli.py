@@ -13,7 +13,7 @@ from types import FrameType
 from rich.console import Console
 
 from cube import __version__, doctor, log, pipeline, progress, session, verify
-from cube.errors import INTERRUPTED, CubeError
+from cube.errors import INTERRUPTED, CubeError, HostError
 from cube.spec import OS_NAMES, Spec, load
 from cube.spec.load import DEFAULT_FILE
 
@@ -208,8 +208,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except OSError as error:
         place = f"{error.filename}: " if error.filename else ""
         hint = "run it as root (sudo)" if isinstance(error, PermissionError) else ""
-        tell_error(CubeError(f"{place}{error.strerror or error}", hint=hint), args.view)
-        return CubeError.exit_code
+        tell_error(HostError(f"{place}{error.strerror or error}", hint=hint), args.view)
+        return HostError.exit_code
     except KeyboardInterrupt:
         tell_error(CubeError("interrupted; everything that ran for it was ended"), args.view)
         return INTERRUPTED

@@ -76,8 +76,13 @@ def log_file(path: Path) -> Iterator[None]:
     path.parent.mkdir(parents=True, exist_ok=True)
     if path.exists():
         path.replace(path.with_name(path.name + ".1"))
-    with path.open("w", encoding="utf-8") as stream, log.listening(LogFile(stream)):
-        yield
+    stream = path.open("w", encoding="utf-8")
+    try:
+        with log.listening(LogFile(stream)):
+            yield
+    finally:
+        with contextlib.suppress(OSError):  # what a full disk refused is written once more here
+            stream.close()
 
 
 class Plain:

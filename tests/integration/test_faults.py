@@ -289,3 +289,20 @@ def fill(folder: Path) -> None:
         path = folder / f"filler{number}"
         subprocess.run(["fallocate", "-l", str(size), path], check=False, capture_output=True)
         free = os.statvfs(folder)
+
+
+def test_keep_leaves_the_failed_machine_up(chained: Place, run_of: Keep) -> None:
+    file = write_spec(chained.folder, chained.folder / "build")
+    spec = file.read_text().replace('timezone = "Etc/UTC"', 'timezone = "Europe/Berlin"')
+    run = run_of(chained.start("--from", "layer5", "--keep", spec=spec))
+    assert run.end(REACH_S) == CheckError.exit_code, run.text[-3000:]
+    assert "the machine is still up: cube ssh, then cube down" in run.text
+    cube = [sys.executable, "-m", "cube"]
+    rest = ["--plain", "--spec", str(file)]
+    told = subprocess.run(
+        [*cube, "ssh", *rest, "--", "cat /etc/timezone; timedatectl show -p Timezone"],
+        capture_output=True, text=True, check=True, timeout=60,
+    )  # fmt: skip
+    assert "Timezone=Etc/UTC" in told.stdout
+    subprocess.run([*cube, "down", *rest], check=True, timeout=120)
+    chained.assert_nothing_left()

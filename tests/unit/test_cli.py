@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from cube import cli
-from cube.errors import CubeError, SpecError
+from cube.errors import CubeError, HostError, SpecError
 
 PROJECT = Path(__file__).parents[2]
 
@@ -96,7 +96,7 @@ def test_a_folder_that_cannot_be_written_is_told(
     spec_file: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (spec_file.parent / "build").write_text("a file where the build folder should be")
-    assert cli.main(["build", "--plain", "--spec", str(spec_file)]) == CubeError.exit_code
+    assert cli.main(["build", "--plain", "--spec", str(spec_file)]) == HostError.exit_code
     captured = capsys.readouterr()
     assert "build" in captured.err
     assert "error: " in captured.err

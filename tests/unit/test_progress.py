@@ -2,6 +2,7 @@
 
 import io
 import json
+import resource
 from pathlib import Path
 
 import pytest
@@ -87,3 +88,20 @@ def test_an_error_is_not_read_as_markup() -> None:
     console = Console(file=io.StringIO(), width=200)
     console.print(text)
     assert "bad [red]value[/red]" in console.file.getvalue()  # type: ignore[attr-defined]
+
+
+def fail_on_a_full_disk(path: Path) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    try:
+        with progress.log_file(path):
+            resource.setrlimit(resource.RLIMIT_FSIZE, (0, hard))
+            log.info("no byte of this is written")
+            raise ZeroDivisionError
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def test_a_log_file_that_cannot_grow_does_not_hide_what_failed(tmp_path: Path) -> None:
+    with pytest.raises(ZeroDivisionError):
+        fail_on_a_full_disk(tmp_path / "build.log")
+    assert (tmp_path / "build.log").read_text() == ""
