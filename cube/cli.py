@@ -75,9 +75,8 @@ def add_build(commands: "Commands[argparse.ArgumentParser]") -> None:
     """Add `cube build`."""
     command = add(commands, "build", cmd_build, "build, prove and seal an image")
     command.add_argument(
-        "--from", dest="start", default="", metavar="LINK",
-        help="go on from a frozen link of the build before: base, layer1 ...",
-    )  # fmt: skip
+        "--fresh", action="store_true", help="make everything anew, whatever is there already"
+    )
     command.add_argument(
         "--keep", action="store_true", help="leave the machine running when a step in it fails"
     )
@@ -102,7 +101,7 @@ def add_ssh(commands: "Commands[argparse.ArgumentParser]") -> None:
 
 def cmd_build(args: argparse.Namespace, spec: Spec) -> int:
     """Build an image and say where everything is."""
-    result = pipeline.build(spec, keep=args.keep, start=args.start)
+    result = pipeline.build(spec, keep=args.keep, fresh=args.fresh)
     if args.view == "json":
         print(json.dumps({"kind": "result", **result.as_json()}))  # noqa: T201
     else:

@@ -32,10 +32,13 @@ class DiskInfo:
 
 
 def overlay_args(disk: Path, backing: Path, *, backing_format: str = "qcow2") -> list[str]:
-    """Build the command that makes an overlay; clusters are allocated as they are written."""
+    """Build the command that makes an overlay; clusters are allocated as they are written.
+
+    A relative `backing` is relative to the folder of `disk`, now and whenever it is opened.
+    """
     return [
         "qemu-img", "create", "-q", "-f", "qcow2", "-F", backing_format,
-        "-b", str(backing.absolute()), str(disk),
+        "-b", str(backing), str(disk),
     ]  # fmt: skip
 
 
@@ -74,7 +77,8 @@ def create_overlay(disk: Path, backing: Path, *, size_bytes: int = 0) -> None:
 
     Args:
         disk: the overlay.
-        backing: qcow2 file below it; it is only read.
+        backing: qcow2 file below it; it is only read. A relative path is one from the folder
+            of `disk`, and stays so: both can move together.
         size_bytes: virtual size; 0 keeps the backing file's.
 
     Raises:

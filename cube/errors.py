@@ -83,6 +83,12 @@ class BusyError(CubeError):
     exit_code = 12
 
 
+class ChainError(CubeError):
+    """A link of the layer chain is missing, damaged or not what it says."""
+
+    exit_code = 14
+
+
 class CommandError(CubeError):
     """A program that we called failed, timed out or is missing.
 

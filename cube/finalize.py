@@ -1,17 +1,18 @@
 """Stages 4 and 5: judge the whole, seal it, prove the artifact, give it its name."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from cube import builder, keys, log, manifest, proof, report, seal, testing
+from cube import builder, checksum, log, manifest, proof, report, seal, testing
+from cube.atomic import write_whole
+from cube.chain.link import Link
+from cube.errors import SealError
 from cube.findings import CheckReport, merge
-from cube.layers import LayerRecord
 from cube.machines import Machine, accelerator
 from cube.machines.choose import Choice, choose
-from cube.manifest import write_whole
 from cube.proof import ProofRequest, Proven
 from cube.spec import Spec
 from cube.testing import CheckRun
@@ -56,7 +57,7 @@ def seal_disk(disk: Path, spec: Spec, work: Workspace) -> Sealed:
     sizes = seal.flatten(disk, file)
     inspection = seal.inspect(file, spec, work=work.machines, results=work.results)
     with log.step("Computing the checksum"):
-        digest = seal.sha256(file)
+        digest = checksum.sha256(file)
     return Sealed(file=file, sizes=sizes, sha256=digest, inspection=inspection)
 
 
@@ -78,14 +79,30 @@ def compose(
     spec: Spec,
     work: Workspace,
     *,
-    records: Sequence[LayerRecord],
+    links: Sequence[Link],
+    reused: Collection[str],
+    key: str,
     reports: Sequence[CheckReport],
     sealed: Sealed,
     proven: Proven,
     stages: Sequence[manifest.Stage],
     choice: Choice,
 ) -> dict[str, Any]:
-    """Return the manifest."""
+    """Return the manifest.
+
+    Args:
+        spec: what was built.
+        work: where.
+        links: of the image, base first, skipped layers among them.
+        reused: keys of those that were made by an earlier build.
+        key: of the image.
+        reports: of the checks of stage 4.
+        sealed: the artifact.
+        proven: what its clones showed.
+        stages: with their times.
+        choice: the kind of machine that the layers were made on.
+    """
+    records = [link.layer for link in links if link.layer]
     layer_reports = [CheckReport(checks=record.checks) for record in records]
     return manifest.compose(
         name=spec.image.name,
@@ -95,7 +112,13 @@ def compose(
             file=work.artifact.name, sha256=sealed.sha256, size_bytes=sealed.sizes.after,
             unsealed_bytes=sealed.sizes.before, virtual_bytes=sealed.sizes.virtual,
         ),
-        layers=describe_layers(spec, records),
+        key=key,
+        links=[manifest.ChainLink.of(link, reused=link.key in reused) for link in links],
+        layers=[
+            manifest.Layer.of(link.layer, key=link.key, roles=spec.layers.roles(link.layer.layer))
+            for link in links
+            if link.layer
+        ],
         checks=merge([*layer_reports, *reports, sealed.inspection.checks, proven.checks]),
         proof=proven.proof,
         stages=stages,
@@ -104,16 +127,22 @@ def compose(
     )  # fmt: skip
 
 
-def describe_layers(spec: Spec, records: Sequence[LayerRecord]) -> list[manifest.Layer]:
-    """Return the layers for the manifest; a key stands on the key of the link below."""
-    layers: list[manifest.Layer] = []
-    parent = keys.base_key(spec)
-    for record in records:
-        key = keys.layer_key(parent, record.layer, spec)
-        roles = spec.layers.roles(record.layer)
-        layers.append(manifest.Layer.of(record, key=key, roles=roles))
-        parent = parent if record.skipped else key
-    return layers
+def stale(key: str, work: Workspace) -> str:
+    """Say why the published image is not the one with this key, whole; empty when it is."""
+    if not work.manifest.exists():
+        return "there is no image yet"
+    try:
+        data = manifest.read(work.manifest)
+    except SealError as error:
+        return error.message
+    if data["key"] != key:
+        return "the checks or what seals an image have changed"
+    if not work.artifact.exists():
+        return f"{work.artifact.name} is missing"
+    if checksum.sha256(work.artifact) != data["artifact"]["sha256"]:
+        return f"{work.artifact.name} is not what its manifest says"
+    missing = [path.name for path in (work.checksum, work.report) if not path.exists()]
+    return f"{missing[0]} is missing" if missing else ""
 
 
 def publish(data: dict[str, Any], sealed: Sealed, work: Workspace) -> None:
@@ -127,6 +156,6 @@ def publish(data: dict[str, Any], sealed: Sealed, work: Workspace) -> None:
         path.unlink(missing_ok=True)
     sealed.file.chmod(0o644)
     sealed.file.replace(work.artifact)
-    write_whole(work.checksum, seal.checksum_line(sealed.sha256, work.artifact.name))
+    write_whole(work.checksum, checksum.line(sealed.sha256, work.artifact.name))
     report.write(work.report, data)
     manifest.write(work.manifest, data)

@@ -35,3 +35,38 @@ def busy(path: Path, pid: str) -> BusyError:
         f"{path.parent}: another build runs there (pid {pid or 'unknown'})",
         hint="wait for it, or stop it with Ctrl-C in its terminal (or: kill -INT PID)",
     )
+
+
+@contextlib.contextmanager
+def shared(path: Path) -> Iterator[None]:
+    """Hold the lock file `path` together with others who share it.
+
+    Raises:
+        BusyError: another process holds it for itself.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a+", encoding="ascii") as stream:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise BusyError(f"{path.parent}: links are being removed", hint="try again") from error
+        yield
+
+
+@contextlib.contextmanager
+def exclusive(path: Path) -> Iterator[None]:
+    """Hold the lock file `path` against all who share it.
+
+    Raises:
+        BusyError: somebody holds it.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a+", encoding="ascii") as stream:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise BusyError(
+                f"{path.parent}: another command reads the links that are to be removed",
+                hint="wait for it: cube chain export, verify, or cube bisect",
+            ) from error
+        yield

@@ -1,7 +1,6 @@
 """The manifest: what an image is, how it was built, what was proven; validated, then written."""
 
 import json
-import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -11,11 +10,12 @@ from typing import Any, Literal
 
 from jsonschema import Draft202012Validator
 
+from cube.atomic import write_whole
 from cube.builder import Builder
+from cube.chain.link import LayerRecord, Link
 from cube.detect import ImageFacts
 from cube.errors import SealError
 from cube.findings import CheckReport
-from cube.layers import LayerRecord
 from cube.proof import Proof
 
 SCHEMA_FILE = Path(__file__).with_name("manifest.schema.json")
@@ -82,6 +82,28 @@ class Layer:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ChainLink:
+    """A link that the image was sealed from; `reused` when an earlier build had made it."""
+
+    name: str
+    key: str
+    refresh: str
+    created: str
+    seconds: float
+    size_bytes: int
+    reused: bool
+
+    @classmethod
+    def of(cls, link: Link, *, reused: bool) -> "ChainLink":
+        """Return a link's entry."""
+        return cls(
+            name=link.name, key=link.key, refresh=link.refresh,
+            created=timestamp(datetime.fromisoformat(link.created)),
+            seconds=link.seconds, size_bytes=link.size_bytes, reused=reused,
+        )  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
 class Stage:
     """A stage of the build and how long it took."""
 
@@ -96,6 +118,8 @@ def compose(
     version: str,
     facts: ImageFacts,
     artifact: Artifact,
+    key: str,
+    links: Sequence[ChainLink],
     layers: Sequence[Layer],
     checks: CheckReport,
     proof: Proof,
@@ -110,6 +134,8 @@ def compose(
         version: of the image.
         facts: what a clone of the artifact said of itself.
         artifact: the sealed file.
+        key: of the image: what it was made, judged and sealed from.
+        links: of the chain that it was sealed from, base first, skipped layers among them.
         layers: every enabled layer, in order.
         checks: of all runs, merged.
         proof: what the clones showed.
@@ -124,10 +150,12 @@ def compose(
         "schema": SCHEMA_ID,
         # A build never certifies: only hardware does, when it settles every deferred check.
         "status": "built",
+        "key": key,
         "image": told["image"],
         "os": {**facts.os, "kernel": facts.kernel, "architecture": facts.architecture},
         "versions": facts.versions,
         "artifact": asdict(artifact),
+        "links": [asdict(link) for link in links],
         "layers": told["layers"],
         "checks": told["checks"],
         "proof": asdict(proof),
@@ -237,16 +265,3 @@ def read(path: Path) -> dict[str, Any]:
         raise SealError(f"{path}: cannot be read as a manifest: {error}") from error
     validate(data)
     return data
-
-
-def write_whole(path: Path, text: str) -> None:
-    """Write a file so that it is there whole or not at all, also after a power cut.
-
-    Source: rename(2), fsync(2).
-    """
-    new = path.with_name(f".{path.name}.new")
-    with new.open("w", encoding="utf-8") as stream:
-        stream.write(text)
-        stream.flush()
-        os.fsync(stream.fileno())
-    new.replace(path)

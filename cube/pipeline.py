@@ -3,16 +3,21 @@
 import contextlib
 import shutil
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property
 from pathlib import Path
 
-from cube import finalize, lock, log, manifest, packer, progress, seal, ssh, verify
-from cube.chain import BASE, Chain, link_name
+from cube import finalize, hardware, lock, log, manifest, packer, progress, seal, ssh, verify
+from cube.chain import keys
+from cube.chain.link import Link
+from cube.chain.plan import Plan, Planner
+from cube.chain.store import Store
 from cube.errors import CubeError
 from cube.failure import explained
 from cube.findings import CheckReport
-from cube.layers import LayerBuilder, LayerRecord, read_records
+from cube.layers import LayerBuilder
 from cube.machines import Machine, MachineRequest, leftovers, record
 from cube.machines.choose import choose
 from cube.machines.choose import down as stop_machine
@@ -30,32 +35,35 @@ STAGES = {
 
 @dataclass(frozen=True, kw_only=True)
 class Result:
-    """What a build that succeeded leaves behind."""
+    """What a build that succeeded leaves behind; `made` is False when all was there already."""
 
     workspace: Workspace
     seconds: float
     verdict: str
+    made: bool = True
 
     def as_json(self) -> dict[str, object]:
         """Return it for a program."""
         names = ("artifact", "checksum", "manifest", "report", "log")
         paths = {name: str(getattr(self.workspace, name)) for name in names}
-        return {**paths, "seconds": round(self.seconds, 1), "verdict": self.verdict}
+        told = {"seconds": round(self.seconds, 1), "verdict": self.verdict, "made": self.made}
+        return {**paths, **told}
 
     def summary(self) -> str:
         """Return it for a person."""
         rows = [f"  {name:9} {path}" for name, path in self.as_json().items() if "/" in str(path)]
+        how = self.verdict if self.made else f"{self.verdict} and up to date, nothing was made"
         took = progress.duration(self.seconds)
-        return "\n".join([f"{self.workspace.name} is {self.verdict} ({took})", *rows])
+        return "\n".join([f"{self.workspace.name} is {how} ({took})", *rows])
 
 
-def build(spec: Spec, *, keep: bool = False, start: str = "") -> Result:
-    """Build, prove and seal an image.
+def build(spec: Spec, *, keep: bool = False, fresh: bool = False) -> Result:
+    """Build, prove and seal an image; what was made before of the same ingredients is reused.
 
     Args:
         spec: what to build.
         keep: leave the machine running when a step in it fails.
-        start: name of a frozen link of the build before to go on from; empty begins anew.
+        fresh: make everything anew.
 
     Raises:
         CubeError: a gate failed; nothing has its final name but what is whole.
@@ -68,13 +76,7 @@ def build(spec: Spec, *, keep: bool = False, start: str = "") -> Result:
         log.listening(timeline),
         explained(spec, work, timeline),
     ):
-        return Build(spec=spec, work=work, timeline=timeline, keep=keep).run(start)
-
-
-def head(records: Sequence[LayerRecord]) -> str:
-    """Return the name of the last link."""
-    applied = [record.layer for record in records if not record.skipped]
-    return link_name(max(applied)) if applied else BASE
+        return Build(spec=spec, work=work, timeline=timeline, keep=keep, fresh=fresh).run()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,46 +87,66 @@ class Build:
     work: Workspace
     timeline: progress.Timeline
     keep: bool
+    fresh: bool
 
     @property
-    def chain(self) -> Chain:
+    def store(self) -> Store:
         """The links."""
-        return Chain(folder=self.work.chain)
+        return Store(folder=self.work.chain)
 
-    def run(self, start: str) -> Result:
+    @cached_property
+    def planner(self) -> Planner:
+        """What is there already, on the machines that this build will use."""
+        return planner(self.spec, self.store, fresh=self.fresh)
+
+    def run(self) -> Result:
         """Go through the stages."""
         started = time.monotonic()
         for cleared in leftovers.clear(self.work.machines):
             log.info(f"cleared what an earlier run left: {cleared}")
+        self.store.prepare()
         with self.stage(1):
             verify.verify(self.spec)
-            self.prepare(start)
+            plan = self.planner.plan()
+            if self.published(plan):
+                log.info("nothing has changed: the image is the one that was built")
+                return self.result(started, made=False)
+            plan = self.trust()
+            self.prepare()
         with self.stage(2):
-            self.base(start)
+            base = self.base(plan)
         with self.stage(3):
-            records = self.layers(start or BASE)
+            links = self.layers(plan, base)
         with contextlib.ExitStack() as stack:
             with self.stage(4):
-                machine = stack.enter_context(self.boot(self.chain.extend(head(records))))
+                machine = stack.enter_context(self.boot(self.store.extend(head(links))))
                 report = finalize.validate(machine, self.spec, self.work)
             with self.stage(5):
                 seal.clean(machine, self.spec, work=self.work.machines)
                 stack.close()
-                self.finish(records, report, machine.disk)
+                reused = {link.key for link in plan.links}
+                self.finish(links, reused, report, machine.disk)
         self.clear()
+        return self.result(started, made=True)
+
+    def result(self, started: float, *, made: bool) -> Result:
+        """Describe what there is now."""
         return Result(
-            workspace=self.work, seconds=time.monotonic() - started,
+            workspace=self.work, seconds=time.monotonic() - started, made=made,
             verdict=manifest.read(self.work.manifest)["status"],
         )  # fmt: skip
 
-    def finish(self, records: list[LayerRecord], report: CheckReport, disk: Path) -> None:
+    def finish(
+        self, links: Sequence[Link], reused: Collection[str], report: CheckReport, disk: Path
+    ) -> None:
         """Seal, prove and publish; only then does anything get its final name."""
         begun = time.monotonic()
         sealed = finalize.seal_disk(disk, self.spec, self.work)
         proven = finalize.prove(sealed, self.spec, self.work)
         times = {**self.timeline.stage_seconds(), 5: time.monotonic() - begun}
         data = finalize.compose(
-            self.spec, self.work, records=records, reports=[report], sealed=sealed, proven=proven,
+            self.spec, self.work, links=links, reused=reused, key=self.image_key(head(links)),
+            reports=[report], sealed=sealed, proven=proven,
             stages=[
                 manifest.Stage(number=number, name=name, seconds=times[number])
                 for number, name in STAGES.items()
@@ -136,7 +158,7 @@ class Build:
 
     def clear(self) -> None:
         """Remove what a build that succeeded needs no more; the chain stays."""
-        self.chain.discard()
+        self.store.discard()
         shutil.rmtree(self.work.secrets, ignore_errors=True)
 
     @contextlib.contextmanager
@@ -145,34 +167,65 @@ class Build:
         with log.step(f"Stage {number}: {STAGES[number]}", stage=number):
             yield
 
-    def prepare(self, start: str) -> None:
+    def published(self, plan: Plan) -> bool:
+        """Tell whether the image that is there is the one that would be built."""
+        if plan.todo or not plan.head:
+            return False
+        with log.step("Comparing the image with its manifest"):
+            stale = finalize.stale(self.image_key(plan.head), self.work)
+        if stale:
+            log.info(f"every layer is there, but {stale}")
+            return False
+        self.store.set_head(plan.head)
+        return True
+
+    def image_key(self, head: Link) -> str:
+        """Return the key of the image that is sealed from a link."""
+        return keys.digest(keys.image_ingredients(self.spec, head=head.key))
+
+    def trust(self) -> Plan:
+        """Plan with links whose every byte was read, and say what is reused and what is not."""
+        with log.step("Reading the links that are reused"):
+            plan = self.planner.trusted()
+        for link in plan.links:
+            log.info(f"{link.name} {link.short} is reused: {told(link)}", link=link.name)
+        if plan.todo:
+            log.info(f"to make: {', '.join(plan.todo)}, because of {plan.todo[0]}:")
+            for reason in plan.why[:REASONS]:
+                log.info(f"  {reason}")
+            if len(plan.why) > REASONS:
+                log.info(f"  and {len(plan.why) - REASONS} more: cube chain why {plan.todo[0]}")
+        return plan
+
+    def prepare(self) -> None:
         """Remove what the new build will make anew; what was published stays until then."""
-        self.work.chain.mkdir(parents=True, exist_ok=True)
-        if start:
-            self.chain.require(start)
-        self.chain.cut(start or None)
+        self.store.discard()
         for folder in (self.work.results, self.work.secrets):
             shutil.rmtree(folder, ignore_errors=True)
             folder.mkdir(parents=True)
         self.work.secrets.chmod(0o700)
         ssh.make_key(self.work.build_key)
 
-    def base(self, start: str) -> None:
-        """Make the bare OS, unless the build goes on from a link."""
-        if start:
-            log.info(f"going on from {start}: the bare OS of the build before is kept")
-            return
-        packer.build_base(self.spec, self.work, key_file=self.work.build_key)
+    def base(self, plan: Plan) -> Link:
+        """Make the bare OS, unless it is there."""
+        if plan.links:
+            return plan.links[0]
+        started = time.monotonic()
+        wanted = keys.base_ingredients(self.spec, refresh=plan.refresh)
+        self.store.forget(wanted)
+        target = self.store.begin()
+        packer.build_base(self.spec, self.work, key_file=self.work.build_key, target=target)
+        with log.step("Freezing the base"):
+            return self.store.freeze(wanted, seconds=time.monotonic() - started)
 
-    def layers(self, parent: str) -> list[LayerRecord]:
-        """Make the links above `parent`; those up to it are taken over with their records."""
-        enabled = sorted(self.spec.layers.enabled)
-        done = read_records(self.chain, enabled)
-        todo = [layer for layer in enabled if layer > max((one.layer for one in done), default=0)]
-        builder = LayerBuilder(
-            spec=self.spec, chain=self.chain, boot=self.boot, results=self.work.results
-        )
-        return done + builder.build(todo, parent)
+    def layers(self, plan: Plan, base: Link) -> list[Link]:
+        """Make the links that are missing; return all of them, the base first."""
+        done = list(plan.links) or [base]
+        head = plan.head or base
+        self.store.set_head(head)
+        todo = self.planner.layers[len(done) - 1 :]
+        builder = LayerBuilder(planner=self.planner, boot=self.boot, results=self.work.results)
+        return done + builder.build(todo, head)
 
     @contextlib.contextmanager
     def boot(self, disk: Path) -> Iterator[Machine]:
@@ -204,6 +257,28 @@ class Build:
                 stop_machine(machine)
 
 
+def head(links: Sequence[Link]) -> Link:
+    """Return the highest link that has a disk."""
+    return [link for link in links if not link.skipped][-1]
+
+
+def told(link: Link) -> str:
+    """Say in a few words what a link is."""
+    if link.skipped:
+        return f"skipped, {link.skipped}"
+    made = datetime.fromisoformat(link.created).strftime("%Y-%m-%d %H:%M UTC")
+    return f"made {made} in {progress.duration(link.seconds)}"
+
+
+def planner(spec: Spec, store: Store, *, fresh: bool = False) -> Planner:
+    """Return what compares a specification with a store, on the machines that would be used."""
+    container = choose(spec.build.machine).kind == "container"
+    gpus = hardware.nvidia_gpus() if container else []
+    return Planner(spec=spec, store=store, gpus=gpus, fresh=fresh)
+
+
+#: Reasons for a rebuild that a build tells by itself.
+REASONS = 5
 #: The name of the machine that a build works in.
 MACHINE = "build"
 LOOK = "look into its disk: cube up --at failed, cube ssh"

@@ -28,7 +28,7 @@ COMMAND_WIDTH = 160
 #: pyinfra's words before an operation's name.
 STARTING = "--> Starting operation: "
 
-HINT = "correct it, then go on from the link below: cube build --from base (or layer1 ...)"
+HINT = "correct it, then run cube build again: it goes on from the last good layer"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,13 +114,14 @@ def title(event: dict[str, Any]) -> str:
     return f"{event['role']}: {event['name']}" if "role" in event else str(event["name"])
 
 
-def apply(layer: int, machine: Machine, *, spec: Spec | None = None) -> Applied:
+def apply(layer: int, machine: Machine, *, spec: Spec | None = None, key: str = "") -> Applied:
     """Apply a layer to a machine that is up.
 
     Args:
         layer: 1 to 5.
         machine: it is reached through its endpoint.
         spec: the specification; None is cube.toml.
+        key: of the link in the making; the machine notes it.
 
     Returns:
         What was done; `skipped` says why a layer does not apply to this machine.
@@ -131,20 +132,23 @@ def apply(layer: int, machine: Machine, *, spec: Spec | None = None) -> Applied:
     with tempfile.TemporaryDirectory(prefix="cube-apply-") as folder:
         target = Path(folder, "machine.json")
         endpoint = asdict(machine.endpoint)
-        target.write_text(json.dumps({"name": machine.name, "endpoint": endpoint}, default=str))
+        data = {"name": machine.name, "endpoint": endpoint, "layer_keys": {str(layer): key}}
+        target.write_text(json.dumps(data, default=str))
         env = {"CUBE_MACHINE": str(target), **({"CUBE_SPEC": str(spec.file)} if spec else {})}
         argv = ["inventory.py", f"deploy/layer{layer}.py"]
         code, journal = run_pyinfra(argv, env, Path(folder), timeout_s=LAYER_TIMEOUT_S)
     return judge(layer, code, journal)
 
 
-def prove_idempotent(layer: int, machine: Machine, *, spec: Spec | None = None) -> Applied:
+def prove_idempotent(
+    layer: int, machine: Machine, *, spec: Spec | None = None, key: str = ""
+) -> Applied:
     """Apply a layer a second time: nothing may change.
 
     Raises:
         ProvisionError: as `apply`; or operations changed something, each is named.
     """
-    applied = apply(layer, machine, spec=spec)
+    applied = apply(layer, machine, spec=spec, key=key)
     if not applied.changed:
         return applied
     count = len(applied.changed)

@@ -7,7 +7,7 @@ from typing import Any
 
 import jinja2
 
-from cube.manifest import write_whole
+from cube.atomic import write_whole
 
 TEMPLATE = "report.html.j2"
 

@@ -1,9 +1,7 @@
 """Stage 5: cleans the machine from inside, flattens its disk, judges the result offline."""
 
-import hashlib
 import os
 import shlex
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -175,25 +173,6 @@ def chain_of(disk: Path) -> Iterator[Path]:
     while link is not None:
         yield link
         link = disks.info(link).backing
-
-
-def sha256(path: Path) -> str:
-    """Return a file's checksum."""
-    total, done, told = path.stat().st_size or 1, 0, 0.0
-    value = hashlib.sha256()
-    with path.open("rb") as stream:
-        while block := stream.read(BLOCK):
-            value.update(block)
-            done += len(block)
-            if time.monotonic() - told > 1:
-                told = time.monotonic()
-                log.status(f"computing the checksum {100 * done // total} %")
-    return value.hexdigest()
-
-
-def checksum_line(digest: str, name: str) -> str:
-    """Return the line that sha256sum(1) writes and checks."""
-    return f"{digest}  {name}\n"
 
 
 def inspect(artifact: Path, spec: Spec, *, work: Path, results: Path) -> Inspection:

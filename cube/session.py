@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from cube import disk, log, run, ssh
-from cube.chain import Chain
+from cube.chain.link import DISK
+from cube.chain.store import Store
 from cube.errors import CubeError
 from cube.machines import MachineRequest, leftovers, record
 from cube.machines.choose import Wanted, choose
@@ -25,7 +26,7 @@ def up(spec: Spec, *, at: str, kind: Wanted) -> None:
 
     Args:
         spec: names the build folder.
-        at: a link of the chain, `failed` or `image`; empty takes the last link.
+        at: a link of the chain, `failed` or `image`; empty takes the head.
         kind: of the machine; the sealed image is always booted as a vm.
 
     Raises:
@@ -50,7 +51,8 @@ def up(spec: Spec, *, at: str, kind: Wanted) -> None:
         ),
         choose("vm" if at == IMAGE else kind),
     )  # fmt: skip
-    log.info(f"{source.name} is up as a {machine.kind}; what you change in it is thrown away")
+    what = source.parent.name if source.name == DISK else source.name
+    log.info(f"{what} is up as a {machine.kind}; what you change in it is thrown away")
     log.info("log in: cube ssh    stop it: cube down")
     log.info(f"or: {run.quote(ssh.ssh_args(machine.endpoint))}")
 
@@ -61,12 +63,12 @@ def find_disk(work: Workspace, at: str) -> Path:
     Raises:
         CubeError: there is none.
     """
-    chain = Chain(folder=work.chain)
+    store = Store(folder=work.chain)
     if at == IMAGE:
         return require(work.artifact, "build it first: cube build")
     if at == FAILED:
-        return require(chain.unfinished, "no step has failed since the last build")
-    return chain.require(at or (chain.links() or [""])[-1])
+        return require(store.unfinished, "no step has failed since the last build")
+    return store.named(at).disk
 
 
 def require(path: Path, hint: str) -> Path:

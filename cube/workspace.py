@@ -60,8 +60,8 @@ class Workspace:
 
     @property
     def chain(self) -> Path:
-        """The qcow2 overlays: base, layer1 ... layer5."""
-        return self.work / "chain"
+        """The links of the layer chain; see cube.chain.store."""
+        return self.root / "chain"
 
     @property
     def machines(self) -> Path:

@@ -5,41 +5,27 @@ import os
 from pathlib import Path
 from typing import Any
 
+from cube.chain.keys import recipe
 from cube.machines import Endpoint
 from cube.machines.record import left_up
-from cube.spec import Spec, host_data
+from cube.spec import Spec, build_data, ca_files
 from cube.workspace import Workspace
 
 Host = tuple[str, dict[str, Any]]
-
-#: Where a machine keeps certificates of its own. Source: update-ca-certificates(8).
-CA_FOLDER = Path("/usr/local/share/ca-certificates")
+Keys = dict[str, str]
 
 
-def ca_files(spec: Spec) -> list[str]:
-    """Name the certificates that the image trusts while it is built."""
-    wanted = spec.network.ca_certificates
-    if wanted == "none":
-        return []
-    files = sorted(CA_FOLDER.glob("**/*.crt")) if wanted == "host" else wanted
-    return [str(file) for file in files]
+def recipes(spec: Spec) -> dict[str, str]:
+    """Return the recipe of every enabled layer, by number: what a box notes that it has."""
+    return {str(layer): recipe(layer, spec.layers.roles(layer)) for layer in spec.layers.enabled}
 
 
-def build_data(spec: Spec) -> dict[str, Any]:
-    """Return the data of a machine of the pipeline: what is build-only reaches it."""
-    return {
-        **host_data(spec),
-        "building": True,
-        "apt_mirror": spec.network.apt_mirror,
-        "ca_certificates": ca_files(spec),
-        "keep_ca_certificates": spec.network.keep_ca_certificates,
-    }
-
-
-def machine(spec: Spec, name: str, endpoint: Endpoint) -> Host:
-    """Describe a machine of the pipeline."""
+def machine(spec: Spec, name: str, endpoint: Endpoint, layer_keys: Keys | None = None) -> Host:
+    """Describe a machine of the pipeline; `layer_keys` are those of the chain, by number."""
     return name, {
         **build_data(spec),
+        "layer_recipes": recipes(spec),
+        "layer_keys": layer_keys or {},
         "ssh_hostname": endpoint.host,
         "ssh_port": endpoint.port,
         "ssh_user": endpoint.user,
@@ -65,6 +51,7 @@ def box(spec: Spec, name: str) -> Host:
     keep = spec.network.keep_ca_certificates
     return name, {
         **build_data(spec),
+        "layer_recipes": recipes(spec),
         "building": False,
         "hostname": "",
         "proxy": "",
@@ -88,9 +75,9 @@ def fake(spec: Spec, os_name: str) -> Host:
     }
 
 
-def described(path: Path) -> tuple[str, Endpoint]:
-    """Read name and endpoint of one machine; `describe` writes them, and a record has both."""
+def described(path: Path) -> tuple[str, Endpoint, Keys]:
+    """Read name, endpoint and layer keys of one machine; a record has none of the last."""
     data = json.loads(path.read_text())
     access = data["endpoint"]
     paths = {key: Path(access[key]) for key in ("key_file", "known_hosts")}
-    return data["name"], Endpoint(**{**access, **paths})
+    return data["name"], Endpoint(**{**access, **paths}), data.get("layer_keys", {})

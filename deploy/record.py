@@ -40,17 +40,18 @@ class RecordedLayers(FactBase[Layers]):
 
 @operation()
 def record(
-    layer: int, *, version: str, roles: Sequence[str]
+    layer: int, *, recipe: str, roles: Sequence[str], key: str = ""
 ) -> Generator[StringCommand, None, None]:
     """Note a layer that is now on the box; a second time of the same changes nothing.
 
     Args:
         layer: 1 to 5.
-        version: of the image that the layer belongs to.
+        recipe: sha256 of the layer's sources; empty when it is not known.
         roles: of which the layer was made.
+        key: of the link that holds the layer; empty outside a chain.
     """
     recorded: Layers = host.get_fact(RecordedLayers)
-    layers = add(recorded, layer, version=version, roles=roles, now=datetime.now(UTC))
+    layers = add(recorded, layer, what=described(recipe, roles, key), now=datetime.now(UTC))
     if layers == recorded:
         host.noop(f"layer {layer} is on record")
         return
@@ -58,11 +59,13 @@ def record(
     yield StringCommand(script, _stdin=render_layers(layers))
 
 
-def add(
-    recorded: Layers, layer: int, *, version: str, roles: Sequence[str], now: datetime
-) -> Layers:
+def described(recipe: str, roles: Sequence[str], key: str) -> dict[str, Any]:
+    """Return what is noted of a layer; without a key, the one on record stays."""
+    return {"recipe": recipe, "roles": list(roles), **({"key": key} if key else {})}
+
+
+def add(recorded: Layers, layer: int, *, what: dict[str, Any], now: datetime) -> Layers:
     """Return what is recorded once a layer was applied; the same layer keeps its first time."""
-    what = {"version": version, "roles": list(roles)}
     before = recorded.get(str(layer), {})
     if what.items() <= before.items():
         return recorded
@@ -79,6 +82,7 @@ def record_layer(layer: int) -> None:
     record(
         name=f"Note that layer {layer} is on this box",
         layer=layer,
-        version=str(host.data.image_version),
+        recipe=str(host.data.get("layer_recipes", {}).get(str(layer), "")),
         roles=list(getattr(host.data, f"layer{layer}_roles")),
+        key=str(host.data.get("layer_keys", {}).get(str(layer), "")),
     )

@@ -5,7 +5,6 @@ import shutil
 from pathlib import Path
 
 from cube import bootstrap, log, run
-from cube import disk as disks
 from cube.errors import CommandError, PackerError
 from cube.machines import accelerator
 from cube.machines.seed import build_seed, render_user_data
@@ -17,19 +16,20 @@ from cube.workspace import Workspace
 FREEZE_S = 1200
 
 
-def build_base(spec: Spec, workspace: Workspace, *, key_file: Path) -> Path:
+def build_base(spec: Spec, workspace: Workspace, *, key_file: Path, target: Path) -> Path:
     """Make the bare OS image.
 
     Args:
         spec: which OS, how large.
-        workspace: where; the result is `workspace.chain` / "base.qcow2".
+        workspace: where scratch files and downloads go.
         key_file: the build's private key (mode 600), its public half beside it as ``.pub``.
+        target: the qcow2 file to write.
 
     Returns:
         The image: booted once, its root grown, shut down; the build key opens `BUILD_USER`.
 
     Raises:
-        PackerError: it could not be made, or does not prove itself; no file has the final name.
+        PackerError: it could not be made, or does not prove itself; there is no `target` then.
         HostError: this machine lacks a tool or a right.
     """
     folder = inputs.Folder.of(workspace)
@@ -41,8 +41,8 @@ def build_base(spec: Spec, workspace: Workspace, *, key_file: Path) -> Path:
     with log.step("Booting the bare image for the first time"):
         proven = first_boot(spec, workspace, disk, key_file=key_file)
     disk.unlink()
-    with log.step("Freezing the base image"):
-        return freeze(proven, workspace.chain / "base.qcow2")
+    with log.step("Writing the base image"):
+        return convert(proven, target)
 
 
 def first_boot(
@@ -93,19 +93,25 @@ def public_key(key_file: Path) -> str:
     return key_file.with_name(f"{key_file.name}.pub").read_text().strip()
 
 
-def freeze(raw: Path, base: Path) -> Path:
-    """Make the base image from a proven disk; it gets its name when it is whole."""
-    base.parent.mkdir(parents=True, exist_ok=True)
-    half = base.with_suffix(".part")
-    argv: run.Argv = ["qemu-img", "convert", "-f", "raw", "-O", "qcow2", "-W", "-m", "8", raw, half]
+def convert(raw: Path, target: Path) -> Path:
+    """Write the base image from a proven disk."""
+    argv: run.Argv = [
+        "qemu-img",
+        "convert",
+        "-f",
+        "raw",
+        "-O",
+        "qcow2",
+        "-W",
+        "-m",
+        "8",
+        raw,
+        target,
+    ]
     try:
         run.run(argv, timeout_s=FREEZE_S)
-        disks.sync(half)
-        half.chmod(0o444)
-        half.replace(base)
     except CommandError as error:
+        target.unlink(missing_ok=True)
         raise PackerError(error.message, details=error.details) from error
-    finally:
-        half.unlink(missing_ok=True)
     shutil.rmtree(raw.parent, ignore_errors=True)
-    return base
+    return target

@@ -2,7 +2,7 @@
 
 from cube.spec.load import load, load_text
 from cube.spec.model import GPU_LAYERS, LAYER_ROLES, OS_NAMES, OsName, Spec
-from cube.spec.view import host_data
+from cube.spec.view import build_data, ca_files, host_data
 
 __all__ = [
     "GPU_LAYERS",
@@ -10,6 +10,8 @@ __all__ = [
     "OS_NAMES",
     "OsName",
     "Spec",
+    "build_data",
+    "ca_files",
     "host_data",
     "load",
     "load_text",

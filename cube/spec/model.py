@@ -75,6 +75,13 @@ def check_timezone(value: str) -> str:
     return value
 
 
+def check_refresh(value: str) -> str:
+    """Accept the greatest age of the package supply, or a pin."""
+    if re.fullmatch(r"[1-9]\d* (hour|day|week)s?|never|\d{4}-\d{2}-\d{2}", value):
+        return value
+    raise ValueError('write an age like "1 day", "6 hours", "2 weeks"; "never"; or a date to pin')
+
+
 def resolve_path(value: object, info: ValidationInfo) -> object:
     """Make a path absolute: ~ is the user's home, and cube.toml's folder is the base."""
     if not isinstance(value, str):
@@ -244,6 +251,7 @@ class Build(Section):
     libvirt_uri: Annotated[str, Field(min_length=1)] = "qemu:///embed"
     cpus: Annotated[int, Field(ge=1, le=256)] = 2
     memory: Annotated[SizeMib, Field(ge=1024)] = "2 GiB"  # type: ignore[assignment]
+    refresh: Annotated[str, AfterValidator(check_refresh)] = "1 day"
 
 
 class Ubuntu(Section):

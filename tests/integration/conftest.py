@@ -5,6 +5,7 @@ that a developer waits for it once.
 """
 
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -14,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from cube import spec, ssh
-from cube.chain import Chain
+from cube.chain.store import Store
 from cube.spec import Spec
 from cube.workspace import Workspace
 
@@ -34,8 +35,8 @@ class Built:
     seconds: float
 
     @property
-    def chain(self) -> Chain:
-        return Chain(folder=self.work.chain)
+    def store(self) -> Store:
+        return Store(folder=self.work.chain)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -51,6 +52,12 @@ def write_spec(folder: Path, build: Path, more: str = "") -> Path:
     file = folder / "cube.toml"
     file.write_text(text + more)
     return file
+
+
+def copy_project(folder: Path) -> Path:
+    """Copy what a build runs, to plant something in it; start `cube` from there."""
+    skip = shutil.ignore_patterns("__pycache__", ".*", "build", "tests", "*.egg-info")
+    return Path(shutil.copytree(PROJECT, folder, ignore=skip))
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -86,7 +93,7 @@ def run_build(file: Path, output: Path) -> str:
 @pytest.fixture(scope="session")
 def base_disk(built: Built) -> Path:
     """The bare OS."""
-    return built.chain.require("base")
+    return built.store.named("base").disk
 
 
 @pytest.fixture(scope="session")

@@ -1,7 +1,6 @@
 """What a build that succeeded hands over."""
 
 import hashlib
-import json
 import subprocess
 from pathlib import Path
 
@@ -72,9 +71,10 @@ def test_nothing_of_the_build_still_runs(built: Built) -> None:
 
 
 def test_the_links_are_whole_and_read_only(built: Built) -> None:
-    assert built.chain.links() == ["base", "layer1", "layer5"]
-    for name in built.chain.links():
-        path = built.chain.path(name)
-        disk.check(path)
-        assert path.stat().st_mode & 0o222 == 0
-    assert json.loads(built.chain.record("layer1").read_text())["changed"] > 10
+    links = built.store.current()
+    assert [link.name for link in links] == ["base", "layer1", "layer5"]
+    for link in links:
+        disk.check(link.disk)
+        assert link.disk.stat().st_mode & 0o222 == 0
+    assert links[1].layer is not None
+    assert links[1].layer.changed > 10

@@ -33,7 +33,7 @@ def machine(
     """A container of the last layer's disk."""
     folder = tmp_path_factory.mktemp("checks")
     overlay = folder / "disk.qcow2"
-    disk.create_overlay(overlay, built.chain.require("layer5"))
+    disk.create_overlay(overlay, built.store.named("layer5").disk)
     run_dir = built.work.machines / "faults"
     request = MachineRequest(name="faults", disk=overlay, run_dir=run_dir, key_file=key_file)
     with Containers().start(request) as running:

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,9 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from cube.chain import Chain
+from cube.chain.store import Store
 from cube.errors import INTERRUPTED, BusyError, CheckError, HostError, PackerError, SpecError
-from tests.integration.conftest import Built, write_spec
+from tests.integration.conftest import PROJECT, Built, copy_project, write_spec
 
 #: Seconds for a build to reach the step at which a test breaks it.
 REACH_S = 600
@@ -63,8 +64,22 @@ class Place:
     def root(self) -> Path:
         return self.folder / "build" / "debian-13"
 
+    @property
+    def store(self) -> Store:
+        return Store(folder=self.root / "chain")
+
+    def cut(self, name: str) -> None:
+        """Remove all links above one."""
+        link = self.store.named(name)
+        self.store.remove([one for one in self.store.descendants(link) if one.parent == link.key])
+
     def start(
-        self, *words: str, spec: str = "", more: str = "", prefix: tuple[str, ...] = ()
+        self,
+        *words: str,
+        spec: str = "",
+        more: str = "",
+        prefix: tuple[str, ...] = (),
+        project: Path = PROJECT,
     ) -> Run:
         file = write_spec(self.folder, self.folder / "build", more)
         if spec:
@@ -72,7 +87,7 @@ class Place:
         argv = [sys.executable, "-m", "cube", "build", "debian-13", "--plain"]
         process = subprocess.Popen(
             [*prefix, *argv, "--spec", str(file), *words],
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=project,
         )  # fmt: skip
         run = Run(process)
         threading.Thread(target=run.read, daemon=True).start()
@@ -112,12 +127,8 @@ def place(tmp_path: Path) -> Place:
 @pytest.fixture
 def chained(place: Place, built: Built) -> Place:
     """A build folder with links to go on from."""
-    chain = Chain(folder=place.root / "work" / "chain")
-    chain.folder.mkdir(parents=True)
-    for name in built.chain.links():
-        os.link(built.chain.path(name), chain.path(name))
-    for path in built.chain.folder.glob("*.json"):
-        os.link(path, chain.folder / path.name)
+    place.root.mkdir(parents=True)
+    shutil.copytree(built.store.folder, place.store.folder, copy_function=os.link)
     return place
 
 
@@ -193,25 +204,27 @@ def test_ctrl_c_in_a_cold_build(place: Place, run_of: Keep, step: str) -> None:
     ],
 )
 def test_ctrl_c_in_a_later_stage(chained: Place, run_of: Keep, start: str, step: str) -> None:
-    run = run_of(chained.start("--from", start))
+    chained.cut(start)
+    run = run_of(chained.start())
     run.wait_for(step)
     time.sleep(1)
     run.process.send_signal(signal.SIGINT)
     assert run.end() == INTERRUPTED, run.text[-3000:]
     assert "Traceback" not in run.text
     chained.assert_nothing_left()
-    assert (chained.root / "work" / "chain" / f"{start}.qcow2").exists()
+    assert chained.store.named("").name == start
 
 
 def test_kill_9_leaves_nothing_running_and_the_next_build_clears(
     chained: Place, run_of: Keep
 ) -> None:
-    run = run_of(chained.start("--from", "base"))
+    chained.cut("base")
+    run = run_of(chained.start())
     run.wait_for(r"(changed|ok) +common")
     run.process.kill()
     run.end()
     chained.assert_nothing_left()
-    again = run_of(chained.start("--from", "base"))
+    again = run_of(chained.start())
     again.wait_for("Applying layer 1")
     assert "cleared what an earlier run left" in again.text
     again.process.send_signal(signal.SIGINT)
@@ -220,7 +233,8 @@ def test_kill_9_leaves_nothing_running_and_the_next_build_clears(
 
 
 def test_a_machine_killed_during_a_layer(chained: Place, run_of: Keep) -> None:
-    run = run_of(chained.start("--from", "base"))
+    chained.cut("base")
+    run = run_of(chained.start())
     run.wait_for(r"(changed|ok) +common")
     started = time.monotonic()
     kill_machine(chained)
@@ -230,8 +244,8 @@ def test_a_machine_killed_during_a_layer(chained: Place, run_of: Keep) -> None:
     assert "error:" in run.text
     assert "cube up --at failed" in run.text
     chained.assert_nothing_left()
-    assert (chained.root / "work" / "chain" / "unfinished.qcow2").exists()
-    assert not (chained.root / "work" / "chain" / "layer1.qcow2").exists()
+    assert chained.store.unfinished.exists()
+    assert [link.name for link in chained.store.links()] == ["base"]
 
 
 def kill_machine(place: Place) -> None:
@@ -245,14 +259,35 @@ def kill_machine(place: Place) -> None:
     pytest.fail(f"no machine runs for {place.folder}")
 
 
-def test_a_check_that_fails_stops_the_build(chained: Place, run_of: Keep) -> None:
-    text = (write_spec(chained.folder, chained.folder / "build")).read_text()
-    spec = text.replace('timezone = "Etc/UTC"', 'timezone = "Europe/Berlin"')
-    assert spec != text
-    run = run_of(chained.start("--from", "layer5", spec=spec))
+@pytest.fixture
+def planted(tmp_path: Path) -> Path:
+    """A copy of the project with a check that fails."""
+    project = copy_project(tmp_path / "project")
+    check = "import pytest\n\n@pytest.mark.layer5\ndef test_planted(host):\n    assert not host\n"
+    (project / "checks/layer5/test_planted.py").write_text(check)
+    return project
+
+
+def test_a_check_that_fails_stops_the_build(chained: Place, planted: Path, run_of: Keep) -> None:
+    run = run_of(chained.start(project=planted))
     assert run.end(REACH_S) == CheckError.exit_code, run.text[-3000:]
-    assert "time zone" in run.text
+    assert "test_planted" in run.text
     assert "cube up --at failed" in run.text
+    chained.assert_nothing_left()
+
+
+def test_keep_leaves_the_failed_machine_up(chained: Place, planted: Path, run_of: Keep) -> None:
+    run = run_of(chained.start("--keep", project=planted))
+    assert run.end(REACH_S) == CheckError.exit_code, run.text[-3000:]
+    assert "the machine is still up: cube ssh, then cube down" in run.text
+    cube = [sys.executable, "-m", "cube"]
+    rest = ["--plain", "--spec", str(chained.folder / "cube.toml")]
+    told = subprocess.run(
+        [*cube, "ssh", *rest, "--", "timedatectl show -p Timezone"],
+        capture_output=True, text=True, check=True, timeout=60,
+    )  # fmt: skip
+    assert "Timezone=Etc/UTC" in told.stdout
+    subprocess.run([*cube, "down", *rest], check=True, timeout=120)
     chained.assert_nothing_left()
 
 
@@ -267,10 +302,10 @@ def test_a_disk_that_fills_during_a_layer(built: Built, run_of: Keep, tmp_path: 
     try:
         place = Place(mount / "place")
         place.folder.mkdir()
-        chain = Chain(folder=place.root / "work" / "chain")
-        chain.folder.mkdir(parents=True)
-        chain.path("base").symlink_to(built.chain.path("base"))
-        run = run_of(place.start("--from", "base"))
+        place.root.mkdir(parents=True)
+        shutil.copytree(built.store.folder, place.store.folder)
+        place.cut("base")
+        run = run_of(place.start())
         run.wait_for(r"(changed|ok) +common")
         fill(mount)
         assert run.end(REACH_S) == HostError.exit_code, run.text[-3000:]
@@ -289,20 +324,3 @@ def fill(folder: Path) -> None:
         path = folder / f"filler{number}"
         subprocess.run(["fallocate", "-l", str(size), path], check=False, capture_output=True)
         free = os.statvfs(folder)
-
-
-def test_keep_leaves_the_failed_machine_up(chained: Place, run_of: Keep) -> None:
-    file = write_spec(chained.folder, chained.folder / "build")
-    spec = file.read_text().replace('timezone = "Etc/UTC"', 'timezone = "Europe/Berlin"')
-    run = run_of(chained.start("--from", "layer5", "--keep", spec=spec))
-    assert run.end(REACH_S) == CheckError.exit_code, run.text[-3000:]
-    assert "the machine is still up: cube ssh, then cube down" in run.text
-    cube = [sys.executable, "-m", "cube"]
-    rest = ["--plain", "--spec", str(file)]
-    told = subprocess.run(
-        [*cube, "ssh", *rest, "--", "cat /etc/timezone; timedatectl show -p Timezone"],
-        capture_output=True, text=True, check=True, timeout=60,
-    )  # fmt: skip
-    assert "Timezone=Etc/UTC" in told.stdout
-    subprocess.run([*cube, "down", *rest], check=True, timeout=120)
-    chained.assert_nothing_left()

@@ -214,4 +214,4 @@ def test_a_mirror_that_cannot_be_reached_is_named(
         provision.apply(1, machine, spec=loaded)
     assert caught.value.message == "layer 1: common: Fetch package lists: failed"
     assert "127.0.0.1:9" in caught.value.details
-    assert "cube build --from base" in caught.value.hint
+    assert "run cube build again" in caught.value.hint

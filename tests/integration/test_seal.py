@@ -48,7 +48,7 @@ chmod +x /usr/bin/cloud-init.new && mv /usr/bin/cloud-init.new /usr/bin/cloud-in
 def overlay(built: Built, tmp_path: Path) -> Path:
     """A disk to write to, over the last layer."""
     path = tmp_path / "overlay.qcow2"
-    disk.create_overlay(path, built.chain.path(built.chain.links()[-1]))
+    disk.create_overlay(path, built.store.named("").disk)
     return path
 
 
@@ -104,7 +104,7 @@ def test_machine_that_dies_while_it_is_cleaned_is_not_sealed(
 def test_clones_of_an_image_that_was_not_sealed_are_refused(
     built: Built, key_file: Path, tmp_path: Path
 ) -> None:
-    link = built.chain.path(built.chain.links()[-1])
+    link = built.store.named("").disk
     request = ProofRequest(
         artifact=link, root_bytes=1, build_key=key_file, spec=built.spec, work=tmp_path,
         results=tmp_path,

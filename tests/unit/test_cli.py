@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from cube import cli
-from cube.errors import CubeError, HostError, SpecError
+from cube.errors import ChainError, CubeError, HostError, SpecError
 
 PROJECT = Path(__file__).parents[2]
 
@@ -76,19 +76,23 @@ def test_no_machine_is_up(
 
 
 @pytest.mark.parametrize(
-    ("at", "expected"),
+    ("at", "kind", "expected"),
     [
-        ("", "there is no link ''"),
-        ("layer9", "there is no link 'layer9'"),
-        ("failed", "unfinished.qcow2"),
-        ("image", "build it first"),
+        ("", ChainError, "there is no link yet"),
+        ("layer9", ChainError, "there is no link 'layer9'"),
+        ("failed", CubeError, "unfinished/disk.qcow2"),
+        ("image", CubeError, "build it first"),
     ],
 )
 def test_there_is_nothing_to_boot(
-    at: str, expected: str, spec_file: Path, capsys: pytest.CaptureFixture[str]
+    at: str,
+    kind: type[CubeError],
+    expected: str,
+    spec_file: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     words = ["up", "--plain", "--spec", str(spec_file), *(["--at", at] if at else [])]
-    assert cli.main(words) == CubeError.exit_code
+    assert cli.main(words) == kind.exit_code
     assert expected in capsys.readouterr().err
 
 

@@ -7,13 +7,12 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 
-from cube import builder, detect, keys, manifest, run
+from cube import builder, detect, manifest, run
+from cube.chain.link import LayerRecord
 from cube.clone import Clone
 from cube.errors import SealError
 from cube.findings import Check, CheckReport
-from cube.layers import LayerRecord
 from cube.proof import Proof
-from cube.spec import load_text
 
 GOLDEN = Path(__file__).parent.parent / "golden" / "manifest.json"
 
@@ -62,6 +61,18 @@ def make_manifest(**changes: Any) -> dict[str, Any]:
             file="vault-cube-debian-13.qcow2", sha256="ab" * 32, size_bytes=612_000_000,
             unsealed_bytes=2_412_000_000, virtual_bytes=17_179_869_184,
         ),
+        "key": "f" * 64,
+        "links": [
+            manifest.ChainLink(
+                name="base", key="0" * 64, refresh="2026-01-31T12:00:00Z",
+                created="2026-01-31T12:04:00Z", seconds=155.5, size_bytes=561_381_376, reused=True,
+            ),
+            manifest.ChainLink(
+                name="layer1", key="1" * 64, refresh="2026-01-31T12:00:00Z",
+                created="2026-01-31T12:07:00Z", seconds=160.75, size_bytes=1_668_546_560,
+                reused=False,
+            ),
+        ],
         "layers": [
             manifest.Layer.of(
                 LayerRecord(
@@ -231,69 +242,3 @@ def test_commit_of_a_checkout_tells_changes(tmp_path: Path) -> None:
     assert clean is not None
     assert changed is not None
     assert (len(clean.commit), clean.dirty, changed.dirty) == (40, False, True)
-
-
-def make_project(folder: Path) -> Path:
-    for name in (
-        "deploy/layer1.py", "deploy/layer5.py", "deploy/roles/common.py", "deploy/roles/users.py",
-        "deploy/roles/monitoring.py", "deploy/files/motd", "deploy/operations/mask.py",
-        "packer/debian-13/build.pkr.hcl",
-    ):  # fmt: skip
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_text(name)
-    return folder
-
-
-def key_of(project: Path, spec_text: str = "", parent: str = "0" * 64) -> str:
-    spec = load_text(spec_text, project / "cube.toml")
-    return keys.layer_key(parent, 1, spec, project=project)
-
-
-def test_layer_key_is_the_same_in_another_checkout(tmp_path: Path) -> None:
-    (tmp_path / "a").mkdir()
-    (tmp_path / "b").mkdir()
-    one, other = make_project(tmp_path / "a"), make_project(tmp_path / "b")
-    (other / "deploy/roles/__pycache__").mkdir()
-    (other / "deploy/roles/__pycache__/common.pyc").write_text("x")
-    assert key_of(one) == key_of(other)
-
-
-@pytest.mark.parametrize(
-    "name", ["roles/common.py", "files/motd", "layer1.py", "operations/mask.py"]
-)
-def test_layer_key_changes_with_what_the_layer_uses(tmp_path: Path, name: str) -> None:
-    before = key_of(make_project(tmp_path))
-    (tmp_path / "deploy" / name).write_text("changed")
-    assert key_of(tmp_path) != before
-
-
-@pytest.mark.parametrize("name", ["roles/monitoring.py", "layer5.py"])
-def test_layer_key_ignores_what_only_another_layer_uses(tmp_path: Path, name: str) -> None:
-    before = key_of(make_project(tmp_path))
-    (tmp_path / "deploy" / name).write_text("changed")
-    assert key_of(tmp_path) == before
-
-
-def test_layer_key_ignores_a_role_that_is_left_out(tmp_path: Path) -> None:
-    spec = '[layers]\nlayer1 = ["common"]\n'
-    before = key_of(make_project(tmp_path), spec)
-    (tmp_path / "deploy/roles/users.py").write_text("changed")
-    assert key_of(tmp_path, spec) == before
-
-
-def test_layer_key_changes_with_data_and_parent(tmp_path: Path) -> None:
-    project = make_project(tmp_path)
-    found = {
-        key_of(project),
-        key_of(project, '[image]\ntimezone = "Europe/Berlin"\n'),
-        key_of(project, parent="1" * 64),
-    }
-    assert len(found) == 3
-
-
-def test_base_key_changes_with_the_template(tmp_path: Path) -> None:
-    project = make_project(tmp_path)
-    spec = load_text("", project / "cube.toml")
-    before = keys.base_key(spec, project=project)
-    (project / "packer/debian-13/build.pkr.hcl").write_text("changed")
-    assert keys.base_key(spec, project=project) != before

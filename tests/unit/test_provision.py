@@ -54,7 +54,7 @@ def test_no_exit_code_is_believed_alone(
     with pytest.raises(ProvisionError) as caught:
         provision.judge(1, code, journal(tmp_path, *events))
     assert caught.value.message == message
-    assert "cube build --from base" in caught.value.hint
+    assert "run cube build again" in caught.value.hint
 
 
 def test_a_failed_operation_shows_what_its_command_printed(tmp_path: Path) -> None:

@@ -124,10 +124,10 @@ class Gpus:
 
 @dataclass(frozen=True, kw_only=True)
 class Layer:
-    """A layer: empty version when it is not on this box; outcome of its last health check."""
+    """A layer: empty recipe when it is not on this box; outcome of its last health check."""
 
     number: int
-    version: str
+    recipe: str
     outcome: str
 
 
@@ -307,7 +307,7 @@ def read_layers(health: dict[str, Any]) -> tuple[Layer, ...]:
     return tuple(
         Layer(
             number=number,
-            version=str(table(recorded.get(str(number))).get("version", "")),
+            recipe=str(table(recorded.get(str(number))).get("recipe", ""))[:8],
             outcome=outcomes.get(f"layer{number}", ""),
         )
         for number in LAYERS
@@ -678,11 +678,11 @@ class Screen:
         return self.panel("Health", Group(line, *lines), style=color)
 
     def layer(self, layer: Layer) -> Text:
-        """Draw one layer: its number, how it is, its version."""
-        if not layer.version:
+        """Draw one layer: its number, how it is, which recipe made it."""
+        if not layer.recipe:
             return Text(f"  {layer.number} {self.glyphs.ring}", style="bright_black")
         style = COLORS.get(layer.outcome, "yellow")
-        return Text(f"  {layer.number} {self.glyphs.dot} {layer.version}", style=style)
+        return Text(f"  {layer.number} {self.glyphs.dot} {layer.recipe}", style=style)
 
     def cpu(self, shot: Snapshot) -> Panel:
         """Draw the processor."""

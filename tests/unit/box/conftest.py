@@ -53,7 +53,7 @@ class Box:
         entries = {
             str(n): {
                 "applied": "2026-01-31T12:00:00Z",
-                "version": "0.1.0",
+                "recipe": "0123456789abcdef",
                 "roles": [role for role in ROLES[n] if role not in without],
             }
             for n in layers

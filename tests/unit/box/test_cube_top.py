@@ -55,7 +55,7 @@ def test_a_frame_shows_everything(complete: Box) -> None:
     text = frame(complete, COLUMNS="120", LINES="40")
     for word in ("vault-cube 0.1.0", "SIMULATED", "CPU", "Memory", "RAM", "Disks", "Network",
                  "GPUs", "3 RTX 5090", "Health", "FAULTY", "layer1 uv: [bold] gone",
-                 "5 ● 0.1.0", "2 ○", "Busiest processes"):  # fmt: skip
+                 "5 ● 01234567", "2 ○", "Busiest processes"):  # fmt: skip
         assert word in text
 
 
@@ -107,7 +107,7 @@ def test_json(complete: Box) -> None:
     assert [gpu["lost"] for gpu in data["gpus"]["gpus"]] == [False, False, False, True]
     assert data["gpus"]["gpus"][0]["memory_total_mib"] == 32607
     assert data["health"]["faults"] == ["layer1 uv: [bold] gone"]
-    assert [layer["version"] for layer in data["layers"]] == ["0.1.0", "", "", "", "0.1.0"]
+    assert [layer["recipe"] for layer in data["layers"]] == ["01234567", "", "", "", "01234567"]
 
 
 @pytest.mark.parametrize("value", ["0", "-1", "nan", "1e9", "x"])

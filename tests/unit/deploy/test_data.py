@@ -78,5 +78,5 @@ def test_one_machine_is_described_by_a_file(tmp_path: Path) -> None:
     file = tmp_path / "machine.json"
     access = {"host": "h", "port": 1, "user": "u", "key_file": "/k", "known_hosts": "/h"}
     file.write_text(json.dumps({"name": "m", "endpoint": access, "pids": []}))
-    name, endpoint = hosts.described(file)
-    assert (name, endpoint.key_file) == ("m", Path("/k"))
+    name, endpoint, keys = hosts.described(file)
+    assert (name, endpoint.key_file, keys) == ("m", Path("/k"), {})

@@ -1,0 +1,210 @@
+"""A link's key: the same for the same link, on every machine and in every checkout.
+
+The key is the sha256 of its ingredients, a JSON object in canonical form. They are kept beside
+the link, so that a person can read what made it and `cube chain why` can tell what differs:
+
+- ``format``: of the chain, ``name``: of the link, ``parent``: the key of the link below it,
+- ``refresh``: which supply of packages it was made from (see `cube.chain.refresh`),
+- ``tools``: versions of what applies it,
+- ``data``: what it reads of cube.toml, and only that,
+- ``sources``: path and sha256 of every file that it uses, and only of those.
+
+No time, no absolute path and no version of a package enters by itself: the manifest lists
+packages, and ``refresh`` says how old the supply may be.
+"""
+
+import hashlib
+import importlib.metadata
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlparse
+
+from cube.chain import sources
+from cube.spec import GPU_LAYERS, Spec, build_data
+
+#: The folder that holds ``deploy/``, ``packer/`` and ``checks/``.
+PROJECT = Path(__file__).resolve().parents[2]
+#: Of the store and of the ingredients: another number, and no older link is reused.
+FORMAT = 1
+BASE = "base"
+
+#: What makes a base besides its folder of templates, by the operating system.
+BASE_SOURCES = {
+    "debian-13": (
+        "cube/bootstrap.py", "cube/conventions.py", "cube/gpt.py", "cube/packer/inputs.py",
+    ),
+    "ubuntu-24.04": (
+        "cube/autoinstall.py", "cube/conventions.py", "cube/packer/inputs.py",
+        "cube/subiquity.py",
+    ),
+}  # fmt: skip
+#: What seals and proves an image, besides ``checks/``.
+IMAGE_SOURCES = (
+    "cube/clean.sh", "cube/clone.py", "cube/finalize.py", "cube/proof.py", "cube/seal.py",
+)  # fmt: skip
+
+Ingredients = dict[str, Any]
+
+
+def link_name(layer: int) -> str:
+    """Return the name of a layer's link."""
+    return f"layer{layer}"
+
+
+def base_ingredients(spec: Spec, *, refresh: str, project: Path = PROJECT) -> Ingredients:
+    """Return what makes the bare OS image.
+
+    Args:
+        spec: the specification.
+        refresh: the supply of packages.
+        project: the folder that holds ``packer/`` and ``cube/``.
+    """
+    name = spec.image.os
+    paths = [*sources.tree(project / "packer" / name)]
+    paths += [project / path for path in BASE_SOURCES[name]]
+    return {
+        "format": FORMAT, "name": BASE, "parent": "", "refresh": refresh, "tools": {},
+        "data": plain(base_data(spec)), "sources": sources.hashes(project, paths),
+    }  # fmt: skip
+
+
+def base_data(spec: Spec) -> dict[str, object]:
+    """Return what the making of the bare OS reads of the specification."""
+    read: dict[str, object] = {
+        "admin.user": spec.admin.user,
+        "image.disk_size": spec.image.disk_size,
+        "image.hostname": spec.image.hostname,
+        "image.os": spec.image.os,
+        "network.apt_mirror": spec.network.apt_mirror,
+        "network.proxy": spec.network.proxy,
+    }
+    if spec.image.os == "debian-13":
+        return {**read, "os.kernel": spec.os.debian.kernel}
+    assert spec.os.ubuntu is not None  # the specification's own rule
+    return {
+        **read,
+        "image.locale": spec.image.locale,
+        "image.timezone": spec.image.timezone,
+        "os.iso_sha256": spec.os.ubuntu.iso_sha256,
+    }
+
+
+def layer_ingredients(
+    spec: Spec,
+    layer: int,
+    *,
+    parent: str,
+    refresh: str,
+    gpus: Sequence[str] = (),
+    data: dict[str, Any] | None = None,
+    project: Path = PROJECT,
+) -> Ingredients:
+    """Return what makes a layer.
+
+    Args:
+        spec: the specification.
+        layer: its number.
+        parent: key of the link below it.
+        refresh: the supply of packages.
+        gpus: PCI ids of the NVIDIA GPUs that the machine of the build shows to its guest.
+        data: what `host.data` will hold; None takes that of the pipeline's machine.
+        project: the folder that holds ``deploy/``.
+    """
+    roles = spec.layers.roles(layer)
+    paths = sources.role_files(project, roles)
+    modules = sources.modules(project, [f"deploy.roles.{role}" for role in roles])
+    held = build_data(spec) if data is None else data
+    read = {name: held[name] for name in sources.data_names(modules) if name in held}
+    read[f"layer{layer}_roles"] = list(roles)
+    if layer in GPU_LAYERS:
+        read |= {"gpu_mode": spec.gpu.mode}
+        if spec.gpu.mode == "auto":
+            read |= {"gpus": sorted(gpus)}
+    return {
+        "format": FORMAT, "name": link_name(layer), "parent": parent, "refresh": refresh,
+        "tools": {"pyinfra": importlib.metadata.version("pyinfra")},
+        "data": plain(read), "sources": sources.hashes(project, paths),
+    }  # fmt: skip
+
+
+def image_ingredients(spec: Spec, *, head: str, project: Path = PROJECT) -> Ingredients:
+    """Return what makes the sealed and proven image out of the chain's last link."""
+    paths = [*sources.tree(project / "checks"), *(project / path for path in IMAGE_SOURCES)]
+    return {
+        "format": FORMAT, "name": "image", "parent": head, "tools": {},
+        "data": plain({
+            "image.name": spec.image.name,
+            "image.version": spec.image.version,
+            "network.keep_ca_certificates": spec.network.keep_ca_certificates,
+        }),
+        "sources": sources.hashes(project, paths),
+    }  # fmt: skip
+
+
+def recipe(layer: int, roles: Sequence[str], *, project: Path = PROJECT) -> str:
+    """Return the sha256 of a layer's sources alone: what a box and a checkout can compare."""
+    paths = sources.role_files(project, roles)
+    return digest({"name": link_name(layer), "sources": sources.hashes(project, paths)})
+
+
+def plain(data: dict[str, object]) -> dict[str, object]:
+    """Return data as it may be kept and compared: sorted, without secrets, files by content."""
+    return {name: plain_value(name, data[name]) for name in sorted(data)}
+
+
+def plain_value(name: str, value: object) -> object:
+    """Return one value: certificates by name and content, a URL with a password as its digest."""
+    if name == "ca_certificates" and isinstance(value, list | tuple):
+        return {Path(file).name: file_digest(Path(file)) for file in sorted(value)}
+    if isinstance(value, str) and "@" in value and urlparse(value).password:
+        return f"sha256:{digest(value)}"
+    return list(value) if isinstance(value, tuple) else value
+
+
+def file_digest(path: Path) -> str:
+    """Return the sha256 of a file's content."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def digest(value: object) -> str:
+    """Return the sha256 of a JSON value in its canonical form."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def flatten(ingredients: Ingredients, prefix: str = "") -> dict[str, str]:
+    """Return every ingredient with its path, ``sources deploy/roles/users.py``, as text."""
+    flat: dict[str, str] = {}
+    for name, value in ingredients.items():
+        path = f"{prefix}{name}"
+        if isinstance(value, dict):
+            flat |= flatten(value, f"{path} ")
+        else:
+            flat[path] = value if isinstance(value, str) else json.dumps(value)
+    return flat
+
+
+def differences(before: Ingredients, after: Ingredients) -> list[str]:
+    """Say in one line each which ingredients differ."""
+    old, new = flatten(before), flatten(after)
+    return [
+        difference(path, old.get(path), new.get(path))
+        for path in sorted(old.keys() | new.keys())
+        if old.get(path) != new.get(path)
+    ]
+
+
+def difference(path: str, old: str | None, new: str | None) -> str:
+    """Say how one ingredient differs; digests are not worth reading."""
+    kind, _, name = path.partition(" ")
+    if kind == "sources":
+        what = "is new" if old is None else "is gone" if new is None else "changed"
+        return f"{name} {what}"
+    if path == "parent":
+        return "the link below it is another one"
+    label = {"data": "cube.toml", "tools": "version of"}.get(kind, "")
+    words = f"{label} {name or path}".strip()
+    before, after = ("nothing" if value is None else value for value in (old, new))
+    return f"{words}: {before} -> {after}"

@@ -1,0 +1,138 @@
+"""A link of the chain, and what is written down beside its disk."""
+
+import dataclasses
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from cube.chain.keys import Ingredients
+from cube.errors import ChainError
+from cube.findings import Check
+
+DISK = "disk.qcow2"
+RECORD = "link.json"
+#: Beside a link that a rollback took out of use; a build makes it anew.
+ASIDE = "aside"
+#: Of a key, as much as a person needs.
+SHORT = 12
+
+
+@dataclass(frozen=True, kw_only=True)
+class LayerRecord:
+    """What became of a layer. Times are in seconds.
+
+    Args:
+        layer: its number.
+        skipped: why it was not applied; empty when it was.
+        operations: how many the layer has.
+        changed: how many of them changed something on the first application.
+        execs: commands that the first application ran over SSH.
+        repeat_execs: the same for the second application, which changed nothing.
+        apply_s: the first application.
+        repeat_s: the second application.
+        check_s: its checks.
+        seconds: all of it, with boots.
+        checks: what they found.
+    """
+
+    layer: int
+    skipped: str = ""
+    operations: int = 0
+    changed: int = 0
+    execs: int = 0
+    repeat_execs: int = 0
+    apply_s: float = 0.0
+    repeat_s: float = 0.0
+    check_s: float = 0.0
+    seconds: float = 0.0
+    checks: tuple[Check, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Link:
+    """A frozen link: a folder with ``link.json`` and, unless it was skipped, ``disk.qcow2``.
+
+    Args:
+        folder: where it is; not part of the record.
+        name: ``base``, ``layer1`` ...
+        key: sha256 of `ingredients`, in hexadecimal.
+        parent: key of the link below; empty for the base.
+        refresh: the supply of packages.
+        created: when it was frozen, in UTC.
+        seconds: how long it took to make.
+        size_bytes: of the disk's file.
+        sha256: of the disk's file.
+        ingredients: what made it.
+        layer: what became of the layer; None for the base.
+    """
+
+    folder: Path
+    name: str
+    key: str
+    parent: str
+    refresh: str
+    created: str
+    seconds: float
+    size_bytes: int
+    sha256: str
+    ingredients: Ingredients
+    layer: LayerRecord | None = None
+
+    @property
+    def disk(self) -> Path:
+        """The qcow2 file."""
+        return self.folder / DISK
+
+    @property
+    def skipped(self) -> str:
+        """Why there is no disk; empty when there is one."""
+        return self.layer.skipped if self.layer else ""
+
+    @property
+    def aside(self) -> bool:
+        """Whether a rollback took it out of use."""
+        return (self.folder / ASIDE).exists()
+
+    @property
+    def short(self) -> str:
+        """Its key, shortened."""
+        return self.key[:SHORT]
+
+    def render(self) -> str:
+        """Return link.json."""
+        data = asdict(self)
+        del data["folder"]
+        return json.dumps(data, indent=2) + "\n"
+
+
+def read(folder: Path) -> Link:
+    """Read the link in a folder.
+
+    Raises:
+        ChainError: the record is missing, damaged, or not of its own folder.
+    """
+    path = folder / RECORD
+    try:
+        link = parse(folder, json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ChainError(f"{path}: cannot be read as a link's record: {error}") from error
+    if folder.name != folder_name(link.name, link.key):
+        raise ChainError(f"{path}: belongs to {folder_name(link.name, link.key)}")
+    return link
+
+
+def parse(folder: Path, data: dict[str, Any]) -> Link:
+    """Build a link from its record."""
+    layer = data.pop("layer")
+    if layer:
+        layer["checks"] = tuple(Check(**check) for check in layer["checks"])
+    expected = {field.name for field in dataclasses.fields(Link)} - {"folder", "layer"}
+    if missing := sorted(expected - data.keys()):
+        raise KeyError(", ".join(missing))
+    return Link(folder=folder, layer=LayerRecord(**layer) if layer else None, **data)
+
+
+def folder_name(name: str, key: str) -> str:
+    """Return the name of a link's folder."""
+    return f"{name}-{key[:SHORT]}"

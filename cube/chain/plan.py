@@ -1,0 +1,123 @@
+"""What of a build is there already, and from where on it must be made."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from cube import log
+from cube.chain import integrity, keys, refresh
+from cube.chain.keys import BASE, Ingredients
+from cube.chain.link import Link
+from cube.chain.store import Store
+from cube.spec import Spec
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """The links that a build takes over, and what it has to make.
+
+    Args:
+        refresh: the supply of packages that every link of the build carries.
+        links: taken over, base first, skipped layers among them.
+        todo: names of the links to make, lowest first.
+        why: how the lowest of them differs from what is there; empty when all is there.
+    """
+
+    refresh: str
+    links: tuple[Link, ...] = ()
+    todo: tuple[str, ...] = ()
+    why: tuple[str, ...] = ()
+
+    @property
+    def head(self) -> Link | None:
+        """The highest link that has a disk."""
+        return next((link for link in reversed(self.links) if not link.skipped), None)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Planner:
+    """Compares a specification with a store.
+
+    Args:
+        spec: what is wanted.
+        store: what is there.
+        gpus: PCI ids of the NVIDIA GPUs that the machine of the build shows to its guest.
+        fresh: True leaves aside whatever was made before.
+    """
+
+    spec: Spec
+    store: Store
+    gpus: Sequence[str] = ()
+    fresh: bool = False
+
+    def plan(self) -> Plan:
+        """Find the links that may be taken over, without reading their disks."""
+        known = [link.refresh for link in self.store.links() if link.name == BASE]
+        stamps = refresh.stamps(self.spec.build.refresh, [] if self.fresh else known)
+        for stamp in stamps:
+            wanted = keys.base_ingredients(self.spec, refresh=stamp)
+            if base := self.find(wanted):
+                return self.above(base)
+        wanted = keys.base_ingredients(self.spec, refresh=stamps[-1])
+        todo = [BASE, *map(keys.link_name, self.layers)]
+        return Plan(refresh=stamps[-1], todo=tuple(todo), why=tuple(self.why(wanted)))
+
+    def above(self, base: Link) -> Plan:
+        """Go up from a base as far as links fit."""
+        links, parent, layers = [base], base, self.layers
+        for at, layer in enumerate(layers):
+            wanted = self.ingredients(layer, parent)
+            link = self.find(wanted)
+            if not link:
+                return Plan(
+                    refresh=base.refresh, links=tuple(links),
+                    todo=tuple(map(keys.link_name, layers[at:])), why=tuple(self.why(wanted)),
+                )  # fmt: skip
+            links.append(link)
+            parent = parent if link.skipped else link
+        return Plan(refresh=base.refresh, links=tuple(links))
+
+    def trusted(self) -> Plan:
+        """Plan, then read every byte that would be taken over; what is damaged is removed.
+
+        Raises:
+            BusyError: a damaged link is being read by another command.
+        """
+        while True:
+            plan = self.plan()
+            found = integrity.damaged(plan.links, self.store.links())
+            if not found:
+                return plan
+            for damage in found:
+                link = damage.link
+                log.warning(
+                    f"{link.name} {link.short} is damaged and is made anew: {damage.reason}"
+                )
+            self.store.remove([damage.link for damage in found])
+
+    @property
+    def layers(self) -> list[int]:
+        """The layers that are enabled, in order."""
+        return sorted(self.spec.layers.enabled)
+
+    def ingredients(self, layer: int, parent: Link) -> Ingredients:
+        """Return what makes a layer on top of a link."""
+        return keys.layer_ingredients(
+            self.spec, layer, parent=parent.key, refresh=parent.refresh, gpus=self.gpus
+        )
+
+    def find(self, wanted: Ingredients) -> Link | None:
+        """Return the link that has just these ingredients."""
+        return self.store.find(wanted["name"], keys.digest(wanted))
+
+    def why(self, wanted: Ingredients) -> list[str]:
+        """Say how what is wanted differs from the newest link of its name."""
+        key = keys.digest(wanted)
+        alike = [link for link in self.store.links() if link.name == wanted["name"]]
+        for link in reversed(alike):
+            if link.key == key:
+                return ["it was set aside by a rollback"] if link.aside else ["it is damaged"]
+        if not alike:
+            return ["there was none yet"]
+        # Of several, the one that differs least tells most; of equals, the newest.
+        lists = [keys.differences(link.ingredients, wanted) for link in reversed(alike)]
+        return min(lists, key=len)

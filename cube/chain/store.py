@@ -1,0 +1,295 @@
+"""The store of links: a tree of qcow2 overlays, each in a folder of its own, immutable.
+
+Layout, version 1::
+
+    chain/format              the version
+    chain/head                key of the link that is the head
+    chain/NAME-KEY/disk.qcow2 overlay; its backing file is ../NAME-KEY/disk.qcow2, relative
+    chain/NAME-KEY/link.json  what the link is; see cube.chain.link
+    chain/NAME-KEY/aside      a rollback took it out of use
+    chain/unfinished/         the link in the making, or what a failed step left of it
+
+A link is made in ``unfinished`` and gets its name by one rename, when its disk and its record
+are on the medium. So whatever has its name is whole, and a crash leaves at most an unfinished
+link, which stays for inspection until the next is begun. One build writes (its lock sees to
+that); any number may read, and `reading` keeps what they read from being removed.
+"""
+
+import contextlib
+import shutil
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+from cube import disk, lock, log
+from cube.atomic import write_whole
+from cube.chain import keys
+from cube.chain.keys import Ingredients
+from cube.chain.link import ASIDE, DISK, RECORD, LayerRecord, Link, folder_name, read
+from cube.checksum import sha256
+from cube.errors import ChainError
+
+UNFINISHED = "unfinished"
+SKIPPED = ".skipped"
+#: Under this name a link waits for its removal; it cannot be found any more.
+DOOMED = ".doomed-"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Store:
+    """The links of one image, in a folder."""
+
+    folder: Path
+
+    def prepare(self) -> None:
+        """Make the folder, finish removals that were cut off, and check its version.
+
+        Raises:
+            ChainError: another version of this program made it.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        for doomed in self.folder.glob(f"{DOOMED}*"):
+            shutil.rmtree(doomed)
+        file = self.folder / "format"
+        if not file.exists():
+            write_whole(file, f"{keys.FORMAT}\n")
+        if (found := file.read_text().strip()) != str(keys.FORMAT):
+            raise ChainError(
+                f"{self.folder}: format {found}, this cube writes {keys.FORMAT}",
+                hint=f"use the cube that made it, or remove the folder: rm -r {self.folder}",
+            )
+
+    # -- what there is
+
+    def folders(self) -> list[Path]:
+        """Return the folder of every link, whole or damaged, by name."""
+        return sorted(
+            path
+            for path in self.folder.glob("*-*")
+            if path.is_dir() and not path.name.startswith(".")
+        )
+
+    def links(self) -> list[Link]:
+        """Return every link whose record can be read, oldest first."""
+        found: list[Link] = []
+        for folder in self.folders():
+            try:
+                found.append(read(folder))
+            except ChainError as error:
+                log.warning(f"{error.message}: it is left out (cube chain verify names it)")
+        return sorted(found, key=lambda link: link.created)
+
+    def find(self, name: str, key: str) -> Link | None:
+        """Return the link of a key that may be reused: there, and not set aside."""
+        folder = self.folder / folder_name(name, key)
+        if not folder.exists():
+            return None
+        try:
+            link = read(folder)
+        except ChainError:
+            return None
+        return None if link.aside or link.key != key else link
+
+    def by_key(self, key: str) -> Link:
+        """Return a link by its whole key.
+
+        Raises:
+            ChainError: there is none.
+        """
+        for link in self.links():
+            if link.key == key:
+                return link
+        raise ChainError(f"there is no link {key[:12]} in {self.folder}", hint="cube chain")
+
+    def lineage(self, link: Link) -> list[Link]:
+        """Return the link and all below it, base first.
+
+        Raises:
+            ChainError: one of them is missing.
+        """
+        known = {one.key: one for one in self.links()}
+        line = [link]
+        while line[0].parent:
+            if line[0].parent not in known:
+                raise ChainError(
+                    f"{line[0].name} {line[0].short}: the link below it,"
+                    f" {line[0].parent[:12]}, is missing",
+                    hint="cube chain verify; cube build makes it again",
+                )
+            line.insert(0, known[line[0].parent])
+        return line
+
+    def descendants(self, link: Link) -> list[Link]:
+        """Return all links that stand on a link, lowest first."""
+        found: list[Link] = []
+        level = {link.key}
+        while level:
+            children = [one for one in self.links() if one.parent in level]
+            found += children
+            level = {child.key for child in children}
+        return found
+
+    # -- the head
+
+    @property
+    def head(self) -> Link | None:
+        """The link that stands for the state of the image; None before the first build."""
+        file = self.folder / "head"
+        key = file.read_text().strip() if file.exists() else ""
+        return next((link for link in self.links() if link.key == key), None)
+
+    def set_head(self, link: Link) -> None:
+        """Make a link the head."""
+        write_whole(self.folder / "head", f"{link.key}\n")
+
+    def current(self) -> list[Link]:
+        """Return the links of the head, base first; those made last when there is no head."""
+        head = self.head
+        return self.lineage(head) if head else []
+
+    def named(self, name: str) -> Link:
+        """Return the link that a person means: of the head's own, else the newest.
+
+        Args:
+            name: ``base``, ``layer1`` ..., or the beginning of a key; empty means the head.
+
+        Raises:
+            ChainError: none fits; what there is is named.
+        """
+        current, links = self.current(), self.links()
+        if not name and current:
+            return current[-1]
+        for candidates in (current, list(reversed(links))):
+            for link in candidates:
+                fits = link.name == name or (len(name) >= 4 and link.key.startswith(name))  # noqa: PLR2004 (a key's shortest prefix)
+                if name and fits and not link.skipped:
+                    return link
+        there = ", ".join(dict.fromkeys(link.name for link in links if not link.skipped))
+        raise ChainError(
+            f"there is no link {name!r} in {self.folder}" if name else "there is no link yet",
+            hint=f"links: {there}" if there else "make the first: cube build",
+        )
+
+    # -- making links
+
+    @property
+    def unfinished(self) -> Path:
+        """The disk in the making, or what a failed step left of it."""
+        return self.folder / UNFINISHED / DISK
+
+    def begin(self) -> Path:
+        """Begin a link without a parent; return where its disk is to be written."""
+        self.discard()
+        self.unfinished.parent.mkdir(parents=True)
+        return self.unfinished
+
+    def extend(self, parent: Link) -> Path:
+        """Begin a link on top of another and return its disk, to be written to.
+
+        Raises:
+            MachineError: the parent's disk is missing or no qcow2.
+        """
+        self.begin()
+        disk.create_overlay(self.unfinished, Path("..", parent.folder.name, DISK))
+        return self.unfinished
+
+    def freeze(
+        self, ingredients: Ingredients, *, seconds: float, layer: LayerRecord | None = None
+    ) -> Link:
+        """Make what is unfinished a link: on the medium, read-only, under its name.
+
+        Args:
+            ingredients: what made it; its key is their digest.
+            seconds: how long that took.
+            layer: what became of the layer; None for the base.
+
+        Raises:
+            OSError: the disk is full; the unfinished link stays.
+        """
+        disk.sync(self.unfinished)
+        self.unfinished.chmod(0o444)
+        size, digest = self.unfinished.stat().st_size, sha256(self.unfinished)
+        link = self.describe(ingredients, seconds=seconds, layer=layer)
+        return self.publish(replace(link, size_bytes=size, sha256=digest), self.folder / UNFINISHED)
+
+    def skip(self, ingredients: Ingredients, layer: LayerRecord) -> Link:
+        """Note a layer that does not apply, as a link without a disk."""
+        folder = self.folder / SKIPPED
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir()
+        return self.publish(self.describe(ingredients, seconds=0.0, layer=layer), folder)
+
+    def describe(
+        self, ingredients: Ingredients, *, seconds: float, layer: LayerRecord | None
+    ) -> Link:
+        """Return a link without a disk."""
+        key = keys.digest(ingredients)
+        return Link(
+            folder=self.folder / folder_name(ingredients["name"], key),
+            name=ingredients["name"], key=key, parent=ingredients["parent"],
+            refresh=ingredients["refresh"], created=datetime.now(UTC).isoformat(),
+            seconds=round(seconds, 1), size_bytes=0, sha256="", ingredients=ingredients,
+            layer=layer,
+        )  # fmt: skip
+
+    def publish(self, link: Link, folder: Path) -> Link:
+        """Write a link's record into the folder of its disk, and give that its name."""
+        write_whole(folder / RECORD, link.render())
+        disk.sync(folder)
+        if link.folder.exists():
+            self.remove([link])
+        folder.rename(link.folder)
+        disk.sync(self.folder)
+        log.debug(f"froze {link.folder} ({link.size_bytes} bytes)")
+        return link
+
+    def forget(self, ingredients: Ingredients) -> None:
+        """Remove what has the key of a link that is to be made, and all that stands on it.
+
+        Raises:
+            BusyError: somebody reads the store.
+        """
+        link = self.describe(ingredients, seconds=0.0, layer=None)
+        if link.folder.exists():
+            self.remove([link])
+
+    def discard(self) -> None:
+        """Remove an unfinished link."""
+        shutil.rmtree(self.folder / UNFINISHED, ignore_errors=True)
+
+    # -- taking links away
+
+    def set_aside(self, links: Sequence[Link]) -> None:
+        """Take links out of use; they stay until they are pruned or made anew."""
+        for link in links:
+            (link.folder / ASIDE).touch()
+
+    def take_back(self, links: Sequence[Link]) -> None:
+        """Put links that were set aside to use again."""
+        for link in links:
+            (link.folder / ASIDE).unlink(missing_ok=True)
+
+    def remove(self, links: Sequence[Link]) -> None:
+        """Remove links and all that stands on them, the highest first.
+
+        Raises:
+            BusyError: somebody reads the store.
+        """
+        doomed = {one.key: one for link in links for one in [link, *self.descendants(link)]}
+        with lock.exclusive(self.folder / ".reading"):
+            for link in reversed(list(doomed.values())):
+                grave = self.folder / f"{DOOMED}{link.folder.name}"
+                with contextlib.suppress(FileNotFoundError):
+                    link.folder.rename(grave)
+                    shutil.rmtree(grave)
+
+    @contextlib.contextmanager
+    def reading(self) -> Iterator[None]:
+        """Keep every link where it is while the block runs.
+
+        Raises:
+            BusyError: links are being removed at this moment.
+        """
+        with lock.shared(self.folder / ".reading"):
+            yield
