@@ -1,0 +1,1 @@
+"""The commands of `cube`, a module for each group; `cube.cli` puts them together."""

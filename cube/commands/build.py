@@ -1,0 +1,52 @@
+"""`cube build`, `verify` and `doctor`."""
+
+import argparse
+import json
+
+from cube import doctor, log, pipeline, verify
+from cube.commands.shared import Commands, add
+from cube.spec import Spec
+
+
+def add_commands(commands: "Commands[argparse.ArgumentParser]") -> None:
+    """Add the group."""
+    add_build(commands)
+    add(commands, "verify", cmd_verify, "run the pre-build gate (stage 1) alone")
+    add(commands, "doctor", cmd_doctor, "say what this machine lacks and how to get it")
+
+
+def add_build(commands: "Commands[argparse.ArgumentParser]") -> None:
+    """Add `cube build`."""
+    command = add(commands, "build", cmd_build, "build, prove and seal an image")
+    command.add_argument(
+        "--fresh", action="store_true", help="make everything anew, whatever is there already"
+    )
+    command.add_argument(
+        "--keep", action="store_true", help="leave the machine running when a step in it fails"
+    )
+
+
+def cmd_build(args: argparse.Namespace, spec: Spec) -> int:
+    """Build an image and say where everything is."""
+    result = pipeline.build(spec, keep=args.keep, fresh=args.fresh)
+    if args.view == "json":
+        print(json.dumps({"kind": "result", **result.as_json()}))  # noqa: T201
+    else:
+        print(result.summary())  # noqa: T201
+    return 0
+
+
+def cmd_verify(args: argparse.Namespace, spec: Spec) -> int:  # noqa: ARG001 (one signature)
+    """Run the gate."""
+    with log.step("Stage 1: pre-build validation", stage=1):
+        verify.verify(spec)
+    return 0
+
+
+def cmd_doctor(args: argparse.Namespace, spec: Spec) -> int:  # noqa: ARG001 (one signature)
+    """Examine this machine."""
+    findings = doctor.examine(spec)
+    doctor.report(findings)
+    doctor.require(findings)
+    log.info("this machine can build")
+    return 0

@@ -1,0 +1,52 @@
+"""`cube up`, `ssh` and `down`."""
+
+import argparse
+import os
+import sys
+
+from cube import session
+from cube.commands.shared import Commands, add
+from cube.spec import Spec
+
+
+def add_commands(commands: "Commands[argparse.ArgumentParser]") -> None:
+    """Add the group."""
+    add_up(commands)
+    add_ssh(commands)
+    add(commands, "down", cmd_down, "stop the machine that 'up' or 'build --keep' left running")
+
+
+def add_up(commands: "Commands[argparse.ArgumentParser]") -> None:
+    """Add `cube up`."""
+    command = add(commands, "up", cmd_up, "boot a copy of a layer's disk to look around in")
+    command.add_argument(
+        "--at", default="", metavar="LAYER",
+        help="base, layer1 ... layer5, failed, or image (the sealed one); default: the last layer",
+    )  # fmt: skip
+    command.add_argument("--machine", choices=["auto", "vm", "container"], default="",
+                         help="default: build.machine of cube.toml")  # fmt: skip
+
+
+def add_ssh(commands: "Commands[argparse.ArgumentParser]") -> None:
+    """Add `cube ssh`."""
+    command = add(commands, "ssh", cmd_ssh, "log in to the machine that is up, or run a command")
+    command.usage = "cube ssh [-h] [--spec FILE] [IMAGE] [-- COMMAND ...]"
+
+
+def cmd_up(args: argparse.Namespace, spec: Spec) -> int:
+    """Boot a disk and leave it running."""
+    session.up(spec, at=args.at, kind=args.machine or spec.build.machine)
+    return 0
+
+
+def cmd_ssh(args: argparse.Namespace, spec: Spec) -> int:
+    """Become the ssh client."""
+    argv = session.ssh_command(spec, args.words)
+    sys.stdout.flush()
+    os.execvp(argv[0], argv)  # noqa: S606 (the user's terminal becomes ssh's)
+
+
+def cmd_down(args: argparse.Namespace, spec: Spec) -> int:  # noqa: ARG001 (one signature)
+    """Stop what is up."""
+    session.down(spec)
+    return 0
