@@ -31,11 +31,11 @@ def add(
     """
     command = commands.add_parser(name, help=text, description=text.capitalize() + ".")
     command.set_defaults(run=run)
-    many = {"nargs": "?"} if image == "os" else {}
-    command.add_argument(
-        image, **many,  # type: ignore[arg-type]        default=None, type=image_name, metavar="IMAGE",
-        help=f"{' or '.join(OS_NAMES)}; default: image.os of cube.toml",
-    )  # fmt: skip
+    told = f"{' or '.join(OS_NAMES)}; default: image.os of cube.toml"
+    if image == "os":
+        command.add_argument("os", nargs="?", type=image_name, metavar="IMAGE", help=told)
+    else:
+        command.add_argument("--os", type=image_name, metavar="IMAGE", help=told)
     command.add_argument(
         "--spec", type=Path, default=DEFAULT_FILE, metavar="FILE", help="default: cube.toml"
     )
