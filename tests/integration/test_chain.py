@@ -1,0 +1,242 @@
+"""The chain as a user meets it: what is reused, what is made anew, what a kill leaves."""
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from cube.errors import INTERRUPTED, CheckError, ProvisionError
+from tests.integration.conftest import Built, copy_project
+from tests.integration.test_faults import (
+    END_S,
+    REACH_S,
+    Keep,
+    Place,
+    Run,
+    chained,
+    commands_naming,
+    kill_machine,
+    place,
+    run_of,
+)
+
+__all__ = ["chained", "place", "run_of"]
+
+#: Seconds for a build that finds everything as it was; the target is 10 on a quiet machine.
+NO_CHANGE_S = 30
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """A copy of the project, to change something in it."""
+    return copy_project(tmp_path / "project")
+
+
+@pytest.fixture
+def published(chained: Place, built: Built) -> Place:
+    """A build folder in which the image is there as well."""
+    for path in built.work.root.glob("*"):
+        if path.is_file() and path.name != "lock":
+            os.link(path, chained.root / path.name)
+    return chained
+
+
+def stop(run: Run) -> None:
+    """Interrupt a build that came as far as a test wanted it."""
+    run.process.send_signal(signal.SIGINT)
+    assert run.end() == INTERRUPTED, run.text[-3000:]
+
+
+def touch(project: Path, name: str) -> None:
+    """Change a source without changing what it does."""
+    with (project / name).open("a") as stream:
+        stream.write("\n# changed\n")
+
+
+def test_without_a_change_nothing_is_made(published: Place, run_of: Keep) -> None:
+    started = time.monotonic()
+    run = run_of(published.start())
+    assert run.end(REACH_S) == 0, run.text[-3000:]
+    assert time.monotonic() - started < NO_CHANGE_S
+    assert "nothing has changed" in run.text
+    assert "Booting" not in run.text
+    assert not published.store.unfinished.exists()
+
+
+def test_an_image_that_was_changed_on_disk_is_not_called_up_to_date(
+    published: Place, run_of: Keep
+) -> None:
+    artifact = next(published.root.glob("*.qcow2"))
+    private_copy(artifact)
+    flip_a_byte(artifact)
+    run = run_of(published.start())
+    run.wait_for("Stage 4")
+    assert "is not what its manifest says" in run.text
+    assert "Applying layer" not in run.text
+    stop(run)
+
+
+def test_a_change_in_one_role_makes_its_layer_anew_and_nothing_else(
+    chained: Place, project: Path, run_of: Keep
+) -> None:
+    touch(project, "deploy/roles/monitoring.py")
+    run = run_of(chained.start(project=project))
+    run.wait_for("Stage 4")
+    assert re.search(r"base \w{12} is reused", run.text)
+    assert re.search(r"layer1 \w{12} is reused", run.text)
+    assert "deploy/roles/monitoring.py changed" in run.text
+    assert "Applying layer 1" not in run.text
+    stop(run)
+    made = [link for link in chained.store.links() if link.name == "layer5"]
+    assert len(made) == 2
+    assert chained.store.head == made[-1]
+
+
+def private_copy(path: Path) -> None:
+    """Give a hard-linked file bytes of its own."""
+    copy = path.with_suffix(".copy")
+    shutil.copyfile(path, copy)
+    copy.chmod(path.stat().st_mode)
+    copy.replace(path)
+
+
+def flip_a_byte(path: Path) -> None:
+    mode = path.stat().st_mode
+    path.chmod(0o644)
+    with path.open("r+b") as stream:
+        stream.seek(path.stat().st_size // 2)
+        byte = stream.read(1)
+        stream.seek(-1, os.SEEK_CUR)
+        stream.write(bytes([byte[0] ^ 1]))
+    path.chmod(mode)
+
+
+def test_a_link_that_was_damaged_is_named_and_made_anew(chained: Place, run_of: Keep) -> None:
+    link = chained.store.named("layer5")
+    private_copy(link.disk)
+    flip_a_byte(link.disk)
+    run = run_of(chained.start())
+    run.wait_for("Applying layer 5")
+    assert f"layer5 {link.short} is damaged and is made anew" in run.text
+    assert re.search(r"layer1 \w{12} is reused", run.text)
+    stop(run)
+    assert chained.store.named("").name == "layer1"
+
+
+def kill_pyinfra(place: Place) -> None:
+    """SIGKILL the pyinfra of a build: the child of `cube` that runs the module."""
+    for process in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            words = process.read_bytes().split(b"\0")
+            environ = (process.parent / "environ").read_bytes().decode(errors="replace")
+        except OSError:
+            continue
+        if b"pyinfra" in words and str(place.folder) in environ:
+            os.kill(int(process.parent.name), signal.SIGKILL)
+            return
+    pytest.fail(f"no pyinfra runs for {place.folder}")
+
+
+def kill_cube(place: Place) -> None:
+    """SIGKILL the build itself."""
+    for process in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            words = process.read_bytes().decode(errors="replace").split("\0")
+        except OSError:
+            continue
+        if words[1:4] == ["-m", "cube", "build"] and str(place.folder / "cube.toml") in words:
+            os.kill(int(process.parent.name), signal.SIGKILL)
+            return
+    pytest.fail(f"no build runs for {place.folder}")
+
+
+@pytest.mark.parametrize("layer", [1, 5])
+@pytest.mark.parametrize("kill", [kill_cube, kill_machine, kill_pyinfra])
+def test_after_a_kill_the_same_command_goes_on(
+    chained: Place, run_of: Keep, kill: Callable[[Place], None], layer: int
+) -> None:
+    below, role = {1: ("base", "common"), 5: ("layer1", "monitoring")}[layer]
+    chained.cut(below)
+    run = run_of(chained.start())
+    run.wait_for(rf"(changed|ok) +{role}")
+    kill(chained)
+    assert run.end() not in {0, INTERRUPTED}
+    assert "Traceback" not in run.text
+    chained.assert_nothing_left()
+    assert chained.store.named("").name == below
+    again = run_of(chained.start())
+    again.wait_for(rf"(changed|ok) +{role}")
+    assert re.search(rf"{below} \w{{12}} is reused", again.text)
+    stop(again)
+    chained.assert_nothing_left()
+
+
+def test_a_layer_that_fails_its_check_is_not_frozen(
+    chained: Place, project: Path, run_of: Keep
+) -> None:
+    chained.cut("layer1")
+    check = "import pytest\n\n@pytest.mark.layer5\ndef test_planted(host):\n    assert not host\n"
+    (project / "checks/layer5/test_planted.py").write_text(check)
+    run = run_of(chained.start(project=project))
+    assert run.end(REACH_S) == CheckError.exit_code, run.text[-3000:]
+    assert "test_planted" in run.text
+    assert "Stage 4" not in run.text
+    assert chained.store.unfinished.exists()
+    assert chained.store.named("").name == "layer1"
+    chained.assert_nothing_left()
+
+
+PLANTED = """
+    from pyinfra.operations import server
+    server.shell(name="Write the time", commands="date +%N >/etc/planted")
+"""
+
+
+def test_an_operation_that_always_changes_something_stops_the_layer(
+    chained: Place, project: Path, run_of: Keep
+) -> None:
+    chained.cut("layer1")
+    role = project / "deploy/roles/monitoring.py"
+    text = role.read_text()
+    line = "    data = read(Monitoring)\n"
+    assert line in text
+    role.write_text(text.replace(line, line + PLANTED))
+    run = run_of(chained.start(project=project))
+    assert run.end(REACH_S) == ProvisionError.exit_code, run.text[-3000:]
+    assert "layer 5: its second application changed something: 1 operation" in run.text
+    assert "monitoring: Write the time: " in run.text
+    assert "date +%N >/etc/planted" in run.text
+    assert chained.store.named("").name == "layer1"
+    chained.assert_nothing_left()
+
+
+def cut_network(place: Place) -> None:
+    """Take the way to the world from the container of a build; its SSH goes on."""
+    servers = [words for words in commands_naming(str(place.folder)) if "slirp4netns" in words]
+    network = re.search(r"/proc/(\d+)/ns/net", servers[0])
+    assert network
+    subprocess.run(["nsenter", "-t", network[1], "-n", "ip", "route", "del", "default"], check=True)
+
+
+def test_a_network_that_goes_away_during_apt_is_told_and_the_build_goes_on_later(
+    chained: Place, run_of: Keep
+) -> None:
+    chained.cut("base")
+    run = run_of(chained.start())
+    run.wait_for("Applying layer 1")
+    cut_network(chained)
+    started = time.monotonic()
+    assert run.end(REACH_S) == ProvisionError.exit_code, run.text[-3000:]
+    assert time.monotonic() - started < END_S
+    assert re.search(r"layer 1: common: .*: failed", run.text)
+    assert "run cube build again" in run.text
+    chained.assert_nothing_left()
+    again = run_of(chained.start())
+    again.wait_for(r"changed common: Fetch package lists")
+    stop(again)
