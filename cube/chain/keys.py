@@ -204,6 +204,8 @@ def difference(path: str, old: str | None, new: str | None) -> str:
         return f"{name} {what}"
     if path == "parent":
         return "the link below it is another one"
+    if path == "refresh":
+        return f"the packages: a supply of {new} instead of {old}"
     label = {"data": "cube.toml", "tools": "version of"}.get(kind, "")
     words = f"{label} {name or path}".strip()
     before, after = ("nothing" if value is None else value for value in (old, new))
