@@ -271,18 +271,35 @@ class Store:
             (link.folder / ASIDE).unlink(missing_ok=True)
 
     def remove(self, links: Sequence[Link]) -> None:
-        """Remove links and all that stands on them, the highest first.
+        """Remove links and all that stands on them.
 
         Raises:
             BusyError: somebody reads the store.
         """
-        doomed = {one.key: one for link in links for one in [link, *self.descendants(link)]}
+        with self.alone():
+            self.bury(links)
+
+    def bury(self, links: Sequence[Link]) -> None:
+        """Remove links and all that stands on them, the highest first; nobody else may read."""
+        doomed: dict[str, Link] = {}
+        for one in (one for link in links for one in [link, *self.descendants(link)]):
+            doomed.pop(one.key, None)  # once more behind what it stands on
+            doomed[one.key] = one
+        for link in reversed(list(doomed.values())):
+            grave = self.folder / f"{DOOMED}{link.folder.name}"
+            with contextlib.suppress(FileNotFoundError):
+                link.folder.rename(grave)
+                shutil.rmtree(grave)
+
+    @contextlib.contextmanager
+    def alone(self) -> Iterator[None]:
+        """Keep away who reads while the block runs: between a decision and a removal, say.
+
+        Raises:
+            BusyError: somebody reads the store.
+        """
         with lock.exclusive(self.folder / ".reading"):
-            for link in reversed(list(doomed.values())):
-                grave = self.folder / f"{DOOMED}{link.folder.name}"
-                with contextlib.suppress(FileNotFoundError):
-                    link.folder.rename(grave)
-                    shutil.rmtree(grave)
+            yield
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[None]:
