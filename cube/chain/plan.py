@@ -53,13 +53,14 @@ class Planner:
         """Find the links that may be taken over, without reading their disks."""
         known = [link.refresh for link in self.store.links() if link.name == BASE]
         stamps = refresh.stamps(self.spec.build.refresh, [] if self.fresh else known)
-        for stamp in stamps:
+        for stamp in [] if self.fresh else stamps:
             wanted = keys.base_ingredients(self.spec, refresh=stamp)
             if base := self.find(wanted):
                 return self.above(base)
         wanted = keys.base_ingredients(self.spec, refresh=stamps[-1])
         todo = [BASE, *map(keys.link_name, self.layers)]
-        return Plan(refresh=stamps[-1], todo=tuple(todo), why=tuple(self.why(wanted)))
+        why = ["all is to be made anew (--fresh)"] if self.fresh else self.why(wanted)
+        return Plan(refresh=stamps[-1], todo=tuple(todo), why=tuple(why))
 
     def above(self, base: Link) -> Plan:
         """Go up from a base as far as links fit."""
