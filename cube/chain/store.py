@@ -20,6 +20,7 @@ import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 
 from cube import disk, lock, log
@@ -77,7 +78,7 @@ class Store:
             try:
                 found.append(read(folder))
             except ChainError as error:
-                log.warning(f"{error.message}: it is left out (cube chain verify names it)")
+                warn_once(f"{error.message}: it is left out (see: cube chain verify)")
         return sorted(found, key=lambda link: link.created)
 
     def find(self, name: str, key: str) -> Link | None:
@@ -310,3 +311,9 @@ class Store:
         """
         with lock.shared(self.folder / ".reading"):
             yield
+
+
+@cache
+def warn_once(text: str) -> None:
+    """Warn of a damaged link; a command looks at the links many times."""
+    log.warning(text)
