@@ -7,8 +7,8 @@ from collections.abc import Iterator
 
 from cube import doctor, log, report
 from cube.errors import CubeError, HostError
-from cube.progress import Timeline
 from cube.spec import Spec
+from cube.timeline import Timeline
 from cube.workspace import Workspace
 
 #: With less than this, what failed has failed for lack of space.
@@ -47,22 +47,14 @@ def full_disk(work: Workspace, details: str) -> HostError:
 
 def write_report(spec: Spec, work: Workspace, timeline: Timeline, error: CubeError) -> None:
     """Write how far the build came; what was published before stays as it is."""
-    stages = [
-        {
-            "number": step.data["stage"],
-            "name": step.text,
-            "seconds": step.seconds,
-            "outcome": "passed" if step.ok else "failed",
-        }
-        for step in timeline.steps
-        if "stage" in step.data
-    ]
+    stages = list(timeline.stages().values())
     data = {
         "image": {"name": work.name, "version": spec.image.version},
-        "stages": stages,
-        "seconds": timeline.total_seconds(),
+        "links": [reuse.entry for reuse in timeline.reuses],
+        "seconds": timeline.now(),
+        **timeline.as_data(slowest=report.SLOWEST),
     }
-    stage = str(stages[-1]["name"]) if stages else "before stage 1"
+    stage = stages[-1].text if stages else "before stage 1"
     failure = report.Failure(
         stage=stage, message=error.message, hint=error.hint, details=error.details
     )

@@ -16,7 +16,11 @@ from cube.machines.choose import Choice, choose
 from cube.proof import ProofRequest, Proven
 from cube.spec import Spec
 from cube.testing import CheckRun
+from cube.timeline import Timeline
 from cube.workspace import Workspace
+
+#: The stages that this module makes.
+STAGES = (4, 5)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -145,8 +149,26 @@ def stale(key: str, work: Workspace) -> str:
     return f"{missing[0]} is missing" if missing else ""
 
 
-def publish(data: dict[str, Any], sealed: Sealed, work: Workspace) -> None:
+def tell_reused(work: Workspace) -> None:
+    """Say that the image that is there is taken over, and what judging and sealing it took."""
+    data = manifest.read(work.manifest)
+    seconds = sum(stage["seconds"] for stage in data["stages"] if stage["number"] in STAGES)
+    made = data["image"]["built_at"]
+    log.reused(
+        f"the image is reused: made {made}",
+        {"name": "image", "key": data["key"], "created": made, "seconds": seconds,
+         "size_bytes": data["artifact"]["size_bytes"]},
+    )  # fmt: skip
+
+
+def publish(data: dict[str, Any], sealed: Sealed, work: Workspace, timeline: Timeline) -> None:
     """Give everything its name; the manifest comes last, so its presence says: all is there.
+
+    Args:
+        data: the manifest.
+        sealed: the artifact.
+        work: where it goes.
+        timeline: of the build, for the report.
 
     Raises:
         SealError: the manifest does not fit its schema; nothing has a name then.
@@ -157,5 +179,5 @@ def publish(data: dict[str, Any], sealed: Sealed, work: Workspace) -> None:
     sealed.file.chmod(0o644)
     sealed.file.replace(work.artifact)
     write_whole(work.checksum, checksum.line(sealed.sha256, work.artifact.name))
-    report.write(work.report, data)
+    report.write(work.report, {**data, **timeline.as_data(slowest=report.SLOWEST)})
     manifest.write(work.manifest, data)

@@ -6,6 +6,7 @@ who listens (a terminal, a log file, a JSON stream, the timeline of a build) is 
 """
 
 import contextlib
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -27,6 +28,7 @@ class Event:
         seconds: how long it took, for `done`, `failed` and `operation`.
         data: what a program that reads the JSON stream may want.
         at: when, in UTC.
+        thread: name of the thread that tells it; what several tell runs side by side.
     """
 
     kind: Kind
@@ -35,6 +37,7 @@ class Event:
     seconds: float = 0.0
     data: dict[str, Any] = field(default_factory=dict)
     at: datetime = field(default_factory=lambda: datetime.now(UTC))
+    thread: str = field(default_factory=lambda: threading.current_thread().name)
 
 
 Listener = Callable[[Event], None]
@@ -85,6 +88,16 @@ def step(name: str, **data: object) -> Iterator[None]:
 def info(text: str, **data: object) -> None:
     """Say something a person wants to know."""
     emit("info", text, data)
+
+
+def reused(text: str, entry: dict[str, object]) -> None:
+    """Say that something is taken over from an earlier build.
+
+    Args:
+        text: for a person.
+        entry: `name`, `key`, `created`, `size_bytes`, and `seconds`: what it took when it was made.
+    """
+    emit("info", text, {"link": entry["name"], "reused": entry})
 
 
 def warning(text: str, **data: object) -> None:

@@ -3,8 +3,8 @@
 import contextlib
 import shutil
 import time
-from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
@@ -22,6 +22,8 @@ from cube.machines import Machine, MachineRequest, leftovers, record
 from cube.machines.choose import choose
 from cube.machines.choose import down as stop_machine
 from cube.spec import Spec
+from cube.timeline import Timeline
+from cube.trace import recording
 from cube.workspace import Workspace
 
 STAGES = {
@@ -35,26 +37,39 @@ STAGES = {
 
 @dataclass(frozen=True, kw_only=True)
 class Result:
-    """What a build that succeeded leaves behind; `made` is False when all was there already."""
+    """What a build that succeeded leaves behind; `made` is False when all was there already.
+
+    `reused` has the names of what an earlier build had made, in `saved_seconds` then.
+    """
 
     workspace: Workspace
     seconds: float
     verdict: str
     made: bool = True
+    reused: Sequence[str] = ()
+    saved_seconds: float = 0.0
 
     def as_json(self) -> dict[str, object]:
         """Return it for a program."""
-        names = ("artifact", "checksum", "manifest", "report", "log")
+        names = ("artifact", "checksum", "manifest", "report", "log", "timeline")
         paths = {name: str(getattr(self.workspace, name)) for name in names}
         told = {"seconds": round(self.seconds, 1), "verdict": self.verdict, "made": self.made}
-        return {**paths, **told}
+        saved = {"reused": list(self.reused), "saved_seconds": round(self.saved_seconds, 1)}
+        return {**paths, **told, **saved}
 
     def summary(self) -> str:
         """Return it for a person."""
         rows = [f"  {name:9} {path}" for name, path in self.as_json().items() if "/" in str(path)]
         how = self.verdict if self.made else f"{self.verdict} and up to date, nothing was made"
         took = progress.duration(self.seconds)
-        return "\n".join([f"{self.workspace.name} is {how} ({took})", *rows])
+        return "\n".join([f"{self.workspace.name} is {how} ({took})", *rows, self.saved()])
+
+    def saved(self) -> str:
+        """Say what the chain saved, in one line."""
+        if not self.reused:
+            return "  saved     nothing: there was nothing to reuse"
+        saved = progress.duration(self.saved_seconds)
+        return f"  saved     {saved}: {', '.join(self.reused)} reused"
 
 
 def build(spec: Spec, *, keep: bool = False, fresh: bool = False) -> Result:
@@ -69,11 +84,11 @@ def build(spec: Spec, *, keep: bool = False, fresh: bool = False) -> Result:
         CubeError: a gate failed; nothing has its final name but what is whole.
     """
     work = Workspace.of(spec)
-    timeline = progress.Timeline()
+    timeline = Timeline()
     with (
         lock.held(work.root / "lock"),
         progress.log_file(work.log),
-        log.listening(timeline),
+        recording(timeline, work),
         explained(spec, work, timeline),
     ):
         return Build(spec=spec, work=work, timeline=timeline, keep=keep, fresh=fresh).run()
@@ -85,7 +100,7 @@ class Build:
 
     spec: Spec
     work: Workspace
-    timeline: progress.Timeline
+    timeline: Timeline
     keep: bool
     fresh: bool
 
@@ -124,8 +139,7 @@ class Build:
             with self.stage(5):
                 seal.clean(machine, self.spec, work=self.work.machines)
                 stack.close()
-                reused = {link.key for link in plan.links}
-                self.finish(links, reused, report, machine.disk)
+                self.finish(links, report, machine.disk)
         self.clear()
         return self.result(started, made=True)
 
@@ -134,27 +148,26 @@ class Build:
         return Result(
             workspace=self.work, seconds=time.monotonic() - started, made=made,
             verdict=manifest.read(self.work.manifest)["status"],
+            reused=self.timeline.reused_names(),
+            saved_seconds=self.timeline.saved_seconds(),
         )  # fmt: skip
 
-    def finish(
-        self, links: Sequence[Link], reused: Collection[str], report: CheckReport, disk: Path
-    ) -> None:
+    def finish(self, links: Sequence[Link], report: CheckReport, disk: Path) -> None:
         """Seal, prove and publish; only then does anything get its final name."""
-        begun = time.monotonic()
         sealed = finalize.seal_disk(disk, self.spec, self.work)
         proven = finalize.prove(sealed, self.spec, self.work)
-        times = {**self.timeline.stage_seconds(), 5: time.monotonic() - begun}
+        stages = self.timeline.stages()
         data = finalize.compose(
-            self.spec, self.work, links=links, reused=reused, key=self.image_key(head(links)),
-            reports=[report], sealed=sealed, proven=proven,
+            self.spec, self.work, links=links, reused=self.timeline.reused_keys(),
+            key=self.image_key(head(links)), reports=[report], sealed=sealed, proven=proven,
             stages=[
-                manifest.Stage(number=number, name=name, seconds=times[number])
+                manifest.Stage(number=number, name=name, seconds=stages[number].seconds)
                 for number, name in STAGES.items()
             ],
             choice=choose(self.spec.build.machine),
         )  # fmt: skip
         with log.step("Publishing"):
-            finalize.publish(data, sealed, self.work)
+            finalize.publish(data, sealed, self.work, self.timeline)
 
     def clear(self) -> None:
         """Remove what a build that succeeded needs no more; the chain stays."""
@@ -177,6 +190,9 @@ class Build:
             log.info(f"every layer is there, but {stale}")
             return False
         self.store.set_head(plan.head)
+        for link in plan.links:
+            tell_reused(link)
+        finalize.tell_reused(self.work)
         return True
 
     def image_key(self, head: Link) -> str:
@@ -188,7 +204,7 @@ class Build:
         with log.step("Reading the links that are reused"):
             plan = self.planner.trusted()
         for link in plan.links:
-            log.info(f"{link.name} {link.short} is reused: {told(link)}", link=link.name)
+            tell_reused(link)
         if plan.todo:
             log.info(f"to make: {', '.join(plan.todo)}, because of {plan.todo[0]}:")
             for reason in plan.why[:REASONS]:
@@ -225,7 +241,11 @@ class Build:
         self.store.set_head(head)
         todo = self.planner.layers[len(done) - 1 :]
         builder = LayerBuilder(planner=self.planner, boot=self.boot, results=self.work.results)
-        return done + builder.build(todo, head)
+        made = builder.build(todo, head)
+        for link in made:  # above a layer that is skipped anew, there were links that still fit
+            if datetime.fromisoformat(link.created) < self.timeline.began_at:
+                tell_reused(link)
+        return done + made
 
     @contextlib.contextmanager
     def boot(self, disk: Path) -> Iterator[Machine]:
@@ -260,6 +280,12 @@ class Build:
 def head(links: Sequence[Link]) -> Link:
     """Return the highest link that has a disk."""
     return [link for link in links if not link.skipped][-1]
+
+
+def tell_reused(link: Link) -> None:
+    """Say that a link is taken over."""
+    entry = asdict(manifest.ChainLink.of(link, reused=True))
+    log.reused(f"{link.name} {link.short} is reused: {told(link)}", entry)
 
 
 def told(link: Link) -> str:

@@ -1,4 +1,4 @@
-"""Listeners for `cube.log`: a live view, plain lines, JSON lines, the log file, the timeline."""
+"""Listeners for `cube.log`: a live view, plain lines, JSON lines, the log file."""
 
 import contextlib
 import json
@@ -208,46 +208,3 @@ def error_text(message: str, hint: str, details: str) -> str:
     if hint:
         parts.append(f"[bold]what to do:[/] {escape(hint)}")
     return "\n".join(parts)
-
-
-@dataclass(frozen=True, kw_only=True)
-class StepRecord:
-    """A step that has ended, for the manifest and the report."""
-
-    text: str
-    depth: int
-    seconds: float
-    ok: bool
-    data: dict[str, object]
-
-
-class Timeline:
-    """Remembers every step that ended."""
-
-    def __init__(self) -> None:
-        self.steps: list[StepRecord] = []
-
-    def __call__(self, event: Event) -> None:
-        """Remember one event."""
-        if event.kind in {"done", "failed"}:
-            self.steps.append(
-                StepRecord(
-                    text=event.text,
-                    depth=event.depth,
-                    seconds=event.seconds,
-                    ok=event.kind == "done",
-                    data=event.data,
-                )
-            )
-
-    def total_seconds(self) -> float:
-        """Return how long the outermost steps took together."""
-        return sum(step.seconds for step in self.steps if step.depth == 0)
-
-    def stage_seconds(self) -> dict[int, float]:
-        """Return how long each stage took, by its number."""
-        return {
-            stage: step.seconds
-            for step in self.steps
-            if isinstance(stage := step.data.get("stage"), int)
-        }

@@ -10,6 +10,8 @@ import jinja2
 from cube.atomic import write_whole
 
 TEMPLATE = "report.html.j2"
+#: How many of the slowest operations are shown.
+SLOWEST = 10
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,8 +33,8 @@ def render(data: Mapping[str, Any], failure: Failure | None = None) -> str:
     """Return the page.
 
     Args:
-        data: a manifest; after a failure what `cube.manifest.unfinished` returns, or less.
-            The last stage is the one that failed.
+        data: a manifest, with what `cube.timeline.Timeline.as_data` returns; after a failure as
+            much of it as there is.
         failure: why the build stopped; None when it succeeded.
     """
     template = environment().get_template(TEMPLATE)
@@ -41,8 +43,10 @@ def render(data: Mapping[str, Any], failure: Failure | None = None) -> str:
         os=data.get("os"),
         verdict=verdict(data, failure),
         failure=failure,
-        stages=bars(data.get("stages", []), failed=failure is not None),
+        stages=group(bars(data.get("steps") or steps(data.get("stages", []), failure))),
+        operations=data.get("operations", []),
         seconds=data.get("seconds", 0.0),
+        links=data.get("links", []),
         layers=data.get("layers", []),
         checks=by_outcome(data.get("checks", {}).get("results", [])),
         proof=data.get("proof"),
@@ -71,16 +75,37 @@ def verdict(data: Mapping[str, Any], failure: Failure | None) -> str:
     return "failed" if failure else str(data["status"])
 
 
-def bars(stages: list[dict[str, Any]], *, failed: bool) -> list[dict[str, Any]]:
-    """Add to each stage its outcome, and where its bar begins and ends, in percent of the whole."""
-    total = sum(stage["seconds"] for stage in stages) or 1.0
-    drawn, start = [], 0.0
+def steps(stages: list[dict[str, Any]], failure: Failure | None) -> list[dict[str, Any]]:
+    """Return a manifest's stages as steps, where there is no timeline; the last one failed."""
+    found: list[dict[str, Any]] = []
+    start = 0.0
     for stage in stages:
-        outcome = "failed" if failed and stage is stages[-1] else "passed"
-        width = 100 * stage["seconds"] / total
-        drawn.append({**stage, "outcome": outcome, "start": start, "width": width})
-        start += width
-    return drawn
+        outcome = "failed" if failure and stage is stages[-1] else "done"
+        text = f"Stage {stage['number']}: {stage['name']}"
+        found.append({"text": text, "start": start, "depth": 0, "outcome": outcome,
+                      "seconds": stage["seconds"]})  # fmt: skip
+        start += stage["seconds"]
+    return found
+
+
+def bars(steps: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Add to each step where its bar begins and how wide it is, in percent of the whole."""
+    total = max((step["start"] + step["seconds"] for step in steps), default=0.0) or 1.0
+    return [
+        {**step, "left": 100 * step["start"] / total, "width": 100 * step["seconds"] / total}
+        for step in steps
+    ]
+
+
+def group(steps: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Put the steps that lie within an outermost one below it, as its ``steps``."""
+    outermost: list[dict[str, Any]] = []
+    for step in steps:
+        if step["depth"] == 0 or not outermost:
+            outermost.append({**step, "steps": []})
+        else:
+            outermost[-1]["steps"].append(step)
+    return outermost
 
 
 def by_outcome(checks: list[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:

@@ -54,6 +54,11 @@ class Workspace:
         return self.root / "build.log"
 
     @property
+    def timeline(self) -> Path:
+        """When it was done and how long it took; see cube.trace."""
+        return self.root / "timeline.json"
+
+    @property
     def work(self) -> Path:
         """Scratch of the running build."""
         return self.root / "work"

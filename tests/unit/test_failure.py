@@ -5,10 +5,16 @@ from pathlib import Path
 
 import pytest
 
-from cube import failure, log, progress, spec
+from cube import failure, log, spec
 from cube.errors import CheckError, HostError
 from cube.spec import Spec
+from cube.timeline import Timeline
 from cube.workspace import Workspace
+
+REUSED = {
+    "name": "base", "key": "ab" * 32, "refresh": "2026-01-31", "created": "2026-01-31T12:00:00Z",
+    "seconds": 155.5, "size_bytes": 561_381_376, "reused": True,
+}  # fmt: skip
 
 
 @pytest.fixture
@@ -24,11 +30,12 @@ def work(image: Spec) -> Workspace:
 
 
 def fail(image: Spec, work: Workspace) -> None:
-    timeline = progress.Timeline()
+    timeline = Timeline()
     with log.listening(timeline), failure.explained(image, work, timeline):
         with log.step("Stage 1: validation", stage=1):
-            pass
+            log.reused("base is reused", REUSED)
         with log.step("Stage 3: provisioning", stage=3):
+            log.operation("common: Install packages", seconds=61.5, changed=True, layer=1, execs=2)
             raise CheckError("1 check failed: <sshd>", hint="cube up", details="line 1")
 
 
@@ -38,7 +45,22 @@ def test_a_failure_has_a_report_that_names_stage_cause_and_remedy(
     with pytest.raises(CheckError):
         fail(image, work)
     page = work.failure.read_text()
-    for text in ("Stage 3: provisioning", "1 check failed: &lt;sshd&gt;", "cube up", "line 1"):
+    for text in (
+        "Failed in: Stage 3: provisioning",
+        "1 check failed: &lt;sshd&gt;",
+        "cube up",
+        "line 1",
+    ):
+        assert text in page
+
+
+def test_its_report_says_where_the_time_went_and_what_was_saved(
+    image: Spec, work: Workspace
+) -> None:
+    with pytest.raises(CheckError):
+        fail(image, work)
+    page = work.failure.read_text()
+    for text in ("common: Install packages", "1 min 2 s", "the cache saved 2 min 36 s", "561 MB"):
         assert text in page
 
 
@@ -46,7 +68,7 @@ def test_a_full_disk_is_the_cause(image: Spec, work: Workspace) -> None:
     full = OSError(errno.ENOSPC, "No space left on device", "x.qcow2")
     with (
         pytest.raises(HostError, match="is full") as caught,
-        failure.explained(image, work, progress.Timeline()),
+        failure.explained(image, work, Timeline()),
     ):
         raise full
     assert "build.dir" in caught.value.hint
@@ -58,12 +80,12 @@ def test_what_fails_on_a_full_disk_fails_for_it(
     monkeypatch.setattr(failure, "FULL_BYTES", 2**63)
     with (
         pytest.raises(HostError, match="is full") as caught,
-        failure.explained(image, work, progress.Timeline()),
+        failure.explained(image, work, Timeline()),
     ):
         raise CheckError("apt failed", details="E: Write error")
     assert "E: Write error" in caught.value.details
 
 
 def test_a_fault_of_ours_is_not_dressed_up(image: Spec, work: Workspace) -> None:
-    with pytest.raises(ZeroDivisionError), failure.explained(image, work, progress.Timeline()):
+    with pytest.raises(ZeroDivisionError), failure.explained(image, work, Timeline()):
         raise ZeroDivisionError

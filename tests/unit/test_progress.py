@@ -56,14 +56,6 @@ def test_the_log_file_has_everything_and_keeps_the_one_before(tmp_path: Path) ->
     assert path.with_name("build.log.1").read_text().count("apt-get") == 1
 
 
-def test_a_failed_step_is_told_as_failed() -> None:
-    timeline = progress.Timeline()
-    with log.listening(timeline), pytest.raises(ValueError, match="no"), log.step("Work", stage=2):
-        raise ValueError("no")
-    assert [(step.text, step.ok) for step in timeline.steps] == [("Work", False)]
-    assert list(timeline.stage_seconds()) == [2]
-
-
 def test_the_live_view_draws_what_runs() -> None:
     console = Console(file=io.StringIO(), width=80, force_terminal=False)
     view = progress.LiveView(console)

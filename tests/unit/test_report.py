@@ -127,17 +127,72 @@ def test_failed_checks_come_first(data: dict[str, Any]) -> None:
     assert "expected 1, saw 2" in text
 
 
-def test_bars_fill_the_whole() -> None:
+STEPS = [
+    {"text": "Stage 1: validation", "start": 0.0, "seconds": 10.0, "depth": 0, "outcome": "done"},
+    {"text": "Stage 3: provisioning", "start": 10.0, "seconds": 70.0, "depth": 0,
+     "outcome": "failed"},
+    {"text": "Applying layer 1", "start": 30.0, "seconds": 50.0, "depth": 1, "outcome": "failed"},
+    {"text": "Booting", "start": 30.0, "seconds": 0.25, "depth": 2, "outcome": "done"},
+]  # fmt: skip
+OPERATIONS = [
+    {"text": "common: Install packages", "seconds": 41.0,
+     "data": {"layer": 1, "changed": True, "execs": 3}},
+    {"text": "Note it", "seconds": 0.5, "data": {"changed": False, "execs": 1}},
+]  # fmt: skip
+
+
+def test_steps_stand_below_their_stage_with_bars() -> None:
+    html = report.render({"steps": STEPS, "seconds": 80.0}, FAILURE)
+    page = Page(html)
+    assert page.open == []
+    assert "1: validation 10 s" in page.text
+    assert "3: provisioning failed 1 min 10 s Applying layer 1 failed 50 s Booting" in page.text
+    assert "margin-left: 37.50%; width: 62.50%" in html
+    assert "<details open><summary" in html
+    assert "<script" not in html
+
+
+def test_bars_lie_within_the_whole() -> None:
+    bars = report.bars(STEPS)
+    assert [bar["left"] for bar in bars] == [0.0, 12.5, 37.5, 37.5]
+    assert all(bar["left"] + bar["width"] <= 100 for bar in bars)
+    assert report.bars([]) == []
+
+
+def test_stages_of_a_manifest_follow_each_other(data: dict[str, Any]) -> None:
     stages = [{"number": n, "name": "x", "seconds": n * 10.0} for n in (1, 2, 5)]
-    drawn = report.bars(stages, failed=True)
-    assert [bar["outcome"] for bar in drawn] == ["passed", "passed", "failed"]
-    assert [bar["start"] for bar in drawn] == [0, 12.5, 37.5]
-    assert drawn[-1]["start"] + drawn[-1]["width"] == 100
+    steps = report.steps(stages, FAILURE)
+    assert [step["outcome"] for step in steps] == ["done", "done", "failed"]
+    assert [bar["left"] for bar in report.bars(steps)] == [0, 12.5, 37.5]
+    assert "1: Pre-build validation 12 s" in Page(report.render(data)).text
 
 
 def test_bars_of_nothing_have_no_length() -> None:
     stages = [{"number": 1, "name": "x", "seconds": 0.0}]
-    assert report.bars(stages, failed=False)[0]["width"] == 0
+    assert report.bars(report.steps(stages, None))[0]["width"] == 0
+
+
+def test_the_slowest_operations_say_what_they_did(data: dict[str, Any]) -> None:
+    text = Page(report.render({**data, "operations": OPERATIONS})).text
+    assert "common: Install packages Layer 1 changed something, 3 commands 41 s" in text
+    assert "Note it changed nothing, 1 command 0.5 s" in text
+
+
+def test_links_say_what_the_cache_saved(data: dict[str, Any]) -> None:
+    text = Page(report.render(data)).text
+    assert "Chain the cache saved 2 min 36 s" in text
+    assert "base 000000000000 reused 2026-01-31 12:04:00 UTC 561 MB 2 min 36 s" in text
+    assert "layer1 111111111111 made 2026-01-31 12:07:00 UTC 1.67 GB 2 min 41 s" in text
+    assert "Saved by reuse 2 min 36 s" in text
+
+
+def test_links_that_are_all_new_saved_nothing(data: dict[str, Any]) -> None:
+    data["links"][0]["reused"] = False
+    data["links"][1] |= {"size_bytes": 0, "seconds": 0.0}
+    text = Page(report.render(data)).text
+    assert "everything was made anew" in text
+    assert "Saved by reuse" not in text
+    assert "12:07:00 UTC skipped" in text
 
 
 @pytest.mark.parametrize(
