@@ -13,6 +13,9 @@ from cube.errors import CubeError
 
 #: The package whose modules are followed.
 PACKAGE = "deploy"
+#: The module that reads `host.data` for the others, and how its function is called.
+READER = ("deploy", "data.py")
+READS = {"read", "data.read", "deploy.data.read"}
 
 
 def role_files(project: Path, roles: Sequence[str]) -> list[Path]:
@@ -51,7 +54,7 @@ def modules(project: Path, names: Iterable[str]) -> list[Path]:
         for path in files_of(project, todo.pop()):
             if path not in found:
                 found.add(path)
-                todo += imports(path)
+                todo += imports(project, path)
     return sorted(found)
 
 
@@ -64,35 +67,38 @@ def files_of(project: Path, module: str) -> list[Path]:
     return [path for path in candidates if path.is_file()]
 
 
-def imports(path: Path) -> list[str]:
+def imports(project: Path, path: Path) -> list[str]:
     """Name the modules of ``deploy`` that a file imports; of "from X import Y" both X and X.Y."""
+    package = path.parent.relative_to(project).parts
     names: list[str] = []
-    for node in ast.walk(parse(path)):
+    for node in nodes(path):
         if isinstance(node, ast.Import):
             names += [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            names += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+        elif isinstance(node, ast.ImportFrom):
+            above = package[: len(package) + 1 - node.level] if node.level else ()
+            module = ".".join([*above, *filter(None, [node.module])])
+            names += [module, *(f"{module}.{alias.name}" for alias in node.names)]
     return [name for name in names if name.split(".")[0] == PACKAGE]
 
 
 @cache
-def parse_text(text: str, name: str) -> ast.Module:
+def parse(text: str, name: str) -> Sequence[ast.AST]:
     """Parse a module once."""
-    return ast.parse(text, name)
+    return tuple(ast.walk(ast.parse(text, name)))
 
 
-def parse(path: Path) -> ast.Module:
-    """Return a module's syntax tree.
+def nodes(path: Path) -> Sequence[ast.AST]:
+    """Return the nodes of a module's syntax tree; what holds a node comes before it.
 
     Raises:
         CubeError: it is no Python.
     """
     try:
-        return parse_text(path.read_text(encoding="utf-8"), str(path))
-    except SyntaxError as error:
-        raise CubeError(
-            f"{path}, line {error.lineno}: {error.msg}", hint="correct the file"
-        ) from error
+        return parse(path.read_text(encoding="utf-8"), str(path))
+    except (SyntaxError, ValueError) as error:
+        line = f", line {error.lineno}" if isinstance(error, SyntaxError) else ""
+        what = error.msg if isinstance(error, SyntaxError) else str(error)
+        raise CubeError(f"{path}{line}: {what}", hint="correct the file") from error
 
 
 def data_names(paths: Iterable[Path]) -> list[str]:
@@ -101,51 +107,77 @@ def data_names(paths: Iterable[Path]) -> list[str]:
     Raises:
         CubeError: a module reads data in a way that does not show which.
     """
-    trees = [parse(path) for path in paths]
-    fields = {
-        node.name: [
-            item.target.id
-            for item in node.body
-            if isinstance(item, ast.AnnAssign) and isinstance(item.target, ast.Name)
-        ]
-        for tree_ in trees
-        for node in ast.walk(tree_)
-        if isinstance(node, ast.ClassDef)
-    }
-    names: set[str] = set()
-    for tree_ in trees:
-        names.update(single_reads(tree_))
-        for cls in class_reads(tree_):
-            if cls not in fields:
-                raise CubeError(
-                    f"read({cls}): no dataclass of this name is in the role's own modules",
-                    hint="give deploy.data.read the class itself, defined where it is used",
-                )
-            names.update(fields[cls])
-    return sorted(names)
+    readers = [path for path in paths if path.parts[-2:] != READER]
+    return sorted({name for path in readers for name in (*class_reads(path), *key_reads(path))})
 
 
-def class_reads(tree_: ast.Module) -> Iterator[str]:
-    """Yield what is given to `read`, as it is written."""
-    for node in ast.walk(tree_):
-        if (
-            isinstance(node, ast.Call)
-            and isinstance(node.func, ast.Name)
-            and node.func.id == "read"
-            and node.args
-        ):
-            yield ast.unparse(node.args[0])
+def class_reads(path: Path) -> Iterator[str]:
+    """Yield the fields of every class that a module gives to `deploy.data.read`."""
+    classes = {node.name: node for node in nodes(path) if isinstance(node, ast.ClassDef)}
+    for node in nodes(path):
+        if isinstance(node, ast.Call) and is_read(node.func):
+            given = [*node.args, *(word.value for word in node.keywords)]
+            yield from fields(path, node, classes.get(ast.unparse(given[0])) if given else None)
+        elif isinstance(node, ast.alias) and node.name == "read" and node.asname:
+            raise unclear(path, node, "import read under its own name")
 
 
-def single_reads(tree_: ast.Module) -> Iterator[str]:
-    """Yield NAME of every ``host.data.NAME``; the methods of the data are no keys."""
-    for node in ast.walk(tree_):
-        if (
-            isinstance(node, ast.Attribute)
-            and ast.unparse(node.value) == "host.data"
-            and node.attr not in {"dict", "get"}
-        ):
-            yield node.attr
+def is_read(function: ast.expr) -> bool:
+    """Tell `deploy.data.read`, however it was imported."""
+    name = getattr(function, "id", "") or getattr(function, "attr", "")
+    return name == "read" and ast.unparse(function) in READS
+
+
+def fields(path: Path, call: ast.Call, cls: ast.ClassDef | None) -> list[str]:
+    """Name the fields of a dataclass; those that it would inherit are not seen."""
+    if cls is None or cls.bases:
+        raise unclear(path, call, "give read a class of this very module that inherits nothing")
+    items = [item for item in cls.body if isinstance(item, ast.AnnAssign)]
+    return [item.target.id for item in items if isinstance(item.target, ast.Name)]
+
+
+def key_reads(path: Path) -> Iterator[str]:
+    """Yield every key that a module reads by itself."""
+    told = set[ast.AST]()
+    for node in nodes(path):
+        name, data = key_read(node)
+        if data:
+            told.add(data)
+            yield name
+        elif is_data(node) and node not in told:
+            raise unclear(path, node, "write host.data.KEY")
+
+
+def key_read(node: ast.AST) -> tuple[str, ast.AST | None]:
+    """Return the key that an expression reads, and what it reads it from."""
+    match node:
+        case ast.Attribute(value=data, attr=name) if name not in {"dict", "get"}:
+            pass
+        case ast.Call(func=ast.Attribute(value=data, attr="get"), args=[ast.Constant(name), *_]):
+            pass
+        case ast.Call(func=ast.Name("getattr"), args=[data, ast.Constant(name), *_]):
+            pass
+        case _:
+            return "", None
+    return (str(name), data) if is_data(data) else ("", None)
+
+
+def is_data(node: ast.AST) -> bool:
+    """Tell ``host.data``, whatever the host is called before ``host``."""
+    return (
+        isinstance(node, ast.Attribute)
+        and node.attr == "data"
+        and ast.unparse(node.value).endswith("host")
+    )
+
+
+def unclear(path: Path, node: ast.AST, remedy: str) -> CubeError:
+    """Build the error for a read that hides its key: the layer would miss a change of it."""
+    text = ast.unparse(node)
+    return CubeError(
+        f"{path}, line {getattr(node, 'lineno', '?')}: {text}: does not show which data it reads",
+        hint=remedy,
+    )
 
 
 def hashes(project: Path, paths: Iterable[Path]) -> dict[str, str]:
