@@ -32,18 +32,21 @@ BASE = "base"
 
 #: What makes a base besides its folder of templates, by the operating system.
 BASE_SOURCES = {
-    "debian-13": (
-        "cube/bootstrap.py", "cube/conventions.py", "cube/gpt.py", "cube/packer/inputs.py",
-    ),
-    "ubuntu-24.04": (
-        "cube/autoinstall.py", "cube/conventions.py", "cube/packer/inputs.py",
-        "cube/subiquity.py",
-    ),
-}  # fmt: skip
+    "debian-13": ("cube/bootstrap.py", "cube/gpt.py"),
+    "ubuntu-24.04": ("cube/autoinstall.py", "cube/packer/installer.py", "cube/subiquity.py"),
+}
+#: The same for every operating system: files of ours, seed, Packer's variables, proof.
+ANY_BASE_SOURCES = (
+    "cube/conventions.py", "cube/machines/seed.py", "cube/packer/base.py", "cube/packer/inputs.py",
+    "packer/prove.sh",
+)  # fmt: skip
 #: What seals and proves an image, besides ``checks/``.
 IMAGE_SOURCES = (
     "cube/clean.sh", "cube/clone.py", "cube/finalize.py", "cube/proof.py", "cube/seal.py",
 )  # fmt: skip
+
+#: The datum that names files of this machine: their content counts, not where they are.
+CERTIFICATES = "ca_certificates"
 
 Ingredients = dict[str, Any]
 
@@ -63,7 +66,7 @@ def base_ingredients(spec: Spec, *, refresh: str, project: Path = PROJECT) -> In
     """
     name = spec.image.os
     paths = [*sources.tree(project / "packer" / name)]
-    paths += [project / path for path in BASE_SOURCES[name]]
+    paths += [project / path for path in (*ANY_BASE_SOURCES, *BASE_SOURCES[name])]
     return {
         "format": FORMAT, "name": BASE, "parent": "", "refresh": refresh, "tools": {},
         "data": plain(base_data(spec)), "sources": sources.hashes(project, paths),
@@ -113,7 +116,6 @@ def layer_ingredients(
         project: the folder that holds ``deploy/``.
     """
     roles = spec.layers.roles(layer)
-    paths = sources.role_files(project, roles)
     modules = sources.modules(project, [f"deploy.roles.{role}" for role in roles])
     held = build_data(spec) if data is None else data
     read = {name: held[name] for name in sources.data_names(modules) if name in held}
@@ -125,8 +127,14 @@ def layer_ingredients(
     return {
         "format": FORMAT, "name": link_name(layer), "parent": parent, "refresh": refresh,
         "tools": {"pyinfra": importlib.metadata.version("pyinfra")},
-        "data": plain(read), "sources": sources.hashes(project, paths),
+        "data": plain(read), "sources": layer_sources(layer, roles, project=project),
     }  # fmt: skip
+
+
+def layer_sources(layer: int, roles: Sequence[str], *, project: Path) -> dict[str, str]:
+    """Return path and sha256 of every file that a layer with these roles uses."""
+    runner = sources.modules(project, [f"deploy.{link_name(layer)}"])
+    return sources.hashes(project, {*runner, *sources.role_files(project, roles)})
 
 
 def image_ingredients(spec: Spec, *, head: str, project: Path = PROJECT) -> Ingredients:
@@ -145,8 +153,8 @@ def image_ingredients(spec: Spec, *, head: str, project: Path = PROJECT) -> Ingr
 
 def recipe(layer: int, roles: Sequence[str], *, project: Path = PROJECT) -> str:
     """Return the sha256 of a layer's sources alone: what a box and a checkout can compare."""
-    paths = sources.role_files(project, roles)
-    return digest({"name": link_name(layer), "sources": sources.hashes(project, paths)})
+    used = layer_sources(layer, roles, project=project)
+    return digest({"name": link_name(layer), "sources": used})
 
 
 def plain(data: dict[str, object]) -> dict[str, object]:
@@ -155,12 +163,14 @@ def plain(data: dict[str, object]) -> dict[str, object]:
 
 
 def plain_value(name: str, value: object) -> object:
-    """Return one value: certificates by name and content, a URL with a password as its digest."""
-    if name == "ca_certificates" and isinstance(value, list | tuple):
-        return {Path(file).name: file_digest(Path(file)) for file in sorted(value)}
-    if isinstance(value, str) and "@" in value and urlparse(value).password:
+    """Return one value: certificates by name and content, a URL with a login as its digest."""
+    if isinstance(value, list | tuple):
+        if name == CERTIFICATES:  # of two with one name, the host gets the last
+            return {Path(file).name: file_digest(Path(file)) for file in value}
+        return [plain_value(name, item) for item in value]
+    if isinstance(value, str) and "://" in value and "@" in urlparse(value).netloc:
         return f"sha256:{digest(value)}"
-    return list(value) if isinstance(value, tuple) else value
+    return value
 
 
 def file_digest(path: Path) -> str:
@@ -170,7 +180,7 @@ def file_digest(path: Path) -> str:
 
 def digest(value: object) -> str:
     """Return the sha256 of a JSON value in its canonical form."""
-    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()
 
 
@@ -199,7 +209,7 @@ def differences(before: Ingredients, after: Ingredients) -> list[str]:
 def difference(path: str, old: str | None, new: str | None) -> str:
     """Say how one ingredient differs; digests are not worth reading."""
     kind, _, name = path.partition(" ")
-    if kind == "sources":
+    if kind == "sources" or name.startswith(f"{CERTIFICATES} "):
         what = "is new" if old is None else "is gone" if new is None else "changed"
         return f"{name} {what}"
     if path == "parent":
