@@ -47,6 +47,9 @@ def reason(link: Link, folders: dict[str, str]) -> str:
     """
     if digest(link.ingredients) != link.key:
         return "its ingredients do not give its key"
+    told = {"name": link.name, "parent": link.parent, "refresh": link.refresh}
+    if wrong := [word for word in told if told[word] != link.ingredients.get(word)]:
+        return f"its record and its ingredients differ in {', '.join(wrong)}"
     if link.parent and link.parent not in folders:
         return f"the link below it, {link.parent[:12]}, is missing"
     if link.skipped:

@@ -1,8 +1,8 @@
 """A link of the chain, and what is written down beside its disk."""
 
-import dataclasses
 import json
 from dataclasses import asdict, dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -106,6 +106,16 @@ class Link:
         return json.dumps(data, indent=2) + "\n"
 
 
+#: Of what the record holds; `folder` is not in it.
+TYPES: dict[str, type | tuple[type, ...]] = {
+    **dict.fromkeys(("name", "key", "parent", "refresh", "created", "sha256"), str),
+    "seconds": (int, float),
+    "size_bytes": int,
+    "ingredients": dict,
+    "layer": (dict, type(None)),
+}
+
+
 def read(folder: Path) -> Link:
     """Read the link in a folder.
 
@@ -122,15 +132,29 @@ def read(folder: Path) -> Link:
     return link
 
 
-def parse(folder: Path, data: dict[str, Any]) -> Link:
-    """Build a link from its record."""
+def parse(folder: Path, data: Any) -> Link:  # noqa: ANN401 (whatever JSON can hold)
+    """Build a link from its record.
+
+    Raises:
+        KeyError: something is missing.
+        TypeError: something is of another type, or unknown.
+        ValueError: it was made at no time.
+    """
+    check_types(data)
     layer = data.pop("layer")
     if layer:
         layer["checks"] = tuple(Check(**check) for check in layer["checks"])
-    expected = {field.name for field in dataclasses.fields(Link)} - {"folder", "layer"}
-    if missing := sorted(expected - data.keys()):
-        raise KeyError(", ".join(missing))
+    datetime.fromisoformat(data["created"])
     return Link(folder=folder, layer=LayerRecord(**layer) if layer else None, **data)
+
+
+def check_types(data: Any) -> None:  # noqa: ANN401 (see parse)
+    """Compare a record with the types of a link's fields."""
+    if not isinstance(data, dict):
+        raise TypeError("no JSON object")
+    for name, kinds in TYPES.items():
+        if not isinstance(data[name], kinds):
+            raise TypeError(f"{name} is {data[name]!r}")
 
 
 def folder_name(name: str, key: str) -> str:
