@@ -1,12 +1,12 @@
 """What of a build is there already, and from where on it must be made."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from cube import log
 from cube.chain import integrity, keys, refresh
 from cube.chain.keys import BASE, Ingredients
-from cube.chain.link import Link
+from cube.chain.link import ASIDE, Link, folder_name
 from cube.chain.store import Store
 from cube.spec import Spec
 
@@ -83,13 +83,16 @@ class Planner:
         Raises:
             BusyError: a damaged link is being read by another command.
         """
+        damaged: dict[str, str] = {}
         while True:
             plan = self.plan()
             found = integrity.damaged(plan.links, self.store.links())
             if not found:
-                return plan
+                why = damaged.get(plan.todo[0]) if plan.todo else None
+                return replace(plan, why=(why,)) if why else plan
             for damage in found:
                 link = damage.link
+                damaged[link.name] = f"it was damaged: {damage.reason}"
                 log.warning(
                     f"{link.name} {link.short} is damaged and is made anew: {damage.reason}"
                 )
@@ -112,11 +115,11 @@ class Planner:
 
     def why(self, wanted: Ingredients) -> list[str]:
         """Say how what is wanted differs from the newest link of its name."""
-        key = keys.digest(wanted)
+        folder = self.store.folder / folder_name(wanted["name"], keys.digest(wanted))
+        if folder.exists():
+            aside = (folder / ASIDE).exists()
+            return ["it was set aside by a rollback" if aside else "it is damaged"]
         alike = [link for link in self.store.links() if link.name == wanted["name"]]
-        for link in reversed(alike):
-            if link.key == key:
-                return ["it was set aside by a rollback"] if link.aside else ["it is damaged"]
         if not alike:
             return ["there was none yet"]
         # Of several, the one that differs least tells most; of equals, the newest.

@@ -50,16 +50,16 @@ class Store:
             ChainError: another version of this program made it.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
-        for doomed in self.folder.glob(f"{DOOMED}*"):
-            shutil.rmtree(doomed)
         file = self.folder / "format"
         if not file.exists():
             write_whole(file, f"{keys.FORMAT}\n")
-        if (found := file.read_text().strip()) != str(keys.FORMAT):
+        if (found := words(file)) != str(keys.FORMAT):
             raise ChainError(
                 f"{self.folder}: format {found}, this cube writes {keys.FORMAT}",
                 hint=f"use the cube that made it, or remove the folder: rm -r {self.folder}",
             )
+        for doomed in self.folder.glob(f"{DOOMED}*"):
+            shutil.rmtree(doomed)
 
     # -- what there is
 
@@ -111,23 +111,22 @@ class Store:
         """
         known = {one.key: one for one in self.links()}
         line = [link]
-        while line[0].parent:
-            if line[0].parent not in known:
+        while parent := line[0].parent:
+            if parent not in known:
                 raise ChainError(
-                    f"{line[0].name} {line[0].short}: the link below it,"
-                    f" {line[0].parent[:12]}, is missing",
+                    f"{line[0].name} {line[0].short}: the link below it, {parent[:12]}, is missing",
                     hint="cube chain verify; cube build makes it again",
                 )
-            line.insert(0, known[line[0].parent])
+            line.insert(0, known.pop(parent))
         return line
 
     def descendants(self, link: Link) -> list[Link]:
         """Return all links that stand on a link, lowest first."""
         found: list[Link] = []
-        level = {link.key}
-        while level:
-            children = [one for one in self.links() if one.parent in level]
+        left, level = self.links(), {link.key}
+        while children := [one for one in left if one.parent in level]:
             found += children
+            left = [one for one in left if one not in children]
             level = {child.key for child in children}
         return found
 
@@ -136,8 +135,7 @@ class Store:
     @property
     def head(self) -> Link | None:
         """The link that stands for the state of the image; None before the first build."""
-        file = self.folder / "head"
-        key = file.read_text().strip() if file.exists() else ""
+        key = words(self.folder / "head")
         return next((link for link in self.links() if link.key == key), None)
 
     def set_head(self, link: Link) -> None:
@@ -146,7 +144,8 @@ class Store:
 
     def current(self) -> list[Link]:
         """Return the links of the head, base first; those made last when there is no head."""
-        head = self.head
+        usable = [link for link in self.links() if not link.skipped and not link.aside]
+        head = self.head or next(reversed(usable), None)
         return self.lineage(head) if head else []
 
     def named(self, name: str) -> Link:
@@ -317,3 +316,8 @@ class Store:
 def warn_once(text: str) -> None:
     """Warn of a damaged link; a command looks at the links many times."""
     log.warning(text)
+
+
+def words(file: Path) -> str:
+    """Return what one of the store's own files says; nothing when it is missing."""
+    return file.read_text(errors="replace").strip() if file.exists() else ""
