@@ -10,6 +10,8 @@ from datetime import UTC, datetime, timedelta
 
 FORMAT = "%Y-%m-%dT%H:%M:%SZ"
 HOURS = {"hour": 1, "day": 24, "week": 24 * 7}
+#: A thousand years: what is older than that cannot be told from it.
+LONGEST_H = 1000 * 365 * 24
 
 
 def max_age(refresh: str) -> timedelta | None:
@@ -19,7 +21,10 @@ def max_age(refresh: str) -> timedelta | None:
         refresh: "1 day", "6 hours", "2 weeks"; anything else is a pin.
     """
     match = re.fullmatch(r"(\d+) (hour|day|week)s?", refresh)
-    return timedelta(hours=int(match[1]) * HOURS[match[2]]) if match else None
+    if not match:
+        return None
+    hours = int(match[1]) * HOURS[match[2]]
+    return timedelta(hours=min(hours, LONGEST_H))
 
 
 def stamps(refresh: str, known: Iterable[str], *, now: datetime | None = None) -> list[str]:
