@@ -39,15 +39,15 @@ def validate(machine: Machine, spec: Spec, work: Workspace) -> CheckReport:
     Raises:
         CheckError: one failed.
     """
-    return testing.run_checks(
-        CheckRun(
-            target=machine.endpoint,
-            select=["checks"],
-            name="all",
-            spec_file=spec.file,
-            results_dir=work.results,
-        )
+    every = CheckRun(
+        target=machine.endpoint,
+        select=["checks"],
+        name="all",
+        spec_file=spec.file,
+        results_dir=work.results,
     )
+    with log.step("Checking all layers"):
+        return testing.run_checks(every)
 
 
 def seal_disk(disk: Path, spec: Spec, work: Workspace) -> Sealed:

@@ -192,7 +192,7 @@ def test_links_that_are_all_new_saved_nothing(data: dict[str, Any]) -> None:
     text = Page(report.render(data)).text
     assert "everything was made anew" in text
     assert "Saved by reuse" not in text
-    assert "12:07:00 UTC skipped" in text
+    assert "layer1 111111111111 skipped 2026-01-31 12:07:00 UTC Layers" in text
 
 
 @pytest.mark.parametrize(
