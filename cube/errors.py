@@ -89,6 +89,18 @@ class ChainError(CubeError):
     exit_code = 14
 
 
+class DriftError(CubeError):
+    """A box on the network differs from the layers that it claims, or claims none."""
+
+    exit_code = 15
+
+
+class SnapshotError(CubeError):
+    """A box has no room for LVM snapshots of its root, or none that it can go back to."""
+
+    exit_code = 16
+
+
 class CommandError(CubeError):
     """A program that we called failed, timed out or is missing.
 

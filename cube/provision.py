@@ -1,19 +1,21 @@
-"""Stage 3: apply layers to a machine with pyinfra, and believe only what its events show.
+"""Apply layers to a machine or a box with pyinfra, and believe only what its events show.
 
 pyinfra runs as a program: importing it patches the whole process (gevent).
 """
 
+import contextlib
 import json
 import sys
 import tempfile
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
-from cube import log, run
+from cube import run
 from cube.errors import CommandError, ProvisionError
-from cube.machines import Machine
+from cube.journal import Journal, title
+from cube.machines import Endpoint
 from cube.spec import Spec
 
 PROJECT = Path(__file__).resolve().parent.parent
@@ -25,10 +27,21 @@ OFFLINE_TIMEOUT_S = 120
 #: Characters of a command that fit into a message.
 COMMAND_WIDTH = 160
 
-#: pyinfra's words before an operation's name.
-STARTING = "--> Starting operation: "
-
 HINT = "correct it, then run cube build again: it goes on from the last good layer"
+
+
+class Target(Protocol):
+    """What layers are applied to: a machine of the pipeline, or a box."""
+
+    @property
+    def name(self) -> str:
+        """What it is called."""
+        ...
+
+    @property
+    def endpoint(self) -> Endpoint:
+        """Where sshd answers."""
+        ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,76 +65,17 @@ class Applied:
     skipped: str = ""
 
 
-@dataclass
-class Journal:
-    """The events of one run, as they come in, with the output around them.
-
-    `told` is False for a run that nobody watches: it changes no machine.
-    """
-
-    file: Path
-    told: bool = True
-    events: list[dict[str, Any]] = field(default_factory=list)
-    output: list[str] = field(default_factory=list)
-    _read: int = 0
-
-    def line(self, text: str) -> None:
-        """Take a line of pyinfra's output, and the events that were written until now."""
-        log.debug(text)
-        self.output.append(text)
-        self.poll()
-        if self.told and text.startswith(STARTING):
-            log.status(text.removeprefix(STARTING).strip())
-
-    def poll(self) -> None:
-        """Read whole new lines of the file."""
-        with self.file.open("rb") as stream:
-            stream.seek(self._read)
-            new, _, _ = stream.read().rpartition(b"\n")
-        self._read += len(new) + 1 if new else 0
-        for text in new.decode().splitlines():
-            self.events.append(json.loads(text))
-            if self.told:
-                report(self.events[-1])
-
-    def of(self, kind: str) -> list[dict[str, Any]]:
-        """Return the events of a kind."""
-        return [event for event in self.events if event["event"] == kind]
-
-    def tail(self) -> str:
-        """Return the last lines of the output."""
-        return run.tail("\n".join(line for line in self.output if line.strip()))
-
-
-def report(event: dict[str, Any]) -> None:
-    """Pass an operation that ended on to whoever watches the build."""
-    if event["event"] == "end":
-        for command in event["commands"]:
-            log.debug(f"    {command}")
-        log.operation(
-            title(event),
-            seconds=event["seconds"],
-            changed=event["changed"],
-            layer=event.get("layer"),
-            execs=event["execs"],
-        )
-    elif event["event"] == "skip":
-        log.info(f"layer {event['layer']} skipped: {event['reason']}", layer=event["layer"])
-
-
-def title(event: dict[str, Any]) -> str:
-    """Return an operation's role and name."""
-    return f"{event['role']}: {event['name']}" if "role" in event else str(event["name"])
-
-
-def apply(layer: int, machine: Machine, *, spec: Spec | None = None, key: str = "") -> Applied:
-    """Apply a layer to a machine that is up.
+def apply(
+    layer: int, target: Target, *, spec: Spec | None = None, key: str = "", building: bool = True
+) -> Applied:
+    """Apply a layer to what is up.
 
     Args:
         layer: 1 to 5.
-        machine: it is reached through its endpoint.
+        target: it is reached through its endpoint.
         spec: the specification; None is cube.toml.
-        key: of the link in the making; the machine notes it.
+        key: of the link in the making, or of the layer on a box; the target notes it.
+        building: False for a box, which gets nothing that only a build needs.
 
     Returns:
         What was done; `skipped` says why a layer does not apply to this machine.
@@ -129,26 +83,21 @@ def apply(layer: int, machine: Machine, *, spec: Spec | None = None, key: str = 
     Raises:
         ProvisionError: an operation failed, or did not prove that it ended.
     """
-    with tempfile.TemporaryDirectory(prefix="cube-apply-") as folder:
-        target = Path(folder, "machine.json")
-        endpoint = asdict(machine.endpoint)
-        data = {"name": machine.name, "endpoint": endpoint, "layer_keys": {str(layer): key}}
-        target.write_text(json.dumps(data, default=str))
-        env = {"CUBE_MACHINE": str(target), **({"CUBE_SPEC": str(spec.file)} if spec else {})}
+    with described(target, spec, keys={str(layer): key}, building=building) as (folder, env):
         argv = ["inventory.py", f"deploy/layer{layer}.py"]
-        code, journal = run_pyinfra(argv, env, Path(folder), timeout_s=LAYER_TIMEOUT_S)
+        code, journal = run_pyinfra(argv, env, folder, timeout_s=LAYER_TIMEOUT_S)
     return judge(layer, code, journal)
 
 
 def prove_idempotent(
-    layer: int, machine: Machine, *, spec: Spec | None = None, key: str = ""
+    layer: int, target: Target, *, spec: Spec | None = None, key: str = "", building: bool = True
 ) -> Applied:
     """Apply a layer a second time: nothing may change.
 
     Raises:
         ProvisionError: as `apply`; or operations changed something, each is named.
     """
-    applied = apply(layer, machine, spec=spec, key=key)
+    applied = apply(layer, target, spec=spec, key=key, building=building)
     if not applied.changed:
         return applied
     count = len(applied.changed)
@@ -160,17 +109,48 @@ def prove_idempotent(
     )
 
 
+@contextlib.contextmanager
+def described(
+    target: Target, spec: Spec | None, *, keys: Mapping[str, str], building: bool
+) -> Iterator[tuple[Path, dict[str, str]]]:
+    """Describe a target for inventory.py; yield a scratch folder and pyinfra's environment."""
+    data = {
+        "name": target.name, "endpoint": asdict(target.endpoint), "layer_keys": keys,
+        "building": building,
+    }  # fmt: skip
+    with tempfile.TemporaryDirectory(prefix="cube-apply-") as name:
+        file = Path(name, "machine.json")
+        file.write_text(json.dumps(data, default=str))
+        chosen = {"CUBE_SPEC": str(spec.file)} if spec else {}
+        yield Path(name), {"CUBE_MACHINE": str(file), **chosen}
+
+
 def run_pyinfra(
-    argv: list[str], env: Mapping[str, str], folder: Path, *, timeout_s: float, told: bool = True
+    argv: Sequence[str],
+    env: Mapping[str, str],
+    folder: Path,
+    *,
+    timeout_s: float,
+    told: bool = True,
+    dry: bool = False,
 ) -> tuple[int, Journal]:
     """Run pyinfra in the project's folder; return its exit code and what it told.
+
+    Args:
+        argv: inventory and deploy files.
+        env: variables added to the environment.
+        folder: for the events.
+        timeout_s: seconds until it must have ended.
+        told: False for a run that nobody watches.
+        dry: True changes nothing; the events then hold what would change.
 
     Raises:
         ProvisionError: it did not end in time.
     """
     journal = Journal(file=folder / "events.jsonl", told=told)
     journal.file.touch()
-    command = [sys.executable, "-m", "pyinfra", "--yes", *argv]
+    mode = ["--dry", "--diff"] if dry else ["--yes"]
+    command = [sys.executable, "-m", "pyinfra", *mode, *argv]
     quiet = {"PYINFRA_PROGRESS": "off", "CUBE_EVENTS": str(journal.file)}
     try:
         code = run.stream(

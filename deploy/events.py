@@ -1,16 +1,22 @@
 """Progress for programs: one JSON object a line in the file that `CUBE_EVENTS` names.
 
 `plan` lists the operations of a layer, `skip` says why a layer has none, `start` and `end`
-frame each operation. Without the variable nothing is written.
+frame each operation. In a dry run `predict` says of each operation whether it would change
+something, by which commands, and with which difference in a file. Without the variable nothing
+is written.
 """
 
+import contextlib
 import json
+import logging
 import os
+import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from pyinfra import logger
 from pyinfra.api.host import Host
 from pyinfra.api.state import BaseStateCallback, State
 
@@ -19,6 +25,9 @@ VARIABLE = "CUBE_EVENTS"
 
 #: Lines of a failed command's output that go into an event.
 TAIL_LINES = 20
+
+#: Colours of a terminal. Source: ECMA-48, 8.3.117 (SGR).
+COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
 
 def emit(event: str, **fields: object) -> None:
@@ -46,8 +55,7 @@ class Recorder(BaseStateCallback):
         def noted(command: object, *args: object, **kwargs: Any) -> Any:  # noqa: ANN401
             ok, output = inner(command, *args, **kwargs)
             stdin = kwargs.get("_stdin")
-            text = f"{command} <<'STDIN'\n{stdin}STDIN" if stdin else str(command)
-            self.commands[host.name].append(text)
+            self.commands[host.name].append(shown(command, stdin))
             if not ok:
                 self.output[host.name] = "\n".join(output.output.splitlines()[-TAIL_LINES:])
             return ok, output
@@ -59,6 +67,8 @@ class Recorder(BaseStateCallback):
         added = host.op_hash_order[first:]
         for op_hash in added:
             self.labels[op_hash] = fields
+            if VARIABLE in os.environ and host.state.should_check_for_changes():
+                self._emit("predict", host.state, host, op_hash, **prediction(host, op_hash))
         return [{"id": op_hash, "name": name_of(host.state, op_hash)} for op_hash in added]
 
     def operation_host_start(self, state: State, host: Host, op_hash: str) -> None:  # type: ignore[override]
@@ -104,6 +114,51 @@ class Recorder(BaseStateCallback):
         labels = self.labels.get(op_hash, {})
         name = name_of(state, op_hash)
         emit(event, id=op_hash, host=host.name, name=name, **labels, **fields)
+
+
+def shown(command: object, stdin: object) -> str:
+    """Return a command as it could be pasted, with what it reads."""
+    return f"{command} <<'STDIN'\n{stdin}STDIN" if stdin else str(command)
+
+
+def prediction(host: Host, op_hash: str) -> dict[str, object]:
+    """Return what an operation that was prepared would do to the host as it is now.
+
+    pyinfra has asked the operation for its first command by then; here it is asked for all of
+    them once more. Its `_if` and what operations before it would change are not known yet.
+    """
+    data = host.state.get_op_data_for_host(host, op_hash)
+    if not data.operation_meta.will_change:
+        return {"changes": False, "commands": [], "diff": ""}
+    with overheard() as said:
+        found = list(data.command_generator())
+    commands = [shown(one, one.connector_arguments.get("_stdin")) for one in found]
+    prefix = COLOUR.sub("", host.print_prefix)
+    lines = [line.removeprefix(prefix) for line in said]
+    return {"changes": True, "commands": commands, "diff": "\n".join(lines)}
+
+
+class Ear(logging.Handler):
+    """Keeps what is logged, line by line, without colours."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.said: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Keep one message."""
+        self.said.append(COLOUR.sub("", record.getMessage()).rstrip())
+
+
+@contextlib.contextmanager
+def overheard() -> Iterator[list[str]]:
+    """Take what pyinfra logs while the block runs, such as a difference of files."""
+    ear, usual = Ear(), logger.handlers
+    logger.handlers = [ear]
+    try:
+        yield ear.said
+    finally:
+        logger.handlers = usual
 
 
 def name_of(state: State, op_hash: str) -> str:

@@ -5,10 +5,11 @@ import os
 from pathlib import Path
 from typing import Any
 
+from cube.box.data import box_data
 from cube.chain.keys import recipe
 from cube.machines import Endpoint
 from cube.machines.record import left_up
-from cube.spec import Spec, build_data, ca_files
+from cube.spec import Spec, build_data
 from cube.workspace import Workspace
 
 Host = tuple[str, dict[str, Any]]
@@ -20,21 +21,49 @@ def recipes(spec: Spec) -> dict[str, str]:
     return {str(layer): recipe(layer, spec.layers.roles(layer)) for layer in spec.layers.enabled}
 
 
-def machine(spec: Spec, name: str, endpoint: Endpoint, layer_keys: Keys | None = None) -> Host:
-    """Describe a machine of the pipeline; `layer_keys` are those of the chain, by number."""
+def machine(
+    spec: Spec,
+    name: str,
+    endpoint: Endpoint,
+    layer_keys: Keys | None = None,
+    building: bool = True,
+) -> Host:
+    """Describe what answers at an endpoint.
+
+    Args:
+        spec: the specification.
+        name: of the machine.
+        endpoint: where its sshd answers.
+        layer_keys: of the layers that are applied, by number; the machine notes them.
+        building: False for a box, which gets nothing that only a build needs.
+    """
     return name, {
-        **build_data(spec),
+        **(build_data(spec) if building else box_data(spec)),
         "layer_recipes": recipes(spec),
         "layer_keys": layer_keys or {},
         "ssh_hostname": endpoint.host,
         "ssh_port": endpoint.port,
         "ssh_user": endpoint.user,
-        "ssh_key": str(endpoint.key_file),
+        **(own_key(endpoint) if building else key_or_agent(endpoint)),
         "ssh_known_hosts_file": str(endpoint.known_hosts),
         "ssh_config_file": os.devnull,
         "ssh_connect_retries": 5,
         "_sudo": endpoint.user != "root",
     }
+
+
+def own_key(endpoint: Endpoint) -> dict[str, Any]:
+    """Return how to log in with a key that was made for the machine."""
+    return {"ssh_key": str(endpoint.key_file)}
+
+
+def key_or_agent(endpoint: Endpoint) -> dict[str, Any]:
+    """Return how to log in with a person's key: from its file, or from the agent when locked.
+
+    `ssh_key` would ask for the passphrase of a locked key.
+    """
+    access = {"key_filename": str(endpoint.key_file), "allow_agent": True}
+    return {"ssh_paramiko_connect_kwargs": access}
 
 
 def machines_up(spec: Spec) -> list[Host]:
@@ -48,15 +77,9 @@ def machines_up(spec: Spec) -> list[Host]:
 def box(spec: Spec, name: str) -> Host:
     """Describe a box of cube.toml: it keeps its host name and gets nothing build-only."""
     host = spec.hosts[name]
-    keep = spec.network.keep_ca_certificates
     return name, {
-        **build_data(spec),
+        **box_data(spec),
         "layer_recipes": recipes(spec),
-        "building": False,
-        "hostname": "",
-        "proxy": "",
-        "apt_mirror": "",
-        "ca_certificates": ca_files(spec) if keep else [],
         "ssh_hostname": host.address,
         "ssh_port": host.port,
         "ssh_user": host.user,
@@ -75,9 +98,13 @@ def fake(spec: Spec, os_name: str) -> Host:
     }
 
 
-def described(path: Path) -> tuple[str, Endpoint, Keys]:
-    """Read name, endpoint and layer keys of one machine; a record has none of the last."""
+def described(path: Path) -> tuple[str, Endpoint, Keys, bool]:
+    """Read name, endpoint, layer keys of one machine and whether it serves a build.
+
+    A machine's record says neither of the last two: it has no keys, and serves builds.
+    """
     data = json.loads(path.read_text())
     access = data["endpoint"]
     paths = {key: Path(access[key]) for key in ("key_file", "known_hosts")}
-    return data["name"], Endpoint(**{**access, **paths}), data.get("layer_keys", {})
+    endpoint = Endpoint(**{**access, **paths})
+    return data["name"], endpoint, data.get("layer_keys", {}), data.get("building", True)

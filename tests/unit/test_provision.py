@@ -8,8 +8,8 @@ import pytest
 
 from cube import log, provision, spec
 from cube.errors import ProvisionError
+from cube.journal import Journal
 from cube.log import Event
-from cube.provision import Journal
 
 PLAN = {
     "event": "plan",

@@ -74,9 +74,22 @@ def test_a_box_keeps_its_name_and_gets_nothing_build_only(loaded: spec.Spec) -> 
     assert common.ca_certificates == ()
 
 
-def test_one_machine_is_described_by_a_file(tmp_path: Path) -> None:
+def test_a_box_that_is_chosen_is_no_machine_of_the_pipeline(loaded: spec.Spec) -> None:
+    endpoint = Endpoint(host="h", port=22, user="anna", key_file=Path("/k"), known_hosts=Path("/h"))
+    _, data = hosts.machine(loaded, "desk1", endpoint, {"1": "abc"}, building=False)
+    assert not build(Common, data).building
+    assert data["layer_keys"] == {"1": "abc"}
+    assert "ssh_key" not in data  # it would ask for the passphrase of a key that the agent holds
+    access = {"key_filename": "/k", "allow_agent": True}
+    assert data["ssh_paramiko_connect_kwargs"] == access
+
+
+@pytest.mark.parametrize(("more", "building"), [({}, True), ({"building": False}, False)])
+def test_one_machine_is_described_by_a_file(
+    more: dict[str, bool], building: bool, tmp_path: Path
+) -> None:
     file = tmp_path / "machine.json"
     access = {"host": "h", "port": 1, "user": "u", "key_file": "/k", "known_hosts": "/h"}
-    file.write_text(json.dumps({"name": "m", "endpoint": access, "pids": []}))
-    name, endpoint, keys = hosts.described(file)
-    assert (name, endpoint.key_file, keys) == ("m", Path("/k"), {})
+    file.write_text(json.dumps({"name": "m", "endpoint": access, "pids": [], **more}))
+    name, endpoint, keys, found = hosts.described(file)
+    assert (name, endpoint.key_file, keys, found) == ("m", Path("/k"), {}, building)

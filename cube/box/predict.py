@@ -1,0 +1,104 @@
+"""What a layer would change on a live machine: pyinfra's dry run, operation by operation."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from cube import provision
+from cube.errors import ProvisionError
+from cube.journal import Journal
+from cube.provision import Target
+from cube.spec import Spec
+
+#: Facts alone are read; a slow machine takes a minute. In seconds.
+TIMEOUT_S = 1800
+#: Not a role: the operation that notes a layer on the box. `cube.box.record` compares that.
+RECORD = "record"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Difference:
+    """An operation that would change something.
+
+    Args:
+        role: it belongs to.
+        operation: its sentence.
+        diff: lines of the files that it would write, before and after; empty for other changes.
+        commands: what it would run.
+    """
+
+    role: str
+    operation: str
+    diff: str
+    commands: tuple[str, ...]
+
+    @property
+    def told(self) -> str:
+        """What differs: the diff, or else the commands that would mend it."""
+        if not self.diff:
+            return "\n".join(one.splitlines()[0] for one in self.commands)
+        # Equal content has no lines: then it is what else an operation sets of a file.
+        return self.diff if "\n" in self.diff else f"{self.diff}: its owner or mode"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prediction:
+    """What the application of a layer would do now.
+
+    Args:
+        layer: its number.
+        operations: how many were asked.
+        differences: those that would change something.
+        skipped: why the layer has no operations here; empty when it has.
+    """
+
+    layer: int
+    operations: int = 0
+    differences: tuple[Difference, ...] = ()
+    skipped: str = ""
+
+
+def predict(layer: int, target: Target, *, spec: Spec, building: bool) -> Prediction:
+    """Ask every operation of a layer what it would change; nothing is changed.
+
+    Args:
+        layer: 1 to 5.
+        target: it is reached through its endpoint.
+        spec: the specification.
+        building: False for a box, which gets nothing that only a build needs.
+
+    Raises:
+        ProvisionError: pyinfra failed, or did not ask every operation.
+    """
+    argv = ["inventory.py", f"deploy/layer{layer}.py"]
+    with provision.described(target, spec, keys={}, building=building) as (folder, env):
+        code, journal = provision.run_pyinfra(argv, env, folder, timeout_s=TIMEOUT_S, dry=True)
+    return conclude(layer, code, journal)
+
+
+def conclude(layer: int, code: int, journal: Journal) -> Prediction:
+    """Turn the events of a dry run into a prediction.
+
+    Raises:
+        ProvisionError: see `predict`.
+    """
+    skipped = [event["reason"] for event in journal.of("skip") if event["layer"] == layer]
+    if skipped and code == 0:
+        return Prediction(layer=layer, skipped=skipped[0])
+    asked = {event["id"]: event for event in journal.of("predict")}
+    planned = [one for plan in journal.of("plan") for one in plan["operations"]]
+    missing = [one["name"] for one in planned if one["id"] not in asked]
+    if code != 0 or not planned or missing:
+        what = f"was not asked: {missing[0]}" if missing else f"pyinfra's exit code is {code}"
+        raise ProvisionError(f"layer {layer}: the comparison failed: {what}",
+                             details=journal.tail())  # fmt: skip
+    events = [event for event in asked.values() if event["role"] != RECORD]
+    changed = [difference(event) for event in events if event["changes"]]
+    return Prediction(layer=layer, operations=len(events), differences=tuple(changed))
+
+
+def difference(event: dict[str, Any]) -> Difference:
+    """Return the difference that an event tells."""
+    return Difference(
+        role=event["role"], operation=event["name"], diff=event["diff"],
+        commands=tuple(event["commands"]),
+    )  # fmt: skip

@@ -1,0 +1,75 @@
+"""What a run of pyinfra tells while it goes on: events in a file, and its output around them."""
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from cube import log, run
+
+#: pyinfra's words before an operation's name.
+STARTING = "--> Starting operation: "
+
+
+@dataclass
+class Journal:
+    """The events of one run, as they come in, with the output around them.
+
+    `told` is False for a run that nobody watches: it changes no machine.
+    """
+
+    file: Path
+    told: bool = True
+    events: list[dict[str, Any]] = field(default_factory=list)
+    output: list[str] = field(default_factory=list)
+    _read: int = 0
+
+    def line(self, text: str) -> None:
+        """Take a line of pyinfra's output, and the events that were written until now."""
+        log.debug(text)
+        self.output.append(text)
+        self.poll()
+        if self.told and text.startswith(STARTING):
+            log.status(text.removeprefix(STARTING).strip())
+
+    def poll(self) -> None:
+        """Read whole new lines of the file."""
+        with self.file.open("rb") as stream:
+            stream.seek(self._read)
+            new, _, _ = stream.read().rpartition(b"\n")
+        self._read += len(new) + 1 if new else 0
+        for text in new.decode().splitlines():
+            self.events.append(json.loads(text))
+            if self.told:
+                report(self.events[-1])
+
+    def of(self, kind: str) -> list[dict[str, Any]]:
+        """Return the events of a kind."""
+        return [event for event in self.events if event["event"] == kind]
+
+    def tail(self) -> str:
+        """Return the last lines of the output."""
+        return run.tail("\n".join(line for line in self.output if line.strip()))
+
+
+def report(event: dict[str, Any]) -> None:
+    """Pass an operation that ended on to whoever watches the build."""
+    if event["event"] == "end":
+        for command in event["commands"]:
+            log.debug(f"    {command}")
+        log.operation(
+            title(event),
+            seconds=event["seconds"],
+            changed=event["changed"],
+            layer=event.get("layer"),
+            execs=event["execs"],
+        )
+    elif event["event"] == "skip":
+        log.info(f"layer {event['layer']} skipped: {event['reason']}", layer=event["layer"])
+    elif event["event"] == "predict":
+        log.status(title(event))
+
+
+def title(event: dict[str, Any]) -> str:
+    """Return an operation's role and name."""
+    return f"{event['role']}: {event['name']}" if "role" in event else str(event["name"])

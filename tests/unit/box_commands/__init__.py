@@ -1,0 +1,1 @@
+"""Commands for boxes on the network: `cube apply`, `cube drift`, snapshots."""
