@@ -19,7 +19,6 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlparse
 
 from cube.chain import sources
 from cube.spec import GPU_LAYERS, Spec, build_data
@@ -168,7 +167,7 @@ def plain_value(name: str, value: object) -> object:
         if name == CERTIFICATES:  # of two with one name, the host gets the last
             return {Path(file).name: file_digest(Path(file)) for file in value}
         return [plain_value(name, item) for item in value]
-    if isinstance(value, str) and "://" in value and "@" in urlparse(value).netloc:
+    if isinstance(value, str) and "://" in value and "@" in value:
         return f"sha256:{digest(value)}"
     return value
 
