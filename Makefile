@@ -3,7 +3,7 @@
 
 OS ?=
 .DEFAULT_GOAL := help
-.PHONY: help setup image verify doctor lint test test-all test-unit test-integration lock clean
+.PHONY: help setup image verify doctor lint test test-all test-unit test-integration bench-chain lock clean
 
 help: ## Say what there is
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 26
@@ -34,6 +34,10 @@ test-unit: lint ## The tests that take seconds
 
 test-integration: setup ## The tests that build and boot (root)
 	@.venv/bin/pytest -m "integration and not exhaustive"
+
+bench-chain: setup ## What the layer chain saves, by real builds in a copy (root; CASES=full,layer5 selects)
+	@if [ "$$(id -u)" -eq 0 ]; then .venv/bin/python bench/chain.py $(OS) $(if $(CASES),--cases $(CASES)); \
+	else sudo .venv/bin/python bench/chain.py $(OS) $(if $(CASES),--cases $(CASES)); fi
 
 lock: ## Refresh requirements.lock from pyproject.toml
 	@.venv/bin/pip install -q uv

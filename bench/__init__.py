@@ -1,0 +1,1 @@
+"""Figures of the pipeline, measured by real builds. See `bench.chain`."""

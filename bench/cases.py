@@ -1,0 +1,161 @@
+"""The cases: what is built, what must be reused, and what is measured."""
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from bench import project, sizes, table
+from bench.project import Built, Project
+from bench.sizes import Cost
+from bench.table import Figure
+from cube import log
+from cube.chain.store import Store
+from cube.errors import CubeError
+
+#: Targets of the specification: seconds, share of the full build, bytes for each byte changed.
+NO_CHANGE_S = 10.0
+LAYER5_SHARE = 0.15
+LINK_RATIO = 1.3
+
+
+@dataclass
+class Bench:
+    """One run."""
+
+    project: Project
+    figures: list[Figure] = field(default_factory=list)
+    costs: list[Cost] = field(default_factory=list)
+    full_s: float = 0.0
+
+    def full(self) -> None:
+        """Everything from nothing."""
+        built, load = self.build([])
+        self.full_s = built.seconds
+        self.tell("full", "full build", built, load)
+
+    def no_change(self) -> None:
+        """The same command again."""
+        built, load = self.build()
+        if built.result["made"]:
+            raise CubeError("a build without a change made something anew")
+        target, met = f"at most {NO_CHANGE_S:.0f} s", built.seconds <= NO_CHANGE_S
+        self.tell("no-change", "build without a change", built, load, target=target, met=met)
+
+    def layer5(self) -> None:
+        """A change in a role of the last layer."""
+        self.change(5, target=f"at most {LAYER5_SHARE:.0%}", share=LAYER5_SHARE)
+
+    def layer3(self) -> None:
+        """A change in a role of a layer in the middle."""
+        self.change(3)
+
+    def change(self, layer: int, *, target: str = "", share: float | None = None) -> None:
+        """Change a role of a layer and build."""
+        case, what = f"layer{layer}", f"rebuild after a change in layer {layer}"
+        if reason := self.project.skipped(layer):
+            note = f"not measured: layer {layer} is skipped here: {reason}"
+            self.figures.append(Figure(case=case, what=what, note=note))
+            return
+        role = self.project.touch(layer)
+        built, load = self.build(project.below(self.project.applied(), layer))
+        met = None if share is None else built.seconds / self.full_s <= share
+        self.tell(case, what, built, load, target=target, met=met, note=f"changed: {role.name}")
+
+    def resume(self) -> None:
+        """A kill -9 in the last layer, and the same command again."""
+        layer = self.project.applied()[-1]
+        self.project.touch(layer)
+        killed_s = self.project.build_until_killed(layer)
+        built, load = self.build(project.below(self.project.applied(), layer))
+        note = f"killed after {killed_s:.1f} s, at the first operation of layer {layer}"
+        self.tell("resume", "resume after a kill in the last layer", built, load, note=note)
+
+    def store(self) -> None:
+        """Bytes of the chain against those of its links as flat images."""
+        self.figures.append(store_figure(self.measure()))
+
+    def links(self) -> None:
+        """Bytes of each link against those that it changed."""
+        self.figures.append(link_figure(self.measure()))
+
+    def measure(self) -> list[Cost]:
+        """Measure the links, once."""
+        self.costs = self.costs or chain_costs(self.project.store, self.project.folder)
+        return self.costs
+
+    def host(self) -> dict[str, Any]:
+        """Say where it was built; empty before the first build has succeeded."""
+        if not self.full_s:
+            return {}
+        told: dict[str, Any] = self.project.manifest()["builder"]["host"]
+        return told
+
+    def build(self, reused: Sequence[str] | None = None) -> tuple[Built, float]:
+        """Build; return that and the load before.
+
+        Raises:
+            CubeError: it failed, or reused other links than it should.
+        """
+        load = os.getloadavg()[0]
+        built = self.project.build()
+        if reused is not None and built.reused != list(reused):
+            raise CubeError(f"the build reused {built.reused}, expected was {list(reused)}")
+        return built, load
+
+    def tell(self, case: str, what: str, built: Built, load: float, **more: Any) -> None:  # noqa: ANN401
+        """Note a build's figure."""
+        links_s = self.project.link_seconds() if built.result["made"] else None
+        figure = Figure(
+            case=case, what=what, seconds=built.seconds, links_s=links_s,
+            ratio=built.seconds / self.full_s, load=load, **more,
+        )  # fmt: skip
+        self.figures.append(figure)
+
+
+def store_figure(costs: Sequence[Cost]) -> Figure:
+    """Compare the store with flat images of all its links."""
+    files, flat = sum(cost.file for cost in costs), sum(cost.flat for cost in costs)
+    return Figure(
+        case="store", what="store against the sum of flat images", ratio=files / flat,
+        note=f"{table.mega(files)} MB against {table.mega(flat)} MB",
+    )  # fmt: skip
+
+
+def link_figure(costs: Sequence[Cost]) -> Figure:
+    """Name the link that costs most for what it changed."""
+    worst = max(costs, key=lambda cost: cost.ratio)
+    return Figure(
+        case="links", what="a link against the bytes that it changed", ratio=worst.ratio,
+        target=f"at most {LINK_RATIO:.0%}", met=worst.ratio <= LINK_RATIO,
+        note=f"the worst is {worst.name}",
+    )  # fmt: skip
+
+
+def chain_costs(store: Store, scratch: Path) -> list[Cost]:
+    """Measure the links of a store's head.
+
+    Raises:
+        CubeError: there is none.
+    """
+    links = [link for link in store.current() if not link.skipped]
+    if not links:
+        raise CubeError(f"there is no chain in {store.folder}", hint="cube build makes one")
+    with store.reading(), log.step("Measuring the links"):
+        return sizes.measure([(link.name, link.disk) for link in links], scratch)
+
+
+#: In the order in which they are run: each finds what those before it left.
+CASES: dict[str, Callable[[Bench], None]] = {
+    "full": Bench.full,
+    "no-change": Bench.no_change,
+    "layer5": Bench.layer5,
+    "layer3": Bench.layer3,
+    "resume": Bench.resume,
+    "store": Bench.store,
+    "links": Bench.links,
+}
+
+#: Those that a chain alone can answer.
+SIZES: dict[str, Callable[[Sequence[Cost]], Figure]] = {"store": store_figure, "links": link_figure}

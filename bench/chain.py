@@ -1,0 +1,121 @@
+#!/usr/bin/env python3
+"""What the layer chain saves: real builds, several cases in one run, as ratios.
+
+It works on a copy of the project in a temporary folder, and prints Markdown with the figures as
+JSON below. A build that did not reuse just what it should is a failure, not a figure. Run it as
+root, like 'cube build'; a full build and three rebuilds take their time.
+"""
+
+import argparse
+import contextlib
+import json
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+# As a program (python bench/chain.py) it finds its own package by this.
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from bench import project, table
+from bench.cases import CASES, SIZES, Bench, chain_costs
+from cube import cli, log
+from cube.chain.store import Store
+from cube.commands.shared import image_name
+from cube.errors import INTERRUPTED, CubeError
+from cube.machines import leftovers
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the command line's parser."""
+    told = argparse.ArgumentParser(prog="bench/chain.py", description=__doc__)
+    told.add_argument("os", nargs="?", type=image_name, metavar="IMAGE",
+                      help="default: image.os of cube.toml")  # fmt: skip
+    told.add_argument("--cases", type=cases, default=list(CASES), metavar="CASE,...",
+                      help=f"of {', '.join(CASES)}; default: all. 'full' is always run, because"
+                      " the others are measured against it")  # fmt: skip
+    told.add_argument("--spec", type=Path, default=project.SOURCE / "cube.toml", metavar="FILE",
+                      help="another cube.toml")  # fmt: skip
+    told.add_argument("--folder", type=Path, default=Path(tempfile.gettempdir()), metavar="DIR",
+                      help="where the copy is made: some 10 GB (default: %(default)s)")  # fmt: skip
+    told.add_argument("--keep", action="store_true", help="leave the copy there")
+    told.add_argument("--chain", type=Path, metavar="DIR",
+                      help="measure this chain (build/OS/chain) instead: cases store and links"
+                      " only, without a build")  # fmt: skip
+    told.add_argument("--output", type=Path, metavar="FILE", help="write the JSON there too")
+    return told
+
+
+def cases(words: str) -> list[str]:
+    """Read names of cases, in the order in which they are run.
+
+    Raises:
+        ArgumentTypeError: there is no such case.
+    """
+    wanted = words.split(",")
+    if unknown := sorted(set(wanted) - set(CASES)):
+        raise argparse.ArgumentTypeError(f"no case {unknown[0]!r}: choose of {', '.join(CASES)}")
+    return [case for case in CASES if case in wanted]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the benchmark; return the exit code, as `cube` does."""
+    args = parser().parse_args(argv)
+    try:
+        with cli.told("plain"):
+            measure_chain(args) if args.chain else measure_builds(args)
+    except CubeError as error:
+        cli.tell_error(error, "plain")
+        return error.exit_code
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    return 0
+
+
+def measure_chain(args: argparse.Namespace) -> None:
+    """Measure a chain that is there."""
+    with tempfile.TemporaryDirectory(prefix="cube-bench-", dir=args.folder) as scratch:
+        costs = chain_costs(Store(folder=args.chain), Path(scratch))
+    figures = [figure(costs) for case, figure in SIZES.items() if case in args.cases]
+    show(table.as_json(figures, costs, {}), table.markdown(figures, costs, {}), args.output)
+
+
+def measure_builds(args: argparse.Namespace) -> None:
+    """Build in a copy of the project; what was measured is shown even if a case fails."""
+    with folder(args.folder, keep=args.keep) as place:
+        bench = Bench(project=project.copy(place / "project", args.spec, image=args.os or ""))
+        try:
+            for case in dict.fromkeys(["full", *args.cases]):
+                with log.step(f"Case {case}"):
+                    CASES[case](bench)
+        finally:
+            told = (bench.figures, bench.costs, bench.host())
+            show(table.as_json(*told), table.markdown(*told), args.output)
+            leftovers.clear(bench.project.work.machines)
+
+
+@contextlib.contextmanager
+def folder(parent: Path, *, keep: bool) -> Iterator[Path]:
+    """Yield a new folder, and remove it afterwards unless something is mounted in it."""
+    made = Path(tempfile.mkdtemp(prefix="cube-bench-", dir=parent)).resolve()
+    try:
+        yield made
+    finally:
+        if keep or str(made) in Path("/proc/self/mounts").read_text():
+            log.info(f"the copy stays: {made}")
+        else:
+            shutil.rmtree(made)
+
+
+def show(data: dict[str, Any], markdown: str, output: Path | None) -> None:
+    """Print both forms; write the one for programs to a file, if one is named."""
+    text = json.dumps(data, indent=2) + "\n"
+    if output:
+        output.write_text(text)
+    sys.stdout.write(f"{markdown}\n\n```json\n{text}```\n")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

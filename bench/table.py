@@ -1,0 +1,114 @@
+"""The figures of a run, for people and for programs."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from bench.sizes import Cost
+
+MEGA = 1e6
+
+
+@dataclass(frozen=True, kw_only=True)
+class Figure:
+    """What a case measured.
+
+    Args:
+        case: its name.
+        what: in words.
+        seconds: of the build; None for a case that is no build, or was not measured.
+        links_s: those of them until the last link was there (stages 1 to 3); the others judge,
+            seal and prove the image, whatever was changed.
+        ratio: seconds against those of the full build, or bytes against bytes.
+        target: in words; empty when there is none.
+        met: whether the target was met; None when there is none.
+        note: what else is worth knowing, or why nothing was measured.
+        load: processes that waited for a processor before, as a measure of noise; see uptime(1).
+    """
+
+    case: str
+    what: str
+    seconds: float | None = None
+    links_s: float | None = None
+    ratio: float | None = None
+    target: str = ""
+    met: bool | None = None
+    note: str = ""
+    load: float | None = None
+
+
+def as_json(
+    figures: Iterable[Figure], costs: Sequence[Cost], host: dict[str, Any]
+) -> dict[str, Any]:
+    """Return all of it as JSON-like data."""
+    return {
+        "host": host,
+        "cases": [asdict(figure) for figure in figures],
+        "links": [{**asdict(cost), "ratio": cost.ratio} for cost in costs],
+    }
+
+
+def markdown(figures: Iterable[Figure], costs: Sequence[Cost], host: dict[str, Any]) -> str:
+    """Return all of it as Markdown."""
+    words = ", ".join(f"{name} {value}" for name, value in host.items())
+    parts = [case_table(figures)]
+    if costs:
+        parts.append(cost_table(costs))
+    if words:
+        parts.append(f"Host: {words}.")
+    return "\n\n".join(parts)
+
+
+def case_table(figures: Iterable[Figure]) -> str:
+    """Return a line for each case."""
+    rows = [
+        [
+            figure.what, seconds(figure.seconds), seconds(figure.links_s), percent(figure.ratio),
+            verdict(figure), figure.note,
+        ]
+        for figure in figures
+    ]  # fmt: skip
+    heads = ["case", "seconds", "of these until the links are there", "ratio", "target", "remark"]
+    return table(heads, rows)
+
+
+def cost_table(costs: Iterable[Cost]) -> str:
+    """Return a line for each link, in megabytes."""
+    rows = [
+        [
+            cost.name, mega(cost.file), mega(cost.change.written), f"{cost.ratio:.2f}",
+            mega(cost.change.clusters), mega(cost.change.cleared), mega(cost.flat),
+        ]
+        for cost in costs
+    ]  # fmt: skip
+    heads = ["link", "MB on disk", "MB changed (4 KiB blocks)", "MB on disk / changed",
+             "MB changed (64 KiB clusters)", "MB cleared", "MB as a flat image"]  # fmt: skip
+    return table(heads, rows)
+
+
+def table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Return a table."""
+    lines = [heads, ["---"] * len(heads), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def seconds(value: float | None) -> str:
+    """Return seconds as text."""
+    return "" if value is None else f"{value:.1f}"
+
+
+def percent(ratio: float | None) -> str:
+    """Return a ratio as text."""
+    return "" if ratio is None else f"{100 * ratio:.1f} %"
+
+
+def verdict(figure: Figure) -> str:
+    """Return the target and whether it was met."""
+    if figure.met is None:
+        return figure.target
+    return f"{figure.target}: {'met' if figure.met else 'MISSED'}"
+
+
+def mega(count: int) -> str:
+    """Return bytes in megabytes."""
+    return f"{count / MEGA:.1f}"
