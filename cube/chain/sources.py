@@ -49,12 +49,13 @@ def tree(folder: Path) -> list[Path]:
 
 def modules(project: Path, names: Iterable[str]) -> list[Path]:
     """Return the files of modules of ``deploy`` and of all that they import of it, sorted."""
-    todo, found = list(names), set[Path]()
+    todo, asked, found = set(names), set[str](), set[Path]()
     while todo:
-        for path in files_of(project, todo.pop()):
+        asked.add(name := todo.pop())
+        for path in files_of(project, name):
             if path not in found:
                 found.add(path)
-                todo += imports(project, path)
+                todo |= {*imports(project, path)} - asked
     return sorted(found)
 
 
