@@ -9,7 +9,7 @@ from hypothesis import settings
 
 from cube import log
 from cube.chain.store import Store
-from tests.unit.chain import samples
+from tests.unit.chain import project, samples
 
 # The same examples everywhere; a slow machine fails nothing, and nothing is kept between runs.
 settings.register_profile("cube", deadline=None, derandomize=True, database=None, max_examples=50)
@@ -50,3 +50,15 @@ def warnings() -> Iterator[list[str]]:
 
     with log.listening(listen):
         yield told
+
+
+@pytest.fixture(scope="session")
+def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkout of this project; a test puts back what it changes."""
+    return project.check_out(tmp_path_factory.mktemp("checkout"))
+
+
+@pytest.fixture(scope="session")
+def first(checkout: Path) -> project.Digests:
+    """The keys of its links."""
+    return project.digests(checkout, project.spec())
