@@ -37,21 +37,30 @@ STAGES = {
 
 @dataclass(frozen=True, kw_only=True)
 class Result:
-    """What a build that succeeded leaves behind; `made` is False when all was there already.
+    """What a build that succeeded leaves behind.
 
-    `reused` has the names of what an earlier build had made, in `saved_seconds` then.
+    Args:
+        workspace: where.
+        seconds: how long it took.
+        verdict: what is to be said of the image, or of the links.
+        made: False when all was there already.
+        sealed: False when the build was to end with a link.
+        reused: names of what an earlier build had made.
+        saved_seconds: the time that this had taken.
     """
 
     workspace: Workspace
     seconds: float
     verdict: str
     made: bool = True
+    sealed: bool = True
     reused: Sequence[str] = ()
     saved_seconds: float = 0.0
 
     def as_json(self) -> dict[str, object]:
         """Return it for a program."""
-        names = ("artifact", "checksum", "manifest", "report", "log", "timeline")
+        image = ("artifact", "checksum", "manifest", "report") if self.sealed else ()
+        names = (*image, "log", "timeline")
         paths = {name: str(getattr(self.workspace, name)) for name in names}
         told = {"seconds": round(self.seconds, 1), "verdict": self.verdict, "made": self.made}
         saved = {"reused": list(self.reused), "saved_seconds": round(self.saved_seconds, 1)}
@@ -72,13 +81,14 @@ class Result:
         return f"  saved     {saved}: {', '.join(self.reused)} reused"
 
 
-def build(spec: Spec, *, keep: bool = False, fresh: bool = False) -> Result:
+def build(spec: Spec, *, keep: bool = False, fresh: bool = False, to: str = "") -> Result:
     """Build, prove and seal an image; what was made before of the same ingredients is reused.
 
     Args:
         spec: what to build.
         keep: leave the machine running when a step in it fails.
         fresh: make everything anew.
+        to: name of the link to end with: nothing is sealed; empty makes the image.
 
     Raises:
         CubeError: a gate failed; nothing has its final name but what is whole.
@@ -91,7 +101,8 @@ def build(spec: Spec, *, keep: bool = False, fresh: bool = False) -> Result:
         recording(timeline, work),
         explained(spec, work, timeline),
     ):
-        return Build(spec=spec, work=work, timeline=timeline, keep=keep, fresh=fresh).run()
+        asked = Build(spec=spec, work=work, timeline=timeline, keep=keep, fresh=fresh, to=to)
+        return asked.run()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,6 +114,7 @@ class Build:
     timeline: Timeline
     keep: bool
     fresh: bool
+    to: str
 
     @property
     def store(self) -> Store:
@@ -112,7 +124,7 @@ class Build:
     @cached_property
     def planner(self) -> Planner:
         """What is there already, on the machines that this build will use."""
-        return planner(self.spec, self.store, fresh=self.fresh)
+        return planner(self.spec, self.store, fresh=self.fresh, to=self.to)
 
     def run(self) -> Result:
         """Go through the stages."""
@@ -123,15 +135,24 @@ class Build:
         with self.stage(1):
             verify.verify(self.spec)
             plan = self.planner.plan()
-            if self.published(plan):
+            if not self.to and self.published(plan):
                 log.info("nothing has changed: the image is the one that was built")
-                return self.result(started, made=False)
+                return self.result(started, self.status(), made=False)
             plan = self.trust()
             self.prepare()
         with self.stage(2):
             base = self.base(plan)
         with self.stage(3):
             links = self.layers(plan, base)
+        if self.to:
+            self.clear()
+            return self.result(started, f"there up to {head(links).name}", made=bool(plan.todo))
+        self.seal(links)
+        self.clear()
+        return self.result(started, self.status(), made=True)
+
+    def seal(self, links: Sequence[Link]) -> None:
+        """Judge the whole, and make the image of it: stages 4 and 5."""
         with contextlib.ExitStack() as stack:
             with self.stage(4):
                 machine = stack.enter_context(self.boot(self.store.extend(head(links))))
@@ -140,14 +161,16 @@ class Build:
                 seal.clean(machine, self.spec, work=self.work.machines)
                 stack.close()
                 self.finish(links, report, machine.disk)
-        self.clear()
-        return self.result(started, made=True)
 
-    def result(self, started: float, *, made: bool) -> Result:
+    def status(self) -> str:
+        """Return what the manifest says of the published image."""
+        return str(manifest.read(self.work.manifest)["status"])
+
+    def result(self, started: float, verdict: str, *, made: bool) -> Result:
         """Describe what there is now."""
         return Result(
-            workspace=self.work, seconds=time.monotonic() - started, made=made,
-            verdict=manifest.read(self.work.manifest)["status"],
+            workspace=self.work, seconds=time.monotonic() - started, made=made, verdict=verdict,
+            sealed=not self.to,
             reused=self.timeline.reused_names(),
             saved_seconds=self.timeline.saved_seconds(),
         )  # fmt: skip
@@ -296,11 +319,18 @@ def told(link: Link) -> str:
     return f"made {made} in {progress.duration(link.seconds)}"
 
 
-def planner(spec: Spec, store: Store, *, fresh: bool = False) -> Planner:
-    """Return what compares a specification with a store, on the machines that would be used."""
+def planner(spec: Spec, store: Store, *, fresh: bool = False, to: str = "") -> Planner:
+    """Return what compares a specification with a store, on the machines that would be used.
+
+    Args:
+        spec: what is wanted.
+        store: what is there.
+        fresh: leave aside whatever was made before.
+        to: name of the highest link that is wanted; empty takes all that are enabled.
+    """
     container = choose(spec.build.machine).kind == "container"
     gpus = hardware.nvidia_gpus() if container else []
-    return Planner(spec=spec, store=store, gpus=gpus, fresh=fresh)
+    return Planner(spec=spec, store=store, gpus=gpus, fresh=fresh, to=to)
 
 
 #: Reasons for a rebuild that a build tells by itself.

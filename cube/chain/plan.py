@@ -42,12 +42,14 @@ class Planner:
         store: what is there.
         gpus: PCI ids of the NVIDIA GPUs that the machine of the build shows to its guest.
         fresh: True leaves aside whatever was made before.
+        to: name of the highest link that is wanted; empty takes all that are enabled.
     """
 
     spec: Spec
     store: Store
     gpus: Sequence[str] = ()
     fresh: bool = False
+    to: str = ""
 
     def plan(self) -> Plan:
         """Find the links that may be taken over, without reading their disks."""
@@ -100,8 +102,9 @@ class Planner:
 
     @property
     def layers(self) -> list[int]:
-        """The layers that are enabled, in order."""
-        return sorted(self.spec.layers.enabled)
+        """The layers that are wanted, in order."""
+        enabled = sorted(self.spec.layers.enabled)
+        return [layer for layer in enabled if not self.to or keys.link_name(layer) <= self.to]
 
     def ingredients(self, layer: int, parent: Link) -> Ingredients:
         """Return what makes a layer on top of a link."""

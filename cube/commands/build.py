@@ -4,8 +4,12 @@ import argparse
 import json
 
 from cube import doctor, log, pipeline, verify
+from cube.chain import keys
 from cube.commands.shared import Commands, add
-from cube.spec import Spec
+from cube.spec import LAYER_ROLES, Spec
+
+#: Where a build can end.
+LINKS = (keys.BASE, *map(keys.link_name, LAYER_ROLES))
 
 
 def add_commands(commands: "Commands[argparse.ArgumentParser]") -> None:
@@ -22,13 +26,17 @@ def add_build(commands: "Commands[argparse.ArgumentParser]") -> None:
         "--fresh", action="store_true", help="make everything anew, whatever is there already"
     )
     command.add_argument(
+        "--to", default="", choices=LINKS, metavar="LINK",
+        help="end when this link is there, without sealing an image: base, layer1 ... layer5",
+    )  # fmt: skip
+    command.add_argument(
         "--keep", action="store_true", help="leave the machine running when a step in it fails"
     )
 
 
 def cmd_build(args: argparse.Namespace, spec: Spec) -> int:
     """Build an image and say where everything is."""
-    result = pipeline.build(spec, keep=args.keep, fresh=args.fresh)
+    result = pipeline.build(spec, keep=args.keep, fresh=args.fresh, to=args.to)
     if args.view == "json":
         print(json.dumps({"kind": "result", **result.as_json()}))  # noqa: T201
     else:
