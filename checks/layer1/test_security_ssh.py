@@ -47,6 +47,12 @@ def scratch_keys(sshd: Settings) -> str:
     return sshd["authorizedkeysfile"].split()[-1]
 
 
+def test_a_restart_leaves_the_folder_of_open_logins(host: Host) -> None:
+    # Without it a login in that second dies: fatal: chroot("/run/sshd"): No such file.
+    show = "systemctl show --property=RuntimeDirectoryPreserve --value ssh.service"
+    assert host.check_output(show) == "restart"
+
+
 def test_configuration_is_valid(host: Host) -> None:
     assert host.run("sshd -t").stderr == ""
 

@@ -12,6 +12,7 @@ PACKAGES = ("fail2ban", "nftables", "openssh-server", "python3-systemd", "ufw",
             "unattended-upgrades")  # fmt: skip
 
 SSHD = "/etc/ssh/sshd_config.d/00-cube.conf"
+SSH_SERVICE = "/etc/systemd/system/ssh.service.d/60-cube.conf"
 AFTER_INIT = "/etc/ufw/after.init"
 JAILS = "/etc/fail2ban/jail.d/cube.local"
 
@@ -78,8 +79,16 @@ def harden_ssh(os_name: str) -> None:
         content=template_text("security/sshd.conf.j2", kex=KEX[os_name]),
         validate="mkdir -p /run/sshd && sshd -t -f %s",
     )
+    put_atomic(
+        name="Let no connection fail while sshd restarts",
+        dest=SSH_SERVICE,
+        content=file_text("security/ssh-service.conf"),
+    )
     systemd.restart_if_older(
-        name="Let sshd read its settings again", unit="ssh.service", than=(SSHD,), check="sshd -t"
+        name="Let sshd read its settings again",
+        unit="ssh.service",
+        than=(SSHD, SSH_SERVICE),
+        check="sshd -t",
     )
 
 
