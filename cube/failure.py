@@ -58,5 +58,6 @@ def write_report(spec: Spec, work: Workspace, timeline: Timeline, error: CubeErr
     failure = report.Failure(
         stage=stage, message=error.message, hint=error.hint, details=error.details
     )
+    work.work.mkdir(parents=True, exist_ok=True)
     report.write(work.failure, data, failure)
     log.info(f"report of the failure: {work.failure}")

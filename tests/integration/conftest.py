@@ -60,6 +60,24 @@ def copy_project(folder: Path) -> Path:
     return Path(shutil.copytree(PROJECT, folder, ignore=skip))
 
 
+#: A check that fails on every machine.
+FAILING = """\
+import pytest
+from testinfra.host import Host
+
+pytestmark = pytest.mark.layer5
+
+
+def test_planted(host: Host) -> None:
+    assert not host.file("/etc/hostname").exists
+"""
+
+
+def plant_check(project: Path) -> None:
+    """Add a check of layer 5 that fails."""
+    (project / "checks/layer5/test_planted.py").write_text(FAILING)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def root() -> None:
     if os.geteuid() != 0:

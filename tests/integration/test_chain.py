@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from cube.errors import INTERRUPTED, CheckError, ProvisionError
-from tests.integration.conftest import Built, copy_project
+from cube.machines import record as records
+from tests.integration.conftest import Built, copy_project, plant_check
 from tests.integration.test_faults import (
     END_S,
     REACH_S,
@@ -20,7 +21,6 @@ from tests.integration.test_faults import (
     Place,
     Run,
     chained,
-    commands_naming,
     kill_machine,
     place,
     run_of,
@@ -85,6 +85,7 @@ def test_an_image_that_was_changed_on_disk_is_not_called_up_to_date(
 def test_a_change_in_one_role_makes_its_layer_anew_and_nothing_else(
     chained: Place, project: Path, run_of: Keep
 ) -> None:
+    before = chained.store.named("layer5")
     touch(project, "deploy/roles/monitoring.py")
     run = run_of(chained.start(project=project))
     run.wait_for("Stage 4")
@@ -93,9 +94,11 @@ def test_a_change_in_one_role_makes_its_layer_anew_and_nothing_else(
     assert "deploy/roles/monitoring.py changed" in run.text
     assert "Applying layer 1" not in run.text
     stop(run)
-    made = [link for link in chained.store.links() if link.name == "layer5"]
-    assert len(made) == 2
-    assert chained.store.head == made[-1]
+    made = chained.store.head
+    assert made is not None
+    assert (made.name, made.parent) == ("layer5", before.parent)
+    assert made.key != before.key
+    assert chained.store.by_key(before.key) == before
 
 
 def private_copy(path: Path) -> None:
@@ -181,8 +184,7 @@ def test_a_layer_that_fails_its_check_is_not_frozen(
     chained: Place, project: Path, run_of: Keep
 ) -> None:
     chained.cut("layer1")
-    check = "import pytest\n\n@pytest.mark.layer5\ndef test_planted(host):\n    assert not host\n"
-    (project / "checks/layer5/test_planted.py").write_text(check)
+    plant_check(project)
     run = run_of(chained.start(project=project))
     assert run.end(REACH_S) == CheckError.exit_code, run.text[-3000:]
     assert "test_planted" in run.text
@@ -192,9 +194,7 @@ def test_a_layer_that_fails_its_check_is_not_frozen(
     chained.assert_nothing_left()
 
 
-PLANTED = """
-    from pyinfra.operations import server
-    server.shell(name="Write the time", commands="date +%N >/etc/planted")
+PLANTED = """    server.shell(name="Write the time", commands="date +%N >/etc/planted")
 """
 
 
@@ -205,7 +205,10 @@ def test_an_operation_that_always_changes_something_stops_the_layer(
     role = project / "deploy/roles/monitoring.py"
     text = role.read_text()
     line = "    data = read(Monitoring)\n"
+    imports = "from pyinfra.api import deploy\n"
     assert line in text
+    assert imports in text
+    text = text.replace(imports, imports + "from pyinfra.operations import server\n")
     role.write_text(text.replace(line, line + PLANTED))
     run = run_of(chained.start(project=project))
     assert run.end(REACH_S) == ProvisionError.exit_code, run.text[-3000:]
@@ -218,10 +221,9 @@ def test_an_operation_that_always_changes_something_stops_the_layer(
 
 def cut_network(place: Place) -> None:
     """Take the way to the world from the container of a build; its SSH goes on."""
-    servers = [words for words in commands_naming(str(place.folder)) if "slirp4netns" in words]
-    network = re.search(r"/proc/(\d+)/ns/net", servers[0])
-    assert network
-    subprocess.run(["nsenter", "-t", network[1], "-n", "ip", "route", "del", "default"], check=True)
+    machine = records.running(place.root / "work" / "machines")[0]
+    inside = ["nsenter", "-t", str(machine.life.pid), "-n"]
+    subprocess.run([*inside, "ip", "route", "del", "default"], check=True)
 
 
 def test_a_network_that_goes_away_during_apt_is_told_and_the_build_goes_on_later(

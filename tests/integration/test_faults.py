@@ -16,7 +16,7 @@ import pytest
 
 from cube.chain.store import Store
 from cube.errors import INTERRUPTED, BusyError, CheckError, HostError, PackerError, SpecError
-from tests.integration.conftest import PROJECT, Built, copy_project, write_spec
+from tests.integration.conftest import PROJECT, Built, copy_project, plant_check, write_spec
 
 #: Seconds for a build to reach the step at which a test breaks it.
 REACH_S = 600
@@ -263,8 +263,7 @@ def kill_machine(place: Place) -> None:
 def planted(tmp_path: Path) -> Path:
     """A copy of the project with a check that fails."""
     project = copy_project(tmp_path / "project")
-    check = "import pytest\n\n@pytest.mark.layer5\ndef test_planted(host):\n    assert not host\n"
-    (project / "checks/layer5/test_planted.py").write_text(check)
+    plant_check(project)
     return project
 
 
