@@ -1,14 +1,18 @@
 """`cube up`, `ssh` and `down`: a throw-away copy of a disk, booted to look around in."""
 
-from collections.abc import Sequence
+import contextlib
+import os
+import shutil
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from cube import disk, log, run, ssh
 from cube.chain.link import DISK
 from cube.chain.store import Store
 from cube.errors import CubeError
-from cube.machines import MachineRequest, leftovers, record
-from cube.machines.choose import Wanted, choose
+from cube.machines import Machine, MachineRequest, leftovers, record
+from cube.machines.choose import Choice, Wanted, choose
 from cube.machines.choose import down as stop
 from cube.machines.choose import up as start
 from cube.machines.record import MachineRecord
@@ -17,6 +21,8 @@ from cube.workspace import Workspace
 
 #: The machine's name; a build's own machine is called otherwise, so both may be up.
 NAME = "up"
+#: How machines begin that only a command uses, which adds its own process number.
+TRIAL = "trial-"
 FAILED = "failed"
 IMAGE = "image"
 
@@ -34,27 +40,77 @@ def up(spec: Spec, *, at: str, kind: Wanted) -> None:
         MachineError: it did not boot.
     """
     work = Workspace.of(spec)
-    for cleared in leftovers.clear(work.machines):
-        log.info(f"cleared what an earlier run left: {cleared}")
+    clear(work)
     source = find_disk(work, at)
     for left in record.left_up(work.machines):
         raise CubeError(f"{left.name} is up already", hint="cube ssh, or cube down first")
     folder = work.machines / NAME
     folder.mkdir(parents=True, exist_ok=True)
     copy, key = work.machines / f"{NAME}.qcow2", folder.with_suffix(".key")
-    disk.create_overlay(copy, source)
-    ssh.make_key(key)
-    machine = start(
-        MachineRequest(
-            name=NAME, disk=copy, run_dir=folder, key_file=key, detached=True,
-            cpus=spec.build.cpus, memory_mib=spec.build.memory, libvirt_uri=spec.build.libvirt_uri,
-        ),
-        choose("vm" if at == IMAGE else kind),
-    )  # fmt: skip
+    with Store(folder=work.chain).reading():  # until its record says which links it uses
+        wanted = request(spec, source, name=NAME, copy=copy, run_dir=folder, key=key)
+        machine = start(replace(wanted, detached=True), choose("vm" if at == IMAGE else kind))
     what = source.parent.name if source.name == DISK else source.name
     log.info(f"{what} is up as a {machine.kind}; what you change in it is thrown away")
     log.info("log in: cube ssh    stop it: cube down")
     log.info(f"or: {run.quote(ssh.ssh_args(machine.endpoint))}")
+
+
+def request(
+    spec: Spec, source: Path, *, name: str, copy: Path, run_dir: Path, key: Path
+) -> MachineRequest:
+    """Make a copy of a disk, and a key that is let in; return the machine to boot on it.
+
+    Raises:
+        MachineError: there is no such disk.
+    """
+    disk.create_overlay(copy, source)
+    ssh.make_key(key)
+    return MachineRequest(
+        name=name, disk=copy, run_dir=run_dir, key_file=key, cpus=spec.build.cpus,
+        memory_mib=spec.build.memory, libvirt_uri=spec.build.libvirt_uri,
+    )  # fmt: skip
+
+
+@contextlib.contextmanager
+def trial(spec: Spec, source: Path, choice: Choice) -> Iterator[Machine]:
+    """Boot a copy of a disk; when the block is left, machine and copy are gone.
+
+    After a SIGKILL the machine ends with us, and whoever calls `clear` next removes the copy.
+
+    Args:
+        spec: names the build folder, and the size of the machine.
+        source: the disk.
+        choice: kind of machine.
+
+    Raises:
+        MachineError: it did not boot.
+    """
+    name = f"{TRIAL}{os.getpid()}"
+    folder = Workspace.of(spec).machines / name
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        wanted = request(
+            spec, source, name=name, copy=folder / DISK, run_dir=folder, key=folder / "key"
+        )
+        with choice.machines.start(replace(wanted, wait=False)) as machine:
+            # Whoever clears up after a SIGKILL finds in the record what to remove.
+            found = record.read(folder / record.FILE_NAME)
+            record.write(replace(found, folders=(*found.folders, folder)))
+            machine.wait_until_up()
+            yield machine
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def clear(work: Workspace) -> None:
+    """Remove what commands left that were killed, and say so."""
+    for cleared in leftovers.clear(work.machines):
+        log.info(f"cleared what an earlier run left: {cleared}")
+    for folder in work.machines.glob(f"{TRIAL}*"):
+        owner = folder.name.removeprefix(TRIAL)
+        if owner.isdigit() and not record.start_time(int(owner)):
+            shutil.rmtree(folder)  # killed before the machine had its record
 
 
 def find_disk(work: Workspace, at: str) -> Path:
