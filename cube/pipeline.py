@@ -10,11 +10,11 @@ from functools import cached_property
 from pathlib import Path
 
 from cube import finalize, hardware, lock, log, manifest, packer, progress, seal, ssh, verify
-from cube.chain import keys
+from cube.chain import keys, prune, space
 from cube.chain.link import Link
 from cube.chain.plan import Plan, Planner
 from cube.chain.store import Store
-from cube.errors import CubeError
+from cube.errors import BusyError, CubeError
 from cube.failure import explained
 from cube.findings import CheckReport
 from cube.layers import LayerBuilder
@@ -149,6 +149,7 @@ class Build:
             return self.result(started, f"there up to {head(links).name}", made=bool(plan.todo))
         self.seal(links)
         self.clear()
+        self.prune()
         return self.result(started, self.status(), made=True)
 
     def seal(self, links: Sequence[Link]) -> None:
@@ -196,6 +197,20 @@ class Build:
         """Remove what a build that succeeded needs no more; the chain stays."""
         self.store.discard()
         shutil.rmtree(self.work.secrets, ignore_errors=True)
+
+    def prune(self) -> None:
+        """Remove chains that are too old to stay, unless somebody reads the store."""
+        rule = prune.Rule(keep=self.spec.build.keep_chains)
+        try:
+            found = prune.prune(self.store, self.work.machines, rule)
+        except BusyError as error:
+            log.info(f"older chains stay for now: {error.message}")
+            return
+        for link in found.links:
+            log.debug(f"pruned {link.folder}")
+        if found.links:
+            freed = space.words(found.freed_bytes)
+            log.info(f"pruned {len(found.links)} links of older chains, {freed} freed")
 
     @contextlib.contextmanager
     def stage(self, number: int) -> Iterator[None]:

@@ -252,6 +252,7 @@ class Build(Section):
     cpus: Annotated[int, Field(ge=1, le=256)] = 2
     memory: Annotated[SizeMib, Field(ge=1024)] = "2 GiB"  # type: ignore[assignment]
     refresh: Annotated[str, AfterValidator(check_refresh)] = "1 day"
+    keep_chains: Annotated[int, Field(ge=1)] = 3
 
 
 class Ubuntu(Section):
