@@ -166,6 +166,10 @@ class Store:
                 if name and fits and not link.skipped:
                     return link
         there = ", ".join(dict.fromkeys(link.name for link in links if not link.skipped))
+        if skipped := [link.skipped for link in links if link.name == name]:
+            raise ChainError(
+                f"{name} has no disk, it was skipped: {skipped[-1]}", hint=f"links: {there}"
+            )
         raise ChainError(
             f"there is no link {name!r} in {self.folder}" if name else "there is no link yet",
             hint=f"links: {there}" if there else "make the first: cube build",

@@ -144,6 +144,8 @@ def test_a_skipped_layer_is_a_link_without_a_disk(chain: Store) -> None:
     assert not skipped.disk.exists()
     assert sorted(path.name for path in skipped.folder.iterdir()) == [RECORD]
     assert samples.skip_layer(chain, 4, top).key == skipped.key
+    with pytest.raises(ChainError, match="layer4 has no disk, it was skipped: no GPU"):
+        chain.named("layer4")
     assert names(chain.links()).count("layer4") == 1
 
 
