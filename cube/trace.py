@@ -54,8 +54,8 @@ class TraceFile:
     written: float = 0.0
 
     def __call__(self, event: Event) -> None:
-        """Write the file anew when a step has ended, if it is not fresh."""
-        ended = event.kind in {"done", "failed"}
+        """Write the file anew when something has ended, if it is not fresh."""
+        ended = event.kind in {"done", "failed", "operation"}
         if ended and time.monotonic() - self.written >= EVERY_S:
             self.write("running")
 
@@ -101,7 +101,8 @@ def events(process: str, spans: Sequence[Span], reuses: Iterable[Reuse]) -> list
             told.append(metadata("thread_name", tid, {"name": name}))
             told.append(metadata("thread_sort_index", tid, {"sort_index": tid}))
             told += [{**event, "tid": tid} for event in lane]
-    return told + [instant(reuse) for reuse in reuses]
+    # A layer that was skipped is no link that could be reused.
+    return told + [instant(reuse) for reuse in reuses if reuse.entry["size_bytes"]]
 
 
 def lanes(spans: Iterable[dict[str, Any]]) -> list[list[dict[str, Any]]]:

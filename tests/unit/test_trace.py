@@ -133,8 +133,10 @@ def test_a_kill_costs_no_more_than_some_seconds(
     with recording(Timeline(), work), log.step("Stage 2", stage=2):
         with log.step("Packer"):
             pass
+        log.operation("common: Install", seconds=0.0, changed=True)
         events = named(read(work))
         assert events["Packer"]["args"]["outcome"] == "done"
+        assert "common: Install" in events
         assert events["Stage 2"]["args"]["outcome"] == "running"
 
 
@@ -178,12 +180,19 @@ def make_span(text: str, start: float, end: float) -> Span:
 def test_what_overlaps_on_one_thread_gets_one_of_its_own() -> None:
     spans = [make_span("a", 0, 10), make_span("in a", 1, 2), make_span("b", 5, 15),
              make_span("after a", 10, 12), make_span("in b", 6, 7)]  # fmt: skip
-    events = trace.events("build", spans, [Reuse(at=1.0, entry={"name": "base"})])
+    events = trace.events("build", spans, [])
     expect_format({"displayTimeUnit": "ms", "traceEvents": events})
     lanes = {event["name"]: event["tid"] for event in events if event["ph"] == "X"}
     assert lanes == {"a": 1, "in a": 1, "after a": 1, "in b": 1, "b": 2}
     names = [event["args"]["name"] for event in events if event["name"] == "thread_name"]
     assert names == ["build", "build (2)"]
+
+
+def test_a_skipped_layer_is_not_told_as_reused() -> None:
+    entries = [{"name": "base", "size_bytes": 5}, {"name": "layer2", "size_bytes": 0}]
+    reuses = [Reuse(at=1.0, entry=entry) for entry in entries]
+    events = trace.events("build", [], reuses)
+    assert [event["name"] for event in events if event["ph"] == "i"] == ["base is reused"]
 
 
 def test_rounding_makes_no_overlap() -> None:
