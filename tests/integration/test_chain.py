@@ -13,7 +13,7 @@ import pytest
 
 from cube.errors import INTERRUPTED, CheckError, ProvisionError
 from cube.machines import record as records
-from tests.integration.conftest import Built, copy_project, plant_check
+from tests.integration.conftest import Built, copy_project, plant_check, write_spec
 from tests.integration.test_faults import (
     END_S,
     REACH_S,
@@ -176,6 +176,29 @@ def test_after_a_kill_the_same_command_goes_on(
     again = run_of(chained.start())
     again.wait_for(rf"(changed|ok) +{role}")
     assert re.search(rf"{below} \w{{12}} is reused", again.text)
+    stop(again)
+    chained.assert_nothing_left()
+
+
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("kill", [kill_cube, kill_machine, kill_pyinfra])
+def test_after_a_kill_in_a_virtual_machine_the_same_command_goes_on(
+    chained: Place, run_of: Keep, kill: Callable[[Place], None]
+) -> None:
+    chained.cut("layer1")
+    spec = write_spec(chained.folder, chained.folder / "build").read_text()
+    spec = spec.replace('machine = "auto"', 'machine = "vm"')
+    assert 'machine = "vm"' in spec
+    run = run_of(chained.start(spec=spec))
+    run.wait_for("(changed|ok) +monitoring")
+    kill(chained)
+    assert run.end() not in {0, INTERRUPTED}
+    assert "Traceback" not in run.text
+    chained.assert_nothing_left()
+    assert chained.store.named("").name == "layer1"
+    again = run_of(chained.start(spec=spec))
+    again.wait_for("Booting build as a virtual machine")
+    assert re.search(r"layer1 \w{12} is reused", again.text)
     stop(again)
     chained.assert_nothing_left()
 
