@@ -16,6 +16,8 @@ RECORD = "link.json"
 ASIDE = "aside"
 #: Of a key, as much as a person needs.
 SHORT = 12
+#: Of a key, what a person must write at least.
+SHORTEST = 4
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,6 +100,10 @@ class Link:
     def short(self) -> str:
         """Its key, shortened."""
         return self.key[:SHORT]
+
+    def goes_by(self, word: str) -> bool:
+        """Tell whether a word is the link's name, or the beginning of its key."""
+        return word == self.name or (len(word) >= SHORTEST and self.key.startswith(word))
 
     def render(self) -> str:
         """Return link.json."""

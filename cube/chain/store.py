@@ -160,20 +160,16 @@ class Store:
         current, links = self.current(), self.links()
         if not name and current:
             return current[-1]
-        for candidates in (current, list(reversed(links))):
-            for link in candidates:
-                fits = link.name == name or (len(name) >= 4 and link.key.startswith(name))  # noqa: PLR2004 (a key's shortest prefix)
-                if name and fits and not link.skipped:
-                    return link
+        meant = [link for link in (*current, *reversed(links)) if name and link.goes_by(name)]
+        for link in meant:
+            if not link.skipped:
+                return link
         there = ", ".join(dict.fromkeys(link.name for link in links if not link.skipped))
-        if skipped := [link.skipped for link in links if link.name == name]:
-            raise ChainError(
-                f"{name} has no disk, it was skipped: {skipped[-1]}", hint=f"links: {there}"
-            )
-        raise ChainError(
-            f"there is no link {name!r} in {self.folder}" if name else "there is no link yet",
-            hint=f"links: {there}" if there else "make the first: cube build",
-        )
+        hint = f"links: {there}" if there else "make the first: cube build"
+        for link in meant:
+            raise ChainError(f"{link.name} has no disk, it was skipped: {link.skipped}", hint=hint)
+        told = f"there is no link {name!r} in {self.folder}" if name else "there is no link yet"
+        raise ChainError(told, hint=hint)
 
     # -- making links
 

@@ -125,7 +125,9 @@ def test_three_letters_of_a_key_are_too_few(chain: Store) -> None:
 
 def test_what_is_not_there_is_told_with_what_is(chain: Store) -> None:
     skipped = samples.skip_layer(chain, 4, chain.links()[-1])
-    for name in ("layer4", "layer9", skipped.key[:8]):
-        with pytest.raises(ChainError, match=f"there is no link '{name}' in") as error:
+    there_is_none = "there is no link 'layer9' in"
+    told = {"layer9": there_is_none, "layer4": "no GPU", skipped.key[:8]: "no GPU"}
+    for name, words in told.items():
+        with pytest.raises(ChainError, match=words) as error:
             chain.named(name)
         assert error.value.hint == "links: base, layer1, layer2, layer3"
