@@ -70,6 +70,7 @@ def test_no_other_file_changes_a_layers_key(tmp_path: Path, layer: int) -> None:
         ("deploy/site.py", set()),
         ("deploy/__pycache__/layers.cpython-311.pyc", set()),
         ("deploy/files/validation/__pycache__/cube_health.cpython-311.pyc", set()),
+        ("deploy/files/validation/__pycache__/cube_health.cpython-311.pyc.1234", set()),
         ("packer/debian-13/debian-13.pkr.hcl", {BASE}),
         ("packer/debian-13/new.pkr.hcl", {BASE}),
         ("packer/ubuntu-24.04/install.pkr.hcl", set()),

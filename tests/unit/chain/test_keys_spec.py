@@ -56,6 +56,7 @@ TABLE: list[tuple[str, Any, Names]] = [
     ("build.cpus", 64, NOTHING),
     ("build.memory", 64 * 1024, NOTHING),
     ("build.refresh", "never", NOTHING),
+    ("build.keep_chains", 7, NOTHING),
     ("build.keep_chains", 9, NOTHING),
     ("os.ubuntu.iso_url", "http://example.org/other.iso", NOTHING),
     ("os.ubuntu.iso_sha256", "1" * 64, NOTHING),

@@ -131,3 +131,10 @@ def test_what_is_not_there_is_told_with_what_is(chain: Store) -> None:
         with pytest.raises(ChainError, match=words) as error:
             chain.named(name)
         assert error.value.hint == "links: base, layer1, layer2, layer3"
+
+
+def test_a_skipped_layer_is_told_with_its_reason(chain: Store) -> None:
+    samples.skip_layer(chain, 4, chain.links()[-1])
+    with pytest.raises(ChainError, match="layer4 has no disk, it was skipped: no GPU") as error:
+        chain.named("layer4")
+    assert error.value.hint == "links: base, layer1, layer2, layer3"
