@@ -18,7 +18,7 @@ from checks.nature import LACKS, Nature
 from checks.targets import Target, TargetError, asks_for_names, select
 from checks.wording import stable_id, title
 from cube.errors import CubeError
-from cube.spec import Spec, load
+from cube.spec import LAYER_ROLES, Spec, load
 
 HERE = Path(__file__).parent
 #: Folders that are judged only when they are named on the command line.
@@ -153,8 +153,22 @@ def _is_applied(path: Path, spec: Spec) -> bool:
     if not folder.startswith("layer"):
         return True
     number = int(folder.removeprefix("layer"))
-    role = path.stem.removeprefix("test_").split("_")[0]
+    role = _role(path, number)
     return number in spec.layers.enabled and role in spec.layers.roles(number)
+
+
+def _role(path: Path, layer: int) -> str:
+    """Return the role that a file of checks is about.
+
+    Raises:
+        UsageError: its name begins with no role of its layer, so it would never be run.
+    """
+    words = path.stem.removeprefix("test_")
+    for role in LAYER_ROLES[layer]:
+        if words == role or words.startswith(f"{role}_"):
+            return role
+    known = ", ".join(f"test_{role}_..." for role in LAYER_ROLES[layer])
+    raise pytest.UsageError(f"{path}: is about no role of layer {layer}; name it {known}")
 
 
 def pytest_exception_interact(node: pytest.Item, call: pytest.CallInfo[None]) -> None:

@@ -75,7 +75,7 @@ def test_planted(host: Host) -> None:
 
 def plant_check(project: Path) -> None:
     """Add a check of layer 5 that fails."""
-    (project / "checks/layer5/test_planted.py").write_text(FAILING)
+    (project / "checks/layer5/test_monitoring_planted.py").write_text(FAILING)
 
 
 @pytest.fixture(scope="session", autouse=True)
