@@ -382,38 +382,34 @@ def test_an_import_of_nothing_is_told(place: Place) -> None:
     assert "there is no file nothing.tar" in err
 
 
-FULL = """
-mount -t tmpfs -o size="$0" tmpfs "$1" && shift && exec "$@"
+#: Mounts a disk that nobody else sees, runs a command, and names what it left there.
+SMALL = """
+mount -t tmpfs -o "size=$1" tmpfs "$2" && folder=$2 && shift 2 && "$@" >&2
+code=$?
+find "$folder" -name "*.tar" -o -name "*.new" -o -name "*.qcow2"
+exit $code
 """
-
-
-def on_a_small_disk(folder: Path, size: str, *words: str) -> "subprocess.CompletedProcess[str]":
-    """Run a command with a folder on a small disk that nobody else sees."""
-    folder.mkdir(parents=True, exist_ok=True)
-    return subprocess.run(
-        ["unshare", "--mount", "sh", "-c", FULL, size, folder, *words],
-        capture_output=True, text=True, check=False, cwd=PROJECT,
-    )  # fmt: skip
 
 
 @pytest.mark.skipif(
     os.geteuid() != 0 or shutil.which("unshare") is None, reason="a small disk needs root"
 )
-@pytest.mark.parametrize("verb", ["export", "import"])
-def test_a_full_disk_is_told_and_leaves_nothing(place: Place, tmp_path: Path, verb: str) -> None:
-    file = tmp_path / "chain.tar"
+@pytest.mark.parametrize(("verb", "size"), [("export", "300k"), ("import", "40k")])
+def test_a_full_disk_is_told_and_leaves_nothing(
+    place: Place, tmp_path: Path, verb: str, size: str
+) -> None:
+    file, small, toml = (tmp_path / name for name in ("chain.tar", "small", "small.toml"))
     place.run("chain", "export", str(file))
-    small = tmp_path / "small"
-    toml = small.with_suffix(".toml")
+    small.mkdir()
     toml.write_text('[build]\ndir = "small"\nmachine = "vm"\n')
-    words = {"export": ["export", f"{small}/x.tar"], "import": ["import", str(file)]}
-    spec = {"export": place.folder / "cube.toml", "import": toml}[verb]
-    script = (
-        '"$@"; code=$?; find "$0" -name "*.tar" -o -name "*.new" -o -name "*.qcow2"; exit $code'
-    )
-    done = on_a_small_disk(
-        small, {"export": "300k", "import": "64k"}[verb], "sh", "-c", script, str(small),
-        sys.executable, "-m", "cube", "chain", *words[verb], "--plain", "--spec", str(spec),
+    words = {
+        "export": ["export", small / "x.tar", "--spec", place.folder / "cube.toml"],
+        "import": ["import", file, "--spec", toml],
+    }
+    done = subprocess.run(
+        ["unshare", "--mount", "sh", "-c", SMALL, "sh", size, small,
+         sys.executable, "-m", "cube", "chain", *words[verb]],
+        capture_output=True, text=True, check=False, cwd=PROJECT,
     )  # fmt: skip
     assert done.returncode == HostError.exit_code, done.stderr
     assert "is full" in done.stderr
