@@ -402,7 +402,7 @@ def test_a_full_disk_is_told_and_leaves_nothing(
     place.run("chain", "export", str(file))
     small.mkdir()
     toml.write_text('[build]\ndir = "small"\nmachine = "vm"\n')
-    words = {
+    words: dict[str, list[str | Path]] = {
         "export": ["export", small / "x.tar", "--spec", place.folder / "cube.toml"],
         "import": ["import", file, "--spec", toml],
     }
