@@ -16,6 +16,8 @@ PACKAGE = "deploy"
 #: The module that reads `host.data` for the others, and how its function is called.
 READER = ("deploy", "data.py")
 READS = {"read", "data.read", "deploy.data.read"}
+#: What of a module is looked at.
+KINDS = (ast.Import, ast.ImportFrom, ast.alias, ast.ClassDef, ast.Call, ast.Attribute)
 
 
 def role_files(project: Path, roles: Sequence[str]) -> list[Path]:
@@ -85,11 +87,11 @@ def imports(project: Path, path: Path) -> list[str]:
 @cache
 def parse(text: str, name: str) -> Sequence[ast.AST]:
     """Parse a module once."""
-    return tuple(ast.walk(ast.parse(text, name)))
+    return tuple(node for node in ast.walk(ast.parse(text, name)) if isinstance(node, KINDS))
 
 
 def nodes(path: Path) -> Sequence[ast.AST]:
-    """Return the nodes of a module's syntax tree; what holds a node comes before it.
+    """Return the nodes of a module that are of KINDS; what holds a node comes before it.
 
     Raises:
         CubeError: it is no Python.
