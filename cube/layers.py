@@ -8,7 +8,7 @@ from pathlib import Path
 
 from cube import log, provision, testing
 from cube.chain import keys
-from cube.chain.keys import link_name
+from cube.chain.keys import Ingredients, link_name
 from cube.chain.link import LayerRecord, Link
 from cube.chain.plan import Planner
 from cube.chain.store import Store
@@ -47,6 +47,7 @@ class LayerBuilder:
             ProvisionError: an operation failed, or the second application changed something.
             CheckError: a check failed.
             MachineError: a machine did not boot.
+            ChainError: a source was changed meanwhile.
         """
         links: list[Link] = []
         while len(links) < len(layers):
@@ -68,19 +69,24 @@ class LayerBuilder:
         started = time.monotonic()
         self.store.forget(self.planner.ingredients(layers[0], parent))
         with self.boot(self.store.extend(parent)) as machine:
-            skipped, record = self.apply_first(layers, parent, machine)
-        if not record:
+            skipped, made = self.apply_first(layers, parent, machine)
+        if not made:
             self.store.discard()
             return skipped
+        wanted, record = made
         record = replace(record, seconds=time.monotonic() - started)
-        wanted = self.planner.ingredients(record.layer, parent)
         with log.step(f"Freezing layer {record.layer}"):
+            keys.require_same(wanted, self.planner.ingredients(record.layer, parent))
             return [*skipped, self.store.freeze(wanted, seconds=record.seconds, layer=record)]
 
     def apply_first(
         self, layers: Sequence[int], parent: Link, machine: Machine
-    ) -> tuple[list[Link], LayerRecord | None]:
-        """Apply the first layer that makes sense on the machine, and judge it."""
+    ) -> tuple[list[Link], tuple[Ingredients, LayerRecord] | None]:
+        """Apply the first layer that makes sense on the machine, and judge it.
+
+        Returns:
+            The skipped layers; and the ingredients and the record of the one that was applied.
+        """
         skipped: list[Link] = []
         for layer in layers:
             wanted = self.planner.ingredients(layer, parent)
@@ -92,7 +98,7 @@ class LayerBuilder:
                 first = provision.apply(layer, machine, spec=self.planner.spec, key=key)
             if not first.skipped:
                 apply_s = time.monotonic() - started
-                return skipped, self.judge(first, apply_s, machine, key)
+                return skipped, (wanted, self.judge(first, apply_s, machine, key))
             skipped.append(self.store.skip(wanted, LayerRecord(layer=layer, skipped=first.skipped)))
         return skipped, None
 

@@ -270,6 +270,7 @@ class Build:
         target = self.store.begin()
         packer.build_base(self.spec, self.work, key_file=self.work.build_key, target=target)
         with log.step("Freezing the base"):
+            keys.require_same(wanted, keys.base_ingredients(self.spec, refresh=plan.refresh))
             return self.store.freeze(wanted, seconds=time.monotonic() - started)
 
     def layers(self, plan: Plan, base: Link) -> list[Link]:

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from cube.chain import sources
+from cube.errors import ChainError
 from cube.spec import GPU_LAYERS, Spec, build_data
 
 #: The folder that holds ``deploy/``, ``packer/`` and ``checks/``.
@@ -203,6 +204,20 @@ def differences(before: Ingredients, after: Ingredients) -> list[str]:
         for path in sorted(old.keys() | new.keys())
         if old.get(path) != new.get(path)
     ]
+
+
+def require_same(before: Ingredients, after: Ingredients) -> None:
+    """Refuse a link whose ingredients were changed while it was made: its key would be a lie.
+
+    Raises:
+        ChainError: they were.
+    """
+    if found := differences(before, after):
+        raise ChainError(
+            f"{before['name']} is not kept: while it was made, {found[0]}",
+            hint="run cube build again: it makes the link from what is there now",
+            details="\n".join(found),
+        )
 
 
 def difference(path: str, old: str | None, new: str | None) -> str:

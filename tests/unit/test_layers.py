@@ -1,0 +1,96 @@
+"""A layer becomes a link only of the sources that it was made from."""
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+from cube import provision, testing
+from cube.chain import keys, sources
+from cube.chain.link import Link
+from cube.chain.plan import Planner
+from cube.chain.store import Store
+from cube.errors import ChainError
+from cube.findings import Check, CheckReport
+from cube.layers import LayerBuilder
+from cube.machines import Machine
+from cube.provision import Applied
+from tests.unit.chain import samples
+from tests.unit.chain.project import spec
+
+CHECK = Check(id="a", title="a", group="layer1", outcome="passed", evidence="cpu")
+
+
+@dataclass(frozen=True)
+class Fake:
+    """A machine that does as it is told."""
+
+    endpoint: object = None
+
+    def reboot(self) -> None: ...
+
+    def shutdown(self) -> None: ...
+
+
+@contextlib.contextmanager
+def boot(disk: Path) -> Iterator[Machine]:
+    samples.write(disk, "layer")
+    yield cast(Machine, Fake())
+
+
+@pytest.fixture
+def builder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> LayerBuilder:
+    def apply(layer: int, *_: object, **__: object) -> Applied:
+        return Applied(layer=layer, skipped="no GPU" if layer in (2, 3, 4) else "")
+
+    monkeypatch.setattr(provision, "apply", apply)
+    monkeypatch.setattr(provision, "prove_idempotent", apply)
+    monkeypatch.setattr(testing, "run_checks", lambda _: CheckReport(checks=(CHECK,)))
+    store = Store(folder=tmp_path / "chain")
+    store.prepare()
+    return LayerBuilder(planner=Planner(spec=spec(), store=store), boot=boot, results=tmp_path)
+
+
+@pytest.fixture
+def base(builder: LayerBuilder) -> Link:
+    wanted = keys.base_ingredients(builder.planner.spec, refresh="never")
+    samples.create_disk(builder.store.begin())
+    return builder.store.freeze(wanted, seconds=60)
+
+
+def test_every_layer_becomes_a_link(builder: LayerBuilder, base: Link) -> None:
+    links = builder.build([1, 2, 3, 4, 5], base)
+    assert [link.name for link in links] == ["layer1", "layer2", "layer3", "layer4", "layer5"]
+    assert [bool(link.skipped) for link in links] == [False, True, True, True, False]
+    assert links[-1].parent == links[0].key
+    assert builder.store.head == links[-1]
+
+
+def test_what_is_there_is_taken_over(builder: LayerBuilder, base: Link) -> None:
+    links = builder.build([1, 2, 3, 4, 5], base)
+    assert builder.build([1, 2, 3, 4, 5], base) == links
+
+
+def test_a_source_that_changes_meanwhile_spoils_the_link(
+    builder: LayerBuilder, base: Link, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hashes = sources.hashes
+    edited: dict[str, str] = {}
+
+    def hashed(*args: Any) -> dict[str, str]:
+        return {**hashes(*args), **edited}
+
+    def judged(_: object) -> CheckReport:
+        edited["deploy/roles/users.py"] = "0" * 64
+        return CheckReport(checks=(CHECK,))
+
+    monkeypatch.setattr(sources, "hashes", hashed)
+    monkeypatch.setattr(testing, "run_checks", judged)
+    with pytest.raises(ChainError, match=r"deploy/roles/users\.py changed") as caught:
+        builder.build([1], base)
+    assert "cube build again" in caught.value.hint
+    assert [link.name for link in builder.store.links()] == ["base"]
+    assert builder.store.unfinished.exists()
