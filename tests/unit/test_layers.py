@@ -21,7 +21,7 @@ from cube.provision import Applied
 from tests.unit.chain import samples
 from tests.unit.chain.project import spec
 
-CHECK = Check(id="a", title="a", group="layer1", outcome="passed", evidence="cpu")
+CHECK = Check(id="a", title="a", group="layer1", outcome="passed", evidence="vm")
 
 
 @dataclass(frozen=True)
