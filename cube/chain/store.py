@@ -237,8 +237,7 @@ class Store:
         """Write a link's record into the folder of its disk, and give that its name."""
         write_whole(folder / RECORD, link.render())
         disk.sync(folder)
-        if link.folder.exists():
-            self.remove([link])
+        self.clear_for(link)
         folder.rename(link.folder)
         disk.sync(self.folder)
         log.debug(f"froze {link.folder} ({link.size_bytes} bytes)")
@@ -250,8 +249,17 @@ class Store:
         Raises:
             BusyError: somebody reads the store.
         """
-        link = self.describe(ingredients, seconds=0.0, layer=None)
-        if link.folder.exists():
+        self.clear_for(self.describe(ingredients, seconds=0.0, layer=None))
+
+    def clear_for(self, link: Link) -> None:
+        """Remove what has a link's key, and all that stands on it or stood on one that is gone.
+
+        The same key made again has other bytes: an overlay on it would be a broken file system.
+
+        Raises:
+            BusyError: somebody reads the store.
+        """
+        if link.folder.exists() or self.descendants(link):
             self.remove([link])
 
     def discard(self) -> None:

@@ -4,6 +4,7 @@ import errno
 import itertools
 import json
 import os
+import shutil
 import stat
 from pathlib import Path
 
@@ -213,6 +214,18 @@ def test_a_damaged_link_is_forgotten_by_its_ingredients(chain: Store) -> None:
     chain.forget(layer1.ingredients)
     assert chain.links() == [base]
     assert chain.folders() == [base.folder]
+
+
+def test_what_stood_on_a_link_that_is_gone_is_not_left_for_the_next(chain: Store) -> None:
+    """The same key made again has other bytes, on which no older overlay fits."""
+    base, layer1, *_ = chain.links()
+    shutil.rmtree(layer1.folder)
+    chain.forget(layer1.ingredients)
+    assert chain.links() == [base]
+    samples.add_layer(chain, 2, samples.add_layer(chain, 1, base))
+    shutil.rmtree(base.folder)
+    made = samples.add_base(chain)
+    assert chain.links() == [made]
 
 
 @pytest.mark.parametrize("order", list(itertools.permutations((0, 1, 2, 3), 2)))
