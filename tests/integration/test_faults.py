@@ -254,7 +254,8 @@ def kill_machine(place: Place) -> None:
     names = ("systemd-nspawn", "qemu-system")
     for process in Path("/proc").glob("[0-9]*/cmdline"):
         command = process.read_bytes().replace(b"\0", b" ").decode(errors="replace")
-        if command.startswith(names) and str(place.folder) in command:
+        program = command.partition(" ")[0].rpartition("/")[2]
+        if program.startswith(names) and str(place.folder) in command:
             os.kill(int(process.parent.name), signal.SIGKILL)
             return
     pytest.fail(f"no machine runs for {place.folder}")
