@@ -47,6 +47,15 @@ class Journal:
         """Return the events of a kind."""
         return [event for event in self.events if event["event"] == kind]
 
+    def skipped(self, layer: int) -> str:
+        """Return why a layer was skipped; empty when it was not."""
+        reasons = [event["reason"] for event in self.of("skip") if event["layer"] == layer]
+        return str(reasons[0]) if reasons else ""
+
+    def planned(self) -> list[dict[str, Any]]:
+        """Return the operations that were to be run, with `id` and `name`."""
+        return [operation for plan in self.of("plan") for operation in plan["operations"]]
+
     def tail(self) -> str:
         """Return the last lines of the output."""
         return run.tail("\n".join(line for line in self.output if line.strip()))

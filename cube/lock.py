@@ -1,4 +1,4 @@
-"""One build at a time in a build folder."""
+"""Locks on files: one build at a time, and links that stay while somebody reads them."""
 
 import contextlib
 import fcntl
@@ -44,12 +44,8 @@ def shared(path: Path) -> Iterator[None]:
     Raises:
         BusyError: another process holds it for itself.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a+", encoding="ascii") as stream:
-        try:
-            fcntl.flock(stream, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise BusyError(f"{path.parent}: links are being removed", hint="try again") from error
+    refusal = BusyError(f"{path.parent}: links are being removed", hint="try again")
+    with locked(path, fcntl.LOCK_SH, refusal):
         yield
 
 
@@ -60,13 +56,21 @@ def exclusive(path: Path) -> Iterator[None]:
     Raises:
         BusyError: somebody holds it.
     """
+    refusal = BusyError(
+        f"{path.parent}: another command reads the links that are to be removed",
+        hint="wait for it: cube chain export, verify, or cube bisect",
+    )
+    with locked(path, fcntl.LOCK_EX, refusal):
+        yield
+
+
+@contextlib.contextmanager
+def locked(path: Path, kind: int, refusal: BusyError) -> Iterator[None]:
+    """Hold the lock file `path` as flock(2) does for `kind`, or raise `refusal` at once."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a+", encoding="ascii") as stream:
         try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(stream, kind | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            raise BusyError(
-                f"{path.parent}: another command reads the links that are to be removed",
-                hint="wait for it: cube chain export, verify, or cube bisect",
-            ) from error
+            raise refusal from error
         yield

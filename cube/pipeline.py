@@ -14,7 +14,7 @@ from cube.chain import keys, prune, space
 from cube.chain.link import Link
 from cube.chain.plan import Plan, Planner
 from cube.chain.store import Store
-from cube.errors import BusyError, CubeError
+from cube.errors import CubeError
 from cube.failure import explained
 from cube.findings import CheckReport
 from cube.layers import LayerBuilder
@@ -199,12 +199,12 @@ class Build:
         shutil.rmtree(self.work.secrets, ignore_errors=True)
 
     def prune(self) -> None:
-        """Remove chains that are too old to stay, unless somebody reads the store."""
+        """Remove chains that are too old; the image is there, so no obstacle is an error."""
         rule = prune.Rule(keep=self.spec.build.keep_chains)
         try:
             found = prune.prune(self.store, self.work.machines, rule)
-        except BusyError as error:
-            log.info(f"older chains stay for now: {error.message}")
+        except CubeError as error:
+            log.warning(f"older chains stay for now: {error.message}")
             return
         for link in found.links:
             log.debug(f"pruned {link.folder}")

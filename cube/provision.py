@@ -170,11 +170,10 @@ def judge(layer: int, code: int, journal: Journal) -> Applied:
             end, whatever the exit code says.
     """
     check_errors(layer, journal)
-    skipped = [event["reason"] for event in journal.of("skip") if event["layer"] == layer]
-    if skipped and code == 0:
-        return Applied(layer=layer, skipped=skipped[0])
+    if (skipped := journal.skipped(layer)) and code == 0:
+        return Applied(layer=layer, skipped=skipped)
     ended = {event["id"]: event for event in journal.of("end")}
-    planned = [op for plan in journal.of("plan") for op in plan["operations"]]
+    planned = journal.planned()
     missing = [op["name"] for op in planned if op["id"] not in ended]
     if code != 0 or not planned or missing:
         what = f"did not end: {missing[0]}" if missing else f"pyinfra's exit code is {code}"

@@ -81,11 +81,10 @@ def conclude(layer: int, code: int, journal: Journal) -> Prediction:
     Raises:
         ProvisionError: see `predict`.
     """
-    skipped = [event["reason"] for event in journal.of("skip") if event["layer"] == layer]
-    if skipped and code == 0:
-        return Prediction(layer=layer, skipped=skipped[0])
+    if (skipped := journal.skipped(layer)) and code == 0:
+        return Prediction(layer=layer, skipped=skipped)
     asked = {event["id"]: event for event in journal.of("predict")}
-    planned = [one for plan in journal.of("plan") for one in plan["operations"]]
+    planned = journal.planned()
     missing = [one["name"] for one in planned if one["id"] not in asked]
     if code != 0 or not planned or missing:
         what = f"was not asked: {missing[0]}" if missing else f"pyinfra's exit code is {code}"
