@@ -1,14 +1,15 @@
 """fail2ban sees real failed logins and shuts the door on who makes them."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 from testinfra.host import Host
 
 from checks.layer1.wire import BURGLAR, Stranger
 
-#: Seconds in which a ban must follow the last failed login.
+#: Seconds in which a ban must follow the last failed login, and the firewall the ban: fail2ban
+#: lists an address before it runs the action that shuts it out.
 BAN_S = 20
 
 
@@ -26,16 +27,21 @@ def banned(host: Host, stranger: Stranger, ssh_port: int) -> Iterator[bool]:
     try:
         for _ in range(int(host.check_output("fail2ban-client get sshd maxretry")) + 1):
             stranger.run(knock)
-        yield wait_for_ban(host)
+        yield wait_until(lambda: is_listed(host))
     finally:
         host.run("fail2ban-client set sshd unbanip %s", BURGLAR.stranger)
 
 
-def wait_for_ban(host: Host) -> bool:
-    """Tell whether the burglar gets banned in time."""
+def is_listed(host: Host) -> bool:
+    """Tell whether fail2ban says that the burglar is banned."""
+    return BURGLAR.stranger in host.check_output("fail2ban-client get sshd banip").split()
+
+
+def wait_until(condition: Callable[[], bool]) -> bool:
+    """Tell whether a condition comes to hold in time."""
     deadline = time.monotonic() + BAN_S
     while time.monotonic() < deadline:
-        if BURGLAR.stranger in host.check_output("fail2ban-client get sshd banip").split():
+        if condition():
             return True
         time.sleep(1)
     return False
@@ -59,4 +65,6 @@ def test_failed_logins_lead_to_a_ban(banned: bool) -> None:
 
 def test_a_banned_address_cannot_connect(stranger: Stranger, banned: bool, ssh_port: int) -> None:
     assert banned
-    assert not stranger.reaches(BURGLAR.box, ssh_port, source=BURGLAR.stranger)
+    assert wait_until(
+        lambda: not stranger.reaches(BURGLAR.box, ssh_port, source=BURGLAR.stranger)
+    ), f"it still connects {BAN_S} s after the ban"
