@@ -45,8 +45,8 @@ IMAGE_SOURCES = (
     "cube/clean.sh", "cube/clone.py", "cube/finalize.py", "cube/proof.py", "cube/seal.py",
 )  # fmt: skip
 
-#: The datum that names files of this machine: their content counts, not where they are.
-CERTIFICATES = "ca_certificates"
+#: The data that name files of this machine: their content counts, not where they are.
+FILES = ("ca_certificates", "framework_locks", "image_archives")
 
 Ingredients = dict[str, Any]
 
@@ -163,9 +163,9 @@ def plain(data: dict[str, object]) -> dict[str, object]:
 
 
 def plain_value(name: str, value: object) -> object:
-    """Return one value: certificates by name and content, a URL with a login as its digest."""
+    """Return one value: files by name and content, a URL with a login as its digest."""
     if isinstance(value, list | tuple):
-        if name == CERTIFICATES:  # of two with one name, the host gets the last
+        if name in FILES:  # of two with one name, the host gets the last
             return {Path(file).name: file_digest(Path(file)) for file in value}
         return [plain_value(name, item) for item in value]
     if isinstance(value, str) and "://" in value and "@" in value:
@@ -223,7 +223,7 @@ def require_same(before: Ingredients, after: Ingredients) -> None:
 def difference(path: str, old: str | None, new: str | None) -> str:
     """Say how one ingredient differs; digests are not worth reading."""
     kind, _, name = path.partition(" ")
-    if kind == "sources" or name.startswith(f"{CERTIFICATES} "):
+    if kind == "sources" or name.split(" ")[0] in FILES:
         what = "is new" if old is None else "is gone" if new is None else "changed"
         return f"{name} {what}"
     if path == "parent":

@@ -9,7 +9,7 @@ from cube.commands.result import tell
 from cube.commands.shared import Commands, add
 from cube.errors import DriftError
 from cube.spec import LAYER_ROLES, Spec
-from cube.spec.model import parse_size_mib
+from cube.spec.values import parse_size_mib
 
 HOST = "name of [hosts.NAME] in cube.toml, user@address[:port], or up (the machine of cube up)"
 

@@ -10,7 +10,7 @@ from cube.commands.result import tell
 from cube.commands.shared import Commands, Run, add
 from cube.errors import ChainError, HostError
 from cube.spec import Spec
-from cube.spec.model import parse_size_mib
+from cube.spec.values import parse_size_mib
 from cube.workspace import Workspace
 
 MIB = 1024**2

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from cube.machines import Seed
 from cube.machines.seed import render_meta_data
-from cube.spec.model import KEY_LINE
+from cube.spec.values import KEY_LINE
 
 #: First line that makes cloud-init read a file as its configuration.
 HEADER = "#cloud-config\n"

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from cube.spec.model import Spec
+from cube.stack import profile
 
 #: Where a machine keeps certificates of its own. Source: update-ca-certificates(8).
 CA_FOLDER = Path("/usr/local/share/ca-certificates")
@@ -26,11 +27,43 @@ def host_data(spec: Spec) -> dict[str, object]:
         "proxy": spec.network.proxy,
         "pypi_index": spec.network.pypi_index,
         "gpu_mode": spec.gpu.mode,
+        "gpu_model": spec.gpu.model,
         "gpu_count": spec.gpu.count,
         "gpu_memory_mib": spec.gpu.memory_mib,
+        **stack_data(spec),
         "layers": list(spec.layers.enabled),
         **{f"layer{n}_roles": list(spec.layers.roles(n)) for n in range(1, 6)},
     }
+
+
+def stack_data(spec: Spec) -> dict[str, object]:
+    """Return what layers 2-4 read; locks and archives are files of this machine."""
+    chosen = profile.load(spec.stack.profile)
+    sizes = [chosen.frameworks[name].disk_mib for name in known_frameworks(spec)]
+    return {
+        "driver_source": spec.stack.source,
+        "driver_branch": chosen.branch,
+        "driver_open": chosen.modules == "open",
+        "cuda_toolkit": chosen.cuda,
+        "cudnn": chosen.cudnn,
+        "nvidia_url": spec.stack.nvidia_url,
+        "nvidia_fingerprint": spec.stack.nvidia_fingerprint,
+        "toolkit_url": spec.stack.toolkit_url,
+        "toolkit_fingerprint": spec.stack.toolkit_fingerprint,
+        "toolkit_version": chosen.container_toolkit,
+        "container_images": [image for image in spec.stack.images if isinstance(image, str)],
+        "image_archives": [str(image) for image in spec.stack.images if isinstance(image, Path)],
+        "frameworks": known_frameworks(spec),
+        "framework_locks": [str(chosen.lock(name)) for name in known_frameworks(spec)],
+        "frameworks_mib": sum(sizes),
+        "jupyter": spec.stack.jupyter,
+    }
+
+
+def known_frameworks(spec: Spec) -> list[str]:
+    """Name the frameworks that are wanted; the gate tells of those that the profile lacks."""
+    known = profile.load(spec.stack.profile).frameworks
+    return [name for name in spec.stack.frameworks if name in known]
 
 
 def ca_files(spec: Spec) -> list[str]:

@@ -6,7 +6,7 @@ import pytest
 
 from cube import spec
 from cube.errors import SpecError
-from cube.spec.model import parse_size_mib
+from cube.spec.values import parse_size_mib
 
 ROOT = Path(__file__).parents[2]
 PUBLIC_KEY = (
@@ -56,6 +56,13 @@ def test_bad_sizes(text: object) -> None:
 
 
 BAD = [
+    ("unknown profile", "[stack]\nprofile = 'cubo'", "choose one of cube, specification, or"),
+    ("no such profile", "[stack]\nprofile = './mine'", "a folder that holds profile.toml"),
+    ("fingerprint", "[stack]\nnvidia_fingerprint = 'AB'", "40 hexadecimal digits"),
+    ("frameworks", "[stack]\nframeworks = []", "it is empty: name one"),
+    ("framework twice", "[stack]\nframeworks = ['vllm', 'vllm']", "vllm is listed twice"),
+    ("image by tag", "[stack]\nimages = ['a/b:1']", "name an image by its digest"),
+    ("image archive", "[stack]\nimages = ['none.tar']", "none.tar: make one with docker save"),
     ("unknown table", "[bogus]\na = 1", "bogus: unknown key"),
     ("unknown key", "[image]\nnam = 'x'", 'image.nam = \'x\': unknown key: did you mean "name"?'),
     ("unknown key of an OS", '[os."debian-13"]\nkernal = "x"', 'did you mean "kernel"?'),
