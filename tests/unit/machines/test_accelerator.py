@@ -14,7 +14,10 @@ qemu = pytest.mark.skipif(
 def test_firmware_begins_where_a_processor_does() -> None:
     image = accelerator.render_firmware()
     assert len(image) == 65536
-    assert image[0xFFF0 : 0xFFF0 + 5] == bytes.fromhex("b010e6f4f4")
+    jump = int.from_bytes(image[0xFFF1:0xFFF3], "little")
+    assert image[0xFFF0] == 0xE9
+    assert (0xFFF3 + jump) % 0x10000 == 0
+    assert image.startswith(accelerator.PROGRAM)
 
 
 @pytest.mark.parametrize(("kind", "processor"), [("kvm", "host"), ("hvf", "host"), ("tcg", "max")])
@@ -29,6 +32,16 @@ def test_trial_has_the_processor_of_a_machine(
 @qemu
 def test_translation_always_runs_a_guest() -> None:
     assert accelerator.works("tcg")
+
+
+@qemu
+def test_a_guest_that_runs_too_slowly_is_no_proof(monkeypatch: pytest.MonkeyPatch) -> None:
+    slow = accelerator.PROGRAM.replace(
+        accelerator.ROUNDS.to_bytes(4, "little"), (2**32 - 1).to_bytes(4, "little")
+    )
+    monkeypatch.setattr(accelerator, "PROGRAM", slow)
+    monkeypatch.setattr(accelerator, "TRIAL_S", 1.0)
+    assert not accelerator.works("tcg")
 
 
 @qemu
