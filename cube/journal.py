@@ -52,6 +52,11 @@ class Journal:
         reasons = [event["reason"] for event in self.of("skip") if event["layer"] == layer]
         return str(reasons[0]) if reasons else ""
 
+    def reason(self, layer: int) -> str:
+        """Return why a layer applies; empty when it always does."""
+        plans = [event for event in self.of("plan") if event["layer"] == layer]
+        return str(plans[0].get("reason", "")) if plans else ""
+
     def planned(self) -> list[dict[str, Any]]:
         """Return the operations that were to be run, with `id` and `name`."""
         return [operation for plan in self.of("plan") for operation in plan["operations"]]
@@ -75,6 +80,8 @@ def report(event: dict[str, Any]) -> None:
         )
     elif event["event"] == "skip":
         log.info(f"layer {event['layer']} skipped: {event['reason']}", layer=event["layer"])
+    elif event["event"] == "plan" and event.get("reason"):
+        log.info(f"layer {event['layer']} applies: {event['reason']}", layer=event["layer"])
     elif event["event"] == "predict":
         log.status(title(event))
 

@@ -132,7 +132,8 @@ class LayerBuilder:
         with log.step("Stopping the machine"):
             machine.shutdown()
         return LayerRecord(
-            layer=layer, operations=first.operations, changed=len(first.changed),
-            execs=first.execs, repeat_execs=again.execs, apply_s=apply_s,
+            layer=layer, reason=first.reason,
+            operations=first.operations, changed=len(first.changed), execs=first.execs,
+            repeat_execs=again.execs, apply_s=apply_s,
             repeat_s=repeat_s, check_s=check_s, checks=report.checks,
         )  # fmt: skip

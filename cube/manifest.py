@@ -49,7 +49,7 @@ class Operations:
 
 @dataclass(frozen=True, kw_only=True)
 class Layer:
-    """What became of a layer; `reason` says why it was skipped, `key` is None then.
+    """What became of a layer; `reason` says why it was skipped (`key` is None then), or why not.
 
     `seconds` is all of it, with boots; the others are parts of it.
     """
@@ -71,8 +71,8 @@ class Layer:
         if record.skipped:
             return cls(number=record.layer, status="skipped", reason=record.skipped)
         return cls(
-            number=record.layer, status="applied", key=key, roles=roles, seconds=record.seconds,
-            apply_seconds=record.apply_s, repeat_seconds=record.repeat_s,
+            number=record.layer, status="applied", reason=record.reason, key=key, roles=roles,
+            seconds=record.seconds, apply_seconds=record.apply_s, repeat_seconds=record.repeat_s,
             check_seconds=record.check_s,
             operations=Operations(
                 total=record.operations, changed=record.changed, execs=record.execs,

@@ -55,6 +55,7 @@ class Applied:
         execs: commands that went over SSH.
         seconds: time spent in operations.
         skipped: why the layer has no operations here; empty when it has.
+        reason: why it applies; empty when it always does.
     """
 
     layer: int
@@ -63,6 +64,7 @@ class Applied:
     execs: int = 0
     seconds: float = 0.0
     skipped: str = ""
+    reason: str = ""
 
 
 def apply(
@@ -184,6 +186,7 @@ def judge(layer: int, code: int, journal: Journal) -> Applied:
         changed=tuple(changes(event) for event in ended.values() if event["changed"]),
         execs=sum(event["execs"] for event in ended.values()),
         seconds=sum(event["seconds"] for event in ended.values()),
+        reason=journal.reason(layer),
     )
 
 

@@ -1,9 +1,9 @@
 """Progress for programs: one JSON object a line in the file that `CUBE_EVENTS` names.
 
-`plan` lists the operations of a layer, `skip` says why a layer has none, `start` and `end`
-frame each operation. In a dry run `predict` says of each operation whether it would change
-something, by which commands, and with which difference in a file. Without the variable nothing
-is written.
+`plan` lists the operations of a layer and says why it applies, `skip` says why it does not,
+`start` and `end` frame each operation. In a dry run `predict` says of each operation whether it
+would change something, by which commands, and with which difference in a file. Without the
+variable nothing is written.
 """
 
 import contextlib

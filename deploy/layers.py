@@ -3,6 +3,7 @@
 import importlib
 import socket
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from pyinfra import host as current_host
 from pyinfra import logger, state
@@ -10,10 +11,18 @@ from pyinfra.api.exceptions import DeployError
 from pyinfra.api.host import Host
 
 from deploy import events, record
-from deploy.facts.pci import NvidiaGpus
+from deploy.facts import pci
 
 #: Layers that make sense only with a GPU.
 GPU_LAYERS = (2, 3, 4)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Decision:
+    """Whether a layer applies to a host, and why; without a word where it always does."""
+
+    applies: bool
+    reason: str = ""
 
 
 def apply(layer: int) -> None:
@@ -28,11 +37,13 @@ def apply(layer: int) -> None:
     host = current_host
     hurry(host)
     recorder = events.recorder(state, host)
-    reason = reason_to_skip(layer, host)
-    if reason:
-        logger.info(f"{host.print_prefix}layer {layer} skipped: {reason}")
-        events.emit("skip", host=host.name, layer=layer, reason=reason)
+    decision = decide(layer, host)
+    if not decision.applies:
+        logger.info(f"{host.print_prefix}layer {layer} skipped: {decision.reason}")
+        events.emit("skip", host=host.name, layer=layer, reason=decision.reason)
         return
+    if decision.reason:
+        logger.info(f"{host.print_prefix}layer {layer} applies: {decision.reason}")
     plan: list[dict[str, object]] = []
     for role in host.loop(getattr(host.data, f"layer{layer}_roles")):
         first = len(host.op_hash_order)
@@ -41,21 +52,31 @@ def apply(layer: int) -> None:
     first = len(host.op_hash_order)
     record.record_layer(layer)
     plan += recorder.label(host, first, layer=layer, role="record")
-    events.emit("plan", host=host.name, layer=layer, operations=plan)
+    events.emit(
+        "plan", host=host.name, layer=layer, operations=plan, reason=decision.reason
+    )  # fmt: skip
 
 
-def reason_to_skip(layer: int, host: Host) -> str:
-    """Say why a layer does not apply to a host; empty when it does.
+def decide(layer: int, host: Host) -> Decision:
+    """Decide whether a layer applies to a host.
 
-    The PCI bus is what it was before the run, so the fact is safe to read at this point.
+    The PCI bus is what it was before the run, so the fact is safe to read at this point. A test
+    gives another tree than /sys with ``--data sysfs=PATH``.
     """
     if layer not in GPU_LAYERS:
-        return ""
+        return Decision(applies=True)
     if host.data.gpu_mode == "skip":
-        return 'gpu.mode = "skip"'
-    if host.data.gpu_mode == "auto" and not host.get_fact(NvidiaGpus):
-        return "no NVIDIA GPU found on the PCI bus (gpu.mode = auto)"
-    return ""
+        return Decision(applies=False, reason='gpu.mode = "skip"')
+    gpus = host.get_fact(pci.NvidiaGpus, sysfs=host.data.get("sysfs", "/sys"))
+    if gpus:
+        found = pci.described(gpus, expected=host.data.gpu_count)
+        return Decision(applies=True, reason=found)
+    if host.data.gpu_mode == "assume":
+        built_for = f"{host.data.gpu_count} x {host.data.gpu_model}"
+        reason = f'gpu.mode = "assume": built for {built_for}; what needs a GPU is deferred'
+        return Decision(applies=True, reason=reason)
+    reason = f"no NVIDIA GPU found on the PCI bus (gpu.mode = {host.data.gpu_mode})"
+    return Decision(applies=False, reason=reason)
 
 
 def load(layer: int, role: str) -> Callable[[], object]:

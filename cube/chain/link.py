@@ -27,6 +27,7 @@ class LayerRecord:
     Args:
         layer: its number.
         skipped: why it was not applied; empty when it was.
+        reason: why it was, where that is decided; empty where a layer always applies.
         operations: how many the layer has.
         changed: how many of them changed something on the first application.
         execs: commands that the first application ran over SSH.
@@ -40,6 +41,7 @@ class LayerRecord:
 
     layer: int
     skipped: str = ""
+    reason: str = ""
     operations: int = 0
     changed: int = 0
     execs: int = 0

@@ -74,6 +74,14 @@ def test_a_skipped_layer_says_why(tmp_path: Path) -> None:
     assert provision.judge(2, 0, journal(tmp_path, skip)).skipped == "no GPU"
 
 
+def test_a_layer_that_a_gpu_decided_on_says_why_it_applies(tmp_path: Path) -> None:
+    plan = {**PLAN, "layer": 2, "reason": "4 NVIDIA GPUs"}
+    assert provision.judge(2, 0, journal(tmp_path, plan, end("a"), end("b"))).reason == (
+        "4 NVIDIA GPUs"
+    )
+    assert provision.judge(1, 0, journal(tmp_path, PLAN, end("a"), end("b"))).reason == ""
+
+
 def test_events_come_in_while_the_file_grows(tmp_path: Path) -> None:
     heard: list[Event] = []
     made = journal(tmp_path, PLAN)

@@ -7,7 +7,6 @@ import pytest
 
 from deploy.facts.apt import Installed, Lists, PackageLists, Upgradable
 from deploy.facts.files import FileState, Stat
-from deploy.facts.pci import NvidiaGpus
 from deploy.facts.system import AccountState, AuthorizedKeys, KernelSettings, bare_key
 from deploy.facts.systemd import ConfigNewer, Unit, Units, parse_timestamp
 
@@ -15,24 +14,6 @@ from deploy.facts.systemd import ConfigNewer, Unit, Units, parse_timestamp
 def sh(command: object) -> list[str]:
     done = subprocess.run(["sh", "-c", str(command)], capture_output=True, text=True, check=True)
     return done.stdout.splitlines()
-
-
-@pytest.mark.parametrize(
-    ("line", "found"),
-    [
-        ("0000:01:00.0 0x10de 0x030000 ", ["0000:01:00.0"]),  # a consumer card
-        ("0000:41:00.0 0x10de 0x030200 ", ["0000:41:00.0"]),  # a data-centre card
-        ("0000:01:00.1 0x10de 0x040300 ", []),  # the same card's audio function
-        ("0000:00:02.0 0x1234 0x030000 ", []),  # a virtual machine's display
-        ("0000:05:00.0 0x1002 0x030000 ", []),  # another vendor's GPU
-    ],
-)
-def test_a_gpu_is_known_by_vendor_and_class(line: str, found: list[str]) -> None:
-    assert NvidiaGpus().process([line]) == found
-
-
-def test_the_pci_command_runs_here() -> None:
-    assert all(len(line.split()) == 3 for line in sh(NvidiaGpus().command()))
 
 
 def test_file_state_is_read_from_a_real_file(tmp_path: Path) -> None:
