@@ -3,7 +3,7 @@
 
 OS ?=
 .DEFAULT_GOAL := help
-.PHONY: help setup image verify doctor lint test test-all test-unit test-integration bench-chain lock clean
+.PHONY: help setup image verify doctor lint test test-all test-unit test-integration test-gpu-stack bench-chain lock clean
 
 help: ## Say what there is
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 26
@@ -33,7 +33,10 @@ test-unit: lint ## The tests that take seconds
 	@.venv/bin/pytest -m "not integration"
 
 test-integration: setup ## The tests that build and boot (root)
-	@.venv/bin/pytest -m "integration and not exhaustive"
+	@.venv/bin/pytest -m "integration and not exhaustive and not gpu_stack"
+
+test-gpu-stack: setup ## The whole GPU stack from real packages: driver, CUDA, frameworks (root, 40 GB)
+	@if [ "$$(id -u)" -eq 0 ]; then .venv/bin/pytest -m gpu_stack; else sudo .venv/bin/pytest -m gpu_stack; fi
 
 bench-chain: setup ## What the layer chain saves, by real builds in a copy (root; CASES=full,layer5 selects)
 	@if [ "$$(id -u)" -eq 0 ]; then .venv/bin/python bench/chain.py $(OS) $(if $(CASES),--cases $(CASES)); \
