@@ -18,7 +18,7 @@ from checks.nature import LACKS, Nature
 from checks.targets import Target, TargetError, asks_for_names, select
 from checks.wording import stable_id, title
 from cube.errors import CubeError
-from cube.spec import LAYER_ROLES, Spec, load
+from cube.spec import GPU_LAYERS, LAYER_ROLES, Spec, load
 
 HERE = Path(__file__).parent
 #: Folders that are judged only when they are named on the command line.
@@ -122,7 +122,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     ours = [item for item in items if _is_below(item.path, HERE)]
     for item in ours:
         _describe(item)
-    dropped = [item for item in ours if not _is_applied(item.path, config.stash[SPEC])]
+    dropped = [item for item in ours if not _is_applied(item, config)]
     items[:] = [item for item in items if item not in dropped]
     if dropped:
         config.hook.pytest_deselected(items=dropped)
@@ -144,17 +144,31 @@ def _describe(item: pytest.Item) -> None:
     ]
 
 
-def _is_applied(path: Path, spec: Spec) -> bool:
-    """Tell whether the specification has the role that a file of checks is about.
+def _is_applied(item: pytest.Item, config: pytest.Config) -> bool:
+    """Tell whether a machine should have the role that a file of checks is about.
 
     ``layer1/test_security_ssh.py`` is about the role ``security`` of layer 1.
     """
-    folder = path.relative_to(HERE).parts[0]
+    folder = item.path.relative_to(HERE).parts[0]
     if not folder.startswith("layer"):
         return True
-    number = int(folder.removeprefix("layer"))
-    role = _role(path, number)
-    return number in spec.layers.enabled and role in spec.layers.roles(number)
+    number, spec = int(folder.removeprefix("layer")), config.stash[SPEC]
+    role = _role(item.path, number)
+    if number not in spec.layers.enabled or role not in spec.layers.roles(number):
+        return False
+    return number not in GPU_LAYERS or _needs_gpu_layers(item, config, number)
+
+
+def _needs_gpu_layers(item: pytest.Item, config: pytest.Config, number: int) -> bool:
+    """Tell whether a layer that only a machine with GPUs has should be on this one.
+
+    With gpu.mode = "auto", one that carries a GPU should, and one that says that it has it.
+    """
+    mode, host = config.stash[SPEC].gpu.mode, _host(item)
+    if mode == "skip" or not host or config.option.collectonly:
+        return mode != "skip"
+    nature = _nature(config, host)
+    return mode == "assume" or nature.has["gpu"] or number in nature.layers
 
 
 def _role(path: Path, layer: int) -> str:
@@ -209,8 +223,7 @@ class Tally:
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Note on what evidence a check is judged; defer what the machine cannot show."""
-    parameters = item.callspec.params if hasattr(item, "callspec") else {}
-    host = parameters.get("_testinfra_host")
+    host = _host(item)
     if not host:
         item.user_properties.append(("evidence", "image"))
         return
@@ -219,6 +232,12 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     for marker in item.iter_markers("needs"):
         if not nature.has[marker.args[0]]:
             pytest.skip(f"deferred: {LACKS[marker.args[0]]}")
+
+
+def _host(item: pytest.Item) -> Host | None:
+    """Return the machine that a check judges; None for an image."""
+    parameters = item.callspec.params if hasattr(item, "callspec") else {}
+    return parameters.get("_testinfra_host")
 
 
 def _nature(config: pytest.Config, host: Host) -> Nature:

@@ -1,6 +1,11 @@
 """What kind of machine a guest is, and which checks it can therefore answer."""
 
+import json
+
 from testinfra.host import Host
+
+#: Where a box notes which layers it has.
+LAYERS = "/var/lib/cube/layers.json"
 
 
 class Nature:
@@ -14,12 +19,22 @@ class Nature:
         gpu = host.run("grep -qsx 0x10de /sys/bus/pci/devices/*/vendor").rc == 0 and not container
         # A container's root may lack CAP_SYS_RESOURCE; elsewhere that would be a fault.
         limits = not container or host.run("prlimit --memlock=unlimited:unlimited true").rc == 0
+        self.layers = recorded(host)
         self.has = {
             "kernel": not container,
             "hardware": not virtual,
             "gpu": gpu,
             "limits": limits,
         }
+
+
+def recorded(host: Host) -> frozenset[int]:
+    """Return the layers that a box says it has; none where its record cannot be read."""
+    try:
+        layers = json.loads(host.run(f"cat {LAYERS}").stdout)["layers"]
+        return frozenset(map(int, layers))
+    except (ValueError, KeyError, TypeError):
+        return frozenset()
 
 
 #: Why a check is put off, by what it needs.

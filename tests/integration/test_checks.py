@@ -162,6 +162,19 @@ def test_a_run_without_a_check_is_an_error(box: Endpoint, built: Built, tmp_path
         )
 
 
+def test_a_gpu_layer_is_judged_where_the_machine_says_that_it_has_it(
+    box: Endpoint, built: Built, tmp_path: Path
+) -> None:
+    record = "/var/lib/cube/layers.json"
+    claim = f'cp {record} /root/kept && sed -i \'s/"5":/"4": {{}}, "5":/\' {record}'
+    try:
+        as_root(box, claim)
+        found = failures(judge(box, built, tmp_path, "checks/layer4"))
+    finally:
+        as_root(box, f"mv /root/kept {record}")
+    assert found
+
+
 def test_a_run_in_which_all_is_deferred_is_an_error(
     box: Endpoint, built: Built, tmp_path: Path
 ) -> None:
