@@ -6,7 +6,7 @@ from collections.abc import Generator, Sequence
 from pyinfra import host
 from pyinfra.api import operation
 
-from deploy.facts.apt import STAMP, FileExists, FirstLine, Installed, PackageLists, Upgradable
+from deploy.facts.apt import STAMP, FileExists, FirstLine, Held, Installed, PackageLists, Upgradable
 
 #: A day: as often as the distributions' own timer. In seconds.
 MAX_AGE_S = 24 * 3600
@@ -93,6 +93,19 @@ def install(packages: Sequence[str]) -> Generator[str, None, None]:
     if missing:
         yield from refresh._inner(MAX_AGE_S)
         yield f"{APT_GET} --no-install-recommends install {shlex.join(sorted(missing))}"
+
+
+@operation()
+def hold(packages: Sequence[str]) -> Generator[str, None, None]:
+    """Keep packages at the version that is installed.
+
+    Args:
+        packages: names.
+    """
+    held = host.get_fact(Held)
+    free = sorted(set(packages) - held)
+    if free:
+        yield f"apt-mark hold {shlex.join(free)}"
 
 
 @operation()

@@ -19,6 +19,8 @@ CASES = [
     ("ubuntu-24.04", 1, "docker"),
     ("debian-13", 5, "distribution"),
     ("ubuntu-24.04", 5, "distribution"),
+    ("debian-13", 3, "distribution"),
+    ("ubuntu-24.04", 3, "distribution"),
 ]
 
 
