@@ -118,7 +118,7 @@ def layer_ingredients(
     roles = spec.layers.roles(layer)
     modules = sources.modules(project, [f"deploy.roles.{role}" for role in roles])
     held = build_data(spec) if data is None else data
-    read = {name: held[name] for name in sources.data_names(modules) if name in held}
+    read = read_data(held, sources.data_names(modules))
     read[f"layer{layer}_roles"] = list(roles)
     if layer in GPU_LAYERS:
         read |= {"gpu_mode": spec.gpu.mode}
@@ -129,6 +129,21 @@ def layer_ingredients(
         "tools": {"pyinfra": importlib.metadata.version("pyinfra")},
         "data": plain(read), "sources": layer_sources(layer, roles, project=project),
     }  # fmt: skip
+
+
+def read_data(held: dict[str, Any], names: Sequence[str]) -> dict[str, Any]:
+    """Return what roles read of the data that a key covers.
+
+    Raises:
+        ChainError: they read something else: no key would tell of a change of it.
+    """
+    for name in names:
+        if name not in held:
+            raise ChainError(
+                f"a role reads host.data.{name}, which is no datum of cube.toml: no key covers it",
+                hint="add it to cube.spec.host_data, or do not read it (grep -r in deploy/)",
+            )
+    return {name: held[name] for name in names}
 
 
 def layer_sources(layer: int, roles: Sequence[str], *, project: Path) -> dict[str, str]:
