@@ -29,6 +29,8 @@ PROJECT = Path(__file__).resolve().parents[2]
 #: Of the store and of the ingredients: another number, and no older link is reused.
 FORMAT = 1
 BASE = "base"
+#: What applies a layer, and fills its templates: their versions count.
+TOOLS = ("jinja2", "pyinfra")
 
 #: What makes a base besides its folder of templates, by the operating system.
 BASE_SOURCES = {
@@ -126,7 +128,7 @@ def layer_ingredients(
             read |= {"gpus": sorted(gpus)}
     return {
         "format": FORMAT, "name": link_name(layer), "parent": parent, "refresh": refresh,
-        "tools": {"pyinfra": importlib.metadata.version("pyinfra")},
+        "tools": {name: importlib.metadata.version(name) for name in TOOLS},
         "data": plain(read), "sources": layer_sources(layer, roles, project=project),
     }  # fmt: skip
 
