@@ -30,11 +30,13 @@ def role_files(project: Path, roles: Sequence[str]) -> list[Path]:
 
     Returns:
         The runner of the layers, the roles, all modules of ``deploy`` that these import, and
-        the roles' files and templates. A role that this release lacks adds nothing.
+        the files and templates of these roles and of those that they import. A role that this
+        release lacks adds nothing.
     """
     names = ["deploy.layers", *(f"deploy.roles.{role}" for role in roles)]
     found = set(modules(project, names))
-    for role in roles:
+    imported = {path.stem for path in found if path.parent == project / PACKAGE / "roles"}
+    for role in {*roles, *imported}:
         for kind in ("files", "templates"):
             found.update(tree(project / PACKAGE / kind / role))
     return sorted(found)

@@ -100,6 +100,15 @@ def test_a_role_has_its_modules_files_and_templates(project: Path) -> None:
     )
 
 
+def test_a_role_has_the_files_of_the_roles_that_it_imports(project: Path) -> None:
+    put(project, ROLE, "from deploy.roles.other import configure")
+    theirs = ["deploy/roles/other.py", "deploy/files/other/unit", "deploy/templates/other/x.j2"]
+    for name in [*theirs, "deploy/roles/third.py", "deploy/files/third/unit"]:
+        put(project, name)
+    found = [path.relative_to(project).as_posix() for path in sources.role_files(project, ["role"])]
+    assert found == sorted([*PACKAGES, "deploy/layers.py", ROLE, *theirs])
+
+
 def test_a_role_that_this_release_lacks_adds_nothing(project: Path) -> None:
     names = [path.relative_to(project).as_posix() for path in sources.role_files(project, ["no"])]
     assert names == sorted([*PACKAGES, "deploy/layers.py"])
