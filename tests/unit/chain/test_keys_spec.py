@@ -8,6 +8,7 @@ import pytest
 from pydantic import BaseModel
 
 from cube.chain import keys
+from cube.errors import ChainError
 from cube.spec import Spec, view
 from tests.unit.chain.project import (
     BASE,
@@ -117,6 +118,13 @@ def test_ubuntu_reads_other_values(checkout: Path, path: str) -> None:
 def test_another_operating_system_is_another_base(checkout: Path, first: Digests) -> None:
     """The layers above differ by their parent."""
     assert changed(first, digests(checkout, spec("ubuntu-24.04"))) == {BASE}
+
+
+def test_a_datum_that_cube_toml_does_not_give_is_refused() -> None:
+    held = {"admin_user": "cube", "proxy": ""}
+    assert keys.read_data(held, ["proxy"]) == {"proxy": ""}
+    with pytest.raises(ChainError, match=r"host\.data\.ssh_port.*no key covers it"):
+        keys.read_data(held, ["proxy", "ssh_port"])
 
 
 def test_hosts_change_nothing(checkout: Path, first: Digests) -> None:
