@@ -12,10 +12,16 @@ from deploy.roles.security import HELD
 from deploy.sources import file_text, template_text
 
 OPTIONS = "/etc/modprobe.d/60-cube-nvidia.conf"
+RULES = "/etc/udev/rules.d/60-cube-nvidia.rules"
 DAEMON = "nvidia-persistenced.service"
 DROP_INS = f"/etc/systemd/system/{DAEMON}.d"
 #: Layer 3 installs and holds these.
 LATER = r"nvidia-container|libnvidia-container"
+
+#: What Debian's packages load at boot, GPU or not. Source: nvidia-kernel-support and
+#: nvidia-open-kernel-support; these are files of their configuration, and stay as we leave them.
+LOADED = {False: "/etc/nvidia/current/nvidia-load.conf",
+          True: "/etc/nvidia/current-open/nvidia-load.conf"}  # fmt: skip
 
 #: The module is contrib or non-free, the libraries are non-free, the GSP firmware is of its own.
 DEBIAN_COMPONENTS = "contrib non-free non-free-firmware"
@@ -51,17 +57,7 @@ def nvidia_driver() -> None:
     data = read(NvidiaDriver)
     os_name = supported.check()
     add_archives(data, os_name)
-    # Before the packages: what they build or start then has it already.
-    put_atomic(
-        name="Keep nouveau away, let the kernel set display modes",
-        dest=OPTIONS,
-        content=file_text("nvidia_driver/modprobe.conf"),
-    )
-    put_atomic(
-        name="Skip the persistence daemon where there is no GPU",
-        dest=f"{DROP_INS}/60-cube.conf",
-        content=file_text("nvidia_driver/persistenced.conf"),
-    )
+    set_up_modules(data, os_name)
     driver.install(
         name=f"Install the driver of branch {data.driver_branch} for every kernel",
         packages=packages(data, os_name),
@@ -122,6 +118,24 @@ def signed_modules(data: NvidiaDriver, os_name: str) -> str:
     if data.driver_source != "distribution" or os_name != "ubuntu-24.04":
         return ""
     return f"linux-modules-nvidia-{data.driver_branch}-server{'-open' if data.driver_open else ''}"
+
+
+def set_up_modules(data: NvidiaDriver, os_name: str) -> None:
+    """Write what packages find when they build or start something: it has effect at once."""
+    files = {
+        OPTIONS: ("modprobe.conf", "Keep nouveau away, let the kernel set display modes"),
+        f"{DROP_INS}/60-cube.conf": (
+            "persistenced.conf",
+            "Skip the persistence daemon where there is no GPU",
+        ),
+    }
+    if os_name == "debian-13":
+        files |= {
+            RULES: ("udev.rules", "Load the modules where there is a GPU"),
+            LOADED[data.driver_open]: ("load.conf", "Load no module where there is none"),
+        }
+    for dest, (source, title) in files.items():
+        put_atomic(name=title, dest=dest, content=file_text(f"nvidia_driver/{source}"))
 
 
 def set_up_daemon() -> None:
