@@ -30,6 +30,9 @@ RETRIES = 6
 #: has been, and the largest one of a framework is about as large as this, in MiB.
 SPARE_MIB = 1024
 
+#: awk: leaves out the hashes that were expected, which may be hundreds of lines.
+BRIEF = "/^ *Expected:/ { skip = 1 } /^ *$/ { skip = 0 } !skip"
+
 
 @operation()
 def require_space(venvs: Mapping[str, str], *, folder: str, mib: int) -> Generator[str, None, None]:
@@ -111,13 +114,17 @@ def sync_script(path: str, *, whole: bool, index: str, proxy: str) -> str:
     source = f"--default-index {quote(index)} " if index else ""
     absent = f"{UV} is missing: apply layer 1 (role python) first"
     busy = f"another run makes these venvs ({MUTEX} is held): let it end, then apply again"
+    sync = (
+        # Wheels only: what has to be built would run a stranger's program as root.
+        f"{UV} pip sync {options} {source}--python {venv} --require-hashes --no-build --strict"
+        f" --link-mode hardlink --compile-bytecode {lock}.new"
+    )
     return (
         f"test -x {UV} || {{ echo '{absent}' >&2; exit 1; }}; umask 022; exec 9>{MUTEX};"
         f" flock --wait {MUTEX_S} 9 || {{ echo '{busy}' >&2; exit 1; }}; {environment(proxy)};"
         f" {begin} && cat > {lock}.new"
-        # Wheels only: what has to be built would run a stranger's program as root.
-        f" && {UV} pip sync {options} {source}--python {venv} --require-hashes --no-build --strict"
-        f" --link-mode hardlink --compile-bytecode {lock}.new && mv {lock}.new {lock}"
+        f" && {{ {sync} 2> {venv}/uv.log || {{ awk '{BRIEF}' {venv}/uv.log >&2; exit 1; }}; }}"
+        f" && rm {venv}/uv.log && mv {lock}.new {lock}"
     )
 
 
