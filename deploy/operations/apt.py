@@ -52,7 +52,7 @@ def wait_for_services(deadline_s: int = TIMERS_END_S) -> str:
     runs = f"systemctl show --property=ActiveState {SERVICES} | grep -q activating"
     return (
         f"{{ timeout {deadline_s} sh -c 'while {runs}; do sleep 1; done' ||"
-        f" {{ echo \"apt's timers: what they started has not ended in {deadline_s} s\" >&2;"
+        f' {{ echo "apt\'s timers: what they started has not ended in {deadline_s} s" >&2;'
         f" systemctl --no-pager --lines=5 status {SERVICES} >&2; exit 1; }}; }}"
     )
 

@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass
 
-from pyinfra import host
 from pyinfra.api import deploy
 
+from deploy import archives
 from deploy.data import read
 from deploy.facts.docker import DAEMON
 from deploy.operations import apt, docker, systemd
@@ -82,13 +82,12 @@ def install_toolkit(data: GpuRuntime) -> None:
         fingerprint=data.toolkit_fingerprint or FINGERPRINT,
         proxy=data.proxy,
     )
-    folders = ["/etc/apt", *(["/etc/apt/cube-build"] if data.apt_mirror else [])]
-    for folder in host.loop(folders):
-        put_atomic(
-            name="Add the container toolkit's package archive",
-            dest=f"{folder}/sources.list.d/nvidia-container-toolkit.sources",
-            content=template_text("gpu_runtime/toolkit.sources.j2", url=url, keyring=KEYRING),
-        )
+    archives.add_source(
+        "the container toolkit's package archive",
+        "nvidia-container-toolkit",
+        template_text("gpu_runtime/toolkit.sources.j2", url=url, keyring=KEYRING),
+        data.apt_mirror,
+    )
     put_atomic(
         name=f"Pin the container toolkit to {data.toolkit_version}",
         dest=PREFERENCES,

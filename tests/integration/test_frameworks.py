@@ -264,6 +264,4 @@ def test_another_lock_changes_what_differs(box: Box, story: Story, tmp_path: Pat
     assert (box.index.asked - asked)[NUMPY] == 0
 
 
-DISTRIBUTIONS = (
-    "import importlib.metadata as m; print(*sorted(d.name for d in m.distributions()))"
-)
+DISTRIBUTIONS = "import importlib.metadata as m; print(*sorted(d.name for d in m.distributions()))"
