@@ -36,7 +36,7 @@ def hold_timers(until: str) -> Generator[str, None, None]:
     if host.get_fact(FileExists, path=until):
         host.noop("apt's timers are set up")
         return
-    # A run of theirs that has begun is waited for: killing dpkg would leave packages half installed.
+    # A run of theirs that has begun is waited for: to kill dpkg leaves packages half installed.
     yield f"systemctl mask --runtime --now {TIMERS} && {wait_for_services()}"
 
 
@@ -52,7 +52,7 @@ def wait_for_services(deadline_s: int = TIMERS_END_S) -> str:
     runs = f"systemctl show --property=ActiveState {SERVICES} | grep -q activating"
     return (
         f"{{ timeout {deadline_s} sh -c 'while {runs}; do sleep 1; done' ||"
-        f" {{ echo \"apt's timers: what they started has not ended in {deadline_s} s\" >&2;"
+        f' {{ echo "apt\'s timers: what they started has not ended in {deadline_s} s" >&2;'
         f" systemctl --no-pager --lines=5 status {SERVICES} >&2; exit 1; }}; }}"
     )
 
