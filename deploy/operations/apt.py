@@ -36,7 +36,7 @@ def hold_timers(until: str) -> Generator[str, None, None]:
     if host.get_fact(FileExists, path=until):
         host.noop("apt's timers are set up")
         return
-    # A run of theirs that has begun is waited for: killing dpkg would leave packages half installed.
+    # A run of theirs that has begun is waited for: to kill dpkg leaves packages half installed.
     yield f"systemctl mask --runtime --now {TIMERS} && {wait_for_services()}"
 
 
