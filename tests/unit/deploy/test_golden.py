@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from cube import provision
+from cube.stack.profile import SHIPPED
 from deploy.sources import ROOT
 
 GOLDEN = Path(__file__).parents[2] / "golden"
@@ -35,9 +36,12 @@ CASES: list[tuple[str, int, str, dict[str, object]]] = [
 
 
 def shipped_files() -> dict[str, str]:
-    """Return content and name of every file that travels as it is."""
+    """Return content and name of every file that travels as it is, locks among them."""
     files = [path for path in (ROOT / "files").rglob("*") if path.suffix != ".pyc"]
-    return {path.read_text(): str(path.relative_to(ROOT)) for path in files if path.is_file()}
+    files += SHIPPED.glob("*/*.txt")
+    return {
+        path.read_text(): str(path.relative_to(ROOT.parent)) for path in files if path.is_file()
+    }
 
 
 def show(command: str, known: dict[str, str]) -> str:
@@ -45,7 +49,7 @@ def show(command: str, known: dict[str, str]) -> str:
     text, mark, stdin = command.partition(" <<'STDIN'\n")
     content = stdin.removesuffix("STDIN")
     if mark and content in known:
-        return f"{text} < deploy/{known[content]}"
+        return f"{text} < {known[content]}"
     return command
 
 
