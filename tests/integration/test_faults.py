@@ -325,8 +325,20 @@ def test_a_disk_that_fills_during_a_layer(built: Built, run_of: Keep, tmp_path: 
         fill(mount)
         assert run.end(REACH_S) == HostError.exit_code, run.text[-3000:]
         assert "is full" in run.text
+        assert "cube chain prune" in run.text
         assert "Traceback" not in run.text
         place.assert_nothing_left()
+        cube = [sys.executable, "-m", "cube", "chain"]
+        rest = ["--plain", "--spec", str(place.folder / "cube.toml")]
+        subprocess.run([*cube, "prune", "--keep", "0", *rest], check=True, timeout=60)
+        for filler in mount.glob("filler*"):
+            filler.unlink()
+        subprocess.run([*cube, "verify", *rest], check=True, timeout=60)
+        again = run_of(place.start())
+        again.wait_for(r"(changed|ok) +common")
+        assert re.search(r"base \w{12} is reused", again.text)
+        again.process.send_signal(signal.SIGINT)
+        assert again.end() == INTERRUPTED, again.text[-3000:]
     finally:
         subprocess.run(["umount", mount], check=True)
 
