@@ -7,9 +7,9 @@ from pydantic import AfterValidator, Field
 
 #: Every user and group of a bare system; an account brings a group of its own name.
 #: Source: Debian's and Ubuntu's base-passwd, passwd.master and group.master.
-SYSTEM = """root daemon bin sys sync games man lp mail news uucp proxy www-data backup list irc gnats
-    _apt nobody adm tty disk kmem dialout fax voice cdrom floppy tape sudo audio dip operator src
-    shadow utmp video sasl plugdev staff users nogroup"""
+SYSTEM = """root daemon bin sys sync games man lp mail news uucp proxy www-data backup list irc
+    gnats _apt nobody adm tty disk kmem dialout fax voice cdrom floppy tape sudo audio dip operator
+    src shadow utmp video sasl plugdev staff users nogroup"""
 #: Those of what the layers install, and ours that builds. Source: their packages' sysusers.d.
 INSTALLED = """cube-build admin docker input kvm messagebus netdev polkitd render sgx sshd syslog
     uuidd"""
