@@ -85,7 +85,7 @@ class ProofError(CubeError):
 
 
 class BusyError(CubeError):
-    """Another build holds the build folder."""
+    """Another build holds the build folder, or its machine is still up there."""
 
     exit_code = 12
 
