@@ -6,9 +6,10 @@ from cube.spec.model import GPU_LAYERS
 from cube.stack import lockfile, profile, rules, table
 from cube.stack.choice import Choice
 
-#: What the image takes without frameworks, in MiB: the system with layers 1, 3 and 5, and the
-#: driver with the CUDA toolkit. Estimates: Debian 13's own driver and toolkit install 6.0 GiB
-#: (sum of Installed-Size); NVIDIA's cuda-toolkit-13-0 is of that order.
+#: What the image takes without frameworks, in MiB: the system with layers 1, 3 and 5 (the chain
+#: takes 2.4 GB, docs/figures.md), and the driver with the CUDA toolkit (Debian 13's own: 5,341,
+#: the sum of Installed-Size over what they depend on; the rest is for the packages themselves).
+#: NVIDIA's own cuda-toolkit-13-0 was not measured: it is taken to be of that order.
 SYSTEM_MIB = 3 * 1024
 DRIVER_MIB = 7 * 1024
 #: Part of a disk that is not for files: ext4's reserve and tables, boot and EFI. Source: mke2fs(8)

@@ -107,7 +107,7 @@ def fits(filename: str, python: str) -> bool:
     if not filename.endswith(".whl"):
         return False
     *_, interpreter, abi, platform = filename.removesuffix(".whl").split("-")
-    fitting = python in interpreter.split(".") or abi == "abi3"
+    fitting = abi == "abi3" or (abi == python and python in interpreter.split("."))
     return fitting and "linux" in platform and "x86_64" in platform
 
 
