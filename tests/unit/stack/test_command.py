@@ -1,6 +1,7 @@
 """`cube stack` as a user types it."""
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,6 @@ import pytest
 from cube import cli, hardware
 from cube.errors import StackError
 from cube.stack import lockfile, profile
-from cube.wheels import resolve
 from tests.unit.wheels.samples import fat_binary, library, wheel
 
 UV = """#!/bin/sh
@@ -125,7 +125,7 @@ def fake_uv(place: Path, monkeypatch: pytest.MonkeyPatch, body: str) -> None:
     tools.mkdir()
     (tools / "uv").write_text(UV.format(folder=place, body=body))
     (tools / "uv").chmod(0o755)
-    monkeypatch.setattr(resolve.sys, "executable", str(tools / "python"))
+    monkeypatch.setattr(sys, "executable", str(tools / "python"))
 
 
 def test_lock(place: Path, mine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -173,7 +173,7 @@ def test_no_such_framework(place: Path, mine: Path, capsys: pytest.CaptureFixtur
 def test_no_uv(
     place: Path, mine: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(resolve.sys, "executable", str(place / "python"))
+    monkeypatch.setattr(sys, "executable", str(place / "python"))
     monkeypatch.setenv("PATH", str(place))
     assert run(place, "lock") == StackError.exit_code
     assert "pip install uv" in capsys.readouterr().err
