@@ -105,7 +105,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def send_file(self, name: str) -> None:
         """Send a file as the test wants it sent."""
-        index, package = self.index, name.split("-")[0] if name.endswith(".whl") else ""
+        index, package = self.index, name.split("-", maxsplit=1)[0] if name.endswith(".whl") else ""
         index.asked[package] += 1
         body = index.file(name).read_bytes()
         self.head(len(body))
