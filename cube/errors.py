@@ -101,6 +101,12 @@ class SnapshotError(CubeError):
     exit_code = 16
 
 
+class StackError(CubeError):
+    """The GPU stack's versions cannot work together, or its data are wrong."""
+
+    exit_code = 17
+
+
 class CommandError(CubeError):
     """A program that we called failed, timed out or is missing.
 

@@ -6,7 +6,7 @@ from collections.abc import Generator, Sequence
 from pyinfra import host
 from pyinfra.api import operation
 
-from deploy.facts.apt import STAMP, FileExists, FirstLine, Installed, PackageLists, Upgradable
+from deploy.facts.apt import STAMP, FileExists, FirstLine, Held, Installed, PackageLists, Upgradable
 
 #: A day: as often as the distributions' own timer. In seconds.
 MAX_AGE_S = 24 * 3600
@@ -20,6 +20,8 @@ APT_GET = (
 
 TIMERS = "apt-daily.timer apt-daily-upgrade.timer"
 SERVICES = "apt-daily.service apt-daily-upgrade.service"
+#: For a run of theirs that has begun to end: upgrades of many packages, on a slow line. In seconds.
+TIMERS_END_S = 900
 
 
 @operation()
@@ -34,11 +36,24 @@ def hold_timers(until: str) -> Generator[str, None, None]:
     if host.get_fact(FileExists, path=until):
         host.noop("apt's timers are set up")
         return
-    yield (
-        f"systemctl mask --runtime --now {TIMERS}"
-        # A run of theirs that has begun is waited for: killing dpkg would leave packages half
-        # installed.
-        f" && while systemctl is-active --quiet {SERVICES}; do sleep 1; done"
+    # A run of theirs that has begun is waited for: to kill dpkg leaves packages half installed.
+    yield f"systemctl mask --runtime --now {TIMERS} && {wait_for_services()}"
+
+
+def wait_for_services(deadline_s: int = TIMERS_END_S) -> str:
+    """Build the command that waits until the timers' services do not run.
+
+    While they run they are "activating", never "active": `systemctl is-active` denies it.
+    Source: systemd.service(5), Type=oneshot.
+
+    Args:
+        deadline_s: seconds until it gives up and says what they do.
+    """
+    runs = f"systemctl show --property=ActiveState {SERVICES} | grep -q activating"
+    return (
+        f"{{ timeout {deadline_s} sh -c 'while {runs}; do sleep 1; done' ||"
+        f' {{ echo "apt\'s timers: what they started has not ended in {deadline_s} s" >&2;'
+        f" systemctl --no-pager --lines=5 status {SERVICES} >&2; exit 1; }}; }}"
     )
 
 
@@ -93,6 +108,19 @@ def install(packages: Sequence[str]) -> Generator[str, None, None]:
     if missing:
         yield from refresh._inner(MAX_AGE_S)
         yield f"{APT_GET} --no-install-recommends install {shlex.join(sorted(missing))}"
+
+
+@operation()
+def hold(packages: Sequence[str]) -> Generator[str, None, None]:
+    """Keep packages at the version that is installed.
+
+    Args:
+        packages: names.
+    """
+    held = host.get_fact(Held)
+    free = sorted(set(packages) - held)
+    if free:
+        yield f"apt-mark hold {shlex.join(free)}"
 
 
 @operation()
