@@ -228,6 +228,8 @@ set -e
 python3 -m venv ~/mine
 echo /opt/cube/venvs/numpy/lib/python3*/site-packages \
     > ~/mine/lib/python3.13/site-packages/cube.pth
+uv pip freeze --quiet --python /opt/cube/venvs/numpy > ~/mine/pins.txt
+~/mine/bin/pip install --quiet --no-index --constraint ~/mine/pins.txt numpy
 ~/mine/bin/python -c 'import numpy; print(numpy.__file__)'
 """
 
