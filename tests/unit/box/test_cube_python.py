@@ -1,6 +1,7 @@
 """cube-python, the way into the frameworks' environments, over a simulated machine."""
 
 import shutil
+from pathlib import Path
 
 import pytest
 
@@ -36,7 +37,7 @@ def venvs(box: Box) -> Box:
 
 
 def start(box: Box, *arguments: str, **more: str) -> Completed:
-    argv = ["sh", SCRIPT, *arguments]
+    argv: list[str | Path] = ["sh", SCRIPT, *arguments]
     return run(argv, accept=range(256), env={"CUBE_ROOT": str(box.root), **more})
 
 
