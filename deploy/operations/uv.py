@@ -24,7 +24,7 @@ MUTEX = "/run/cube-frameworks.lock"
 MUTEX_S, SILENCE_S = 60, 60
 #: Tries after the first, each after a longer pause. Source: uv, "Environment variables":
 #: UV_HTTP_RETRIES, 3 by default.
-RETRIES = 6
+RETRIES = 5
 
 #: Beyond what stays on the disk: a wheel that cannot be unpacked while it comes is kept until it
 #: has been, and the largest one of a framework is about as large as this, in MiB.
