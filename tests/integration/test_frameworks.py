@@ -4,6 +4,7 @@ Every download goes through an index of the tests' own, which counts and misbeha
 """
 
 import contextlib
+import json
 import re
 import threading
 import time
@@ -218,6 +219,16 @@ def judge(box: Box, wanted: Spec) -> CheckReport:
             spec_file=wanted.file, results_dir=box.folder,
         )
     )  # fmt: skip
+
+
+def test_the_box_finds_itself_well(box: Box, story: Story) -> None:
+    for name in ("health.sh", "health-check-layer4.sh"):
+        text = (PROJECT / "deploy/files/validation" / name).read_text()
+        ssh.execute(box.machine.endpoint, f"cat > /tmp/{name}", stdin=text)
+    told = json.loads(box.sh("CUBE_LIB=/tmp bash /tmp/health-check-layer4.sh --json"))
+    assert [(one["name"], one["status"]) for one in told["checks"]] == [
+        ("numpy starts", "OK"), ("tensorflow starts", "OK"),
+    ]  # fmt: skip
 
 
 def test_an_ordinary_user_may_read_all_and_change_nothing(box: Box, story: Story) -> None:
