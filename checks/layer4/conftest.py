@@ -47,7 +47,7 @@ def subjects(spec: Spec) -> dict[str, list[Any]]:
         "framework": names,
         "torch_framework": [name for name in cuda if "\ntorch==" in chosen.lock(name).read_text()],
         "kernel": names if spec.stack.jupyter else [],
-        "pair": [(names[0], names[-1])] if len(names) > 1 else [],
+        "pair": [f"{names[0]} and {names[-1]}"] if len(names) > 1 else [],
     }
 
 

@@ -112,6 +112,6 @@ print(json.dumps(max(same, key=lambda stat: stat.st_size).st_nlink if same else 
 """
 
 
-def test_environments_share_their_files(host: Host, pair: tuple[str, str]) -> None:
-    paths = [f"{VENVS}/{name}" for name in pair]
+def test_environments_share_their_files(host: Host, pair: str) -> None:
+    paths = [f"{VENVS}/{name}" for name in pair.split(" and ")]
     assert json.loads(host.check_output("python3 -c %s %s %s", SHARED, *paths)) != 1
