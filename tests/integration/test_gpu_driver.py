@@ -162,7 +162,8 @@ def test_a_kernel_without_headers_is_named(box: Box) -> None:
 #: As a kernel does it that the driver's sources do not fit.
 BREAK = """
 set -e
-echo '#error planted by a test' >> /usr/src/linux-headers-*-common/include/linux/poll.h
+cd /usr/src/linux-headers-*-common/include/linux
+echo '#error planted by a test' >> poll.h
 apt-get --yes --allow-change-held-packages remove nvidia-kernel-dkms
 """
 
