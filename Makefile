@@ -23,10 +23,10 @@ doctor: setup ## Say what this machine lacks
 lint: setup ## Style and types
 	@.venv/bin/ruff check . && .venv/bin/ruff format --check . && .venv/bin/mypy
 
-test: lint ## All tests: style, units, real builds and boots (root; about half an hour without KVM)
+test: lint ## Style, units, real builds and boots (root; about half an hour without KVM)
 	@if [ "$$(id -u)" -eq 0 ]; then .venv/bin/pytest; else sudo .venv/bin/pytest; fi
 
-test-all: lint ## The same, and boots of what the build's own proof has booted already
+test-all: lint ## Every test: also LVM, a kill of QEMU in a layer, further boots, the GPU stack
 	@if [ "$$(id -u)" -eq 0 ]; then .venv/bin/pytest -m ""; else sudo .venv/bin/pytest -m ""; fi
 
 test-unit: lint ## The tests that take seconds

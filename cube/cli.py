@@ -13,7 +13,7 @@ from rich.console import Console
 from cube import __version__, progress
 from cube.commands import bisect, box, build, chain, machine, rollback
 from cube.commands.shared import Run
-from cube.errors import INTERRUPTED, CubeError, HostError
+from cube.errors import DISK_FULL, INTERRUPTED, MAKE_ROOM, CubeError, HostError
 from cube.spec import load
 
 DESCRIPTION = "Build, prove and seal the golden image of a GPU workstation."
@@ -71,6 +71,13 @@ def tell_error(error: CubeError, view: str) -> None:
     Console(stderr=True).print(text, soft_wrap=True, highlight=False)
 
 
+def remedy(error: OSError) -> str:
+    """Say what a person can do about an error of the operating system; empty when unknown."""
+    if isinstance(error, PermissionError):
+        return "run it as root (sudo)"
+    return f"free space on the disk: {MAKE_ROOM}" if error.errno in DISK_FULL else ""
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command line.
 
@@ -92,7 +99,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return error.exit_code
     except OSError as error:
         place = f"{error.filename}: " if error.filename else ""
-        hint = "run it as root (sudo)" if isinstance(error, PermissionError) else ""
+        hint = remedy(error)
         tell_error(HostError(f"{place}{error.strerror or error}", hint=hint), args.view)
         return HostError.exit_code
     except KeyboardInterrupt:

@@ -4,6 +4,13 @@ Every error says what failed, with the value, and its hint says what to do next.
 caught once, in `cube.cli`; nothing else turns an error into an exit.
 """
 
+import errno
+
+#: What the kernel says of a disk, or a quota, without room. Source: write(2).
+DISK_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
+#: How a person makes room for a build.
+MAKE_ROOM = "cube chain prune --keep 1 removes older links"
+
 
 class CubeError(Exception):
     """A foreseeable failure, told in one line.
@@ -78,7 +85,7 @@ class ProofError(CubeError):
 
 
 class BusyError(CubeError):
-    """Another build holds the build folder."""
+    """Another build holds the build folder, or its machine is still up there."""
 
     exit_code = 12
 
@@ -99,6 +106,12 @@ class SnapshotError(CubeError):
     """A box has no room for LVM snapshots of its root, or none that it can go back to."""
 
     exit_code = 16
+
+
+class StackError(CubeError):
+    """The GPU stack's versions cannot work together, or its data are wrong."""
+
+    exit_code = 17
 
 
 class CommandError(CubeError):

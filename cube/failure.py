@@ -1,12 +1,11 @@
 """What becomes of a build that failed: a line in the log, a report, and the real cause."""
 
 import contextlib
-import errno
 import shutil
 from collections.abc import Iterator
 
 from cube import doctor, log, report
-from cube.errors import CubeError, HostError
+from cube.errors import DISK_FULL, MAKE_ROOM, CubeError, HostError
 from cube.spec import Spec
 from cube.timeline import Timeline
 from cube.workspace import Workspace
@@ -25,7 +24,7 @@ def explained(spec: Spec, work: Workspace, timeline: Timeline) -> Iterator[None]
     try:
         yield
     except OSError as error:
-        if error.errno not in {errno.ENOSPC, errno.EDQUOT}:
+        if error.errno not in DISK_FULL:
             raise
         raise full_disk(work, str(error)) from error
     except CubeError as error:
@@ -40,7 +39,8 @@ def full_disk(work: Workspace, details: str) -> HostError:
     """Build the error for a full disk."""
     return HostError(
         f"the disk that holds {work.root} is full",
-        hint=f"free {doctor.DISK_GIB} GiB, or set build.dir in cube.toml to a larger disk",
+        hint=f"{MAKE_ROOM}; a build needs {doctor.DISK_GIB} GiB; build.dir in cube.toml may be on"
+        " a larger disk",
         details=details,
     )
 

@@ -48,12 +48,13 @@ class LayerBuilder:
             CheckError: a check failed.
             MachineError: a machine did not boot.
             ChainError: a source was changed meanwhile.
+            BusyError: a damaged link is being read by another command.
         """
         links: list[Link] = []
         while len(links) < len(layers):
             # Above a layer that is skipped anew, there may be links that still fit.
             wanted = self.planner.ingredients(layers[len(links)], parent)
-            found = self.planner.find(wanted)
+            found = self.planner.sound(wanted)
             links += [found] if found else self.build_next(layers[len(links) :], parent)
             if not links[-1].skipped:
                 parent = links[-1]

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from cube.errors import BusyError
+from cube.errors import DISK_FULL, BusyError
 
 
 @contextlib.contextmanager
@@ -24,9 +24,17 @@ def held(path: Path) -> Iterator[None]:
             stream.seek(0)
             raise busy(path, stream.read().strip()) from error
         stream.truncate(0)
-        stream.write(f"{os.getpid()}\n")
-        stream.flush()
+        tell_pid(stream.fileno())
         yield
+
+
+def tell_pid(file: int) -> None:
+    """Write who holds a lock; on a full disk it is held all the same, by an unknown."""
+    try:
+        os.write(file, f"{os.getpid()}\n".encode())
+    except OSError as error:
+        if error.errno not in DISK_FULL:
+            raise
 
 
 def busy(path: Path, pid: str) -> BusyError:

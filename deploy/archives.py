@@ -4,6 +4,7 @@ from urllib.parse import urlsplit
 
 from pyinfra import host
 
+from deploy.operations import apt
 from deploy.operations.files import put_atomic
 from deploy.operations.keyring import fetch_key
 from deploy.sources import template_text
@@ -18,7 +19,6 @@ REPOSITORIES = {
     "debian-13": ("debian13", "8793F200.pub", "02182E60104FCDC26EAE1B8597A5D4CB8793F200"),
     "ubuntu-24.04": ("ubuntu2404", "3bf863cc.pub", "EB693B3035CD5710E231E123A4B469963BF863CC"),
 }
-DEBIAN = "http://deb.debian.org/debian"
 
 
 def add_nvidia(
@@ -55,21 +55,19 @@ def add_nvidia(
     )
 
 
-def add_debian_components(components: str, *, apt_mirror: str = "") -> None:
-    """Let Debian's own archive serve more than main.
+def add_debian_components(names: str, *, apt_mirror: str = "") -> None:
+    """Let Debian's own archive serve more than main, where it is, and at the mirror.
 
     Args:
-        components: "contrib non-free".
+        names: "contrib non-free".
         apt_mirror: it is used while building; the image keeps Debian's address.
     """
     for parts in host.loop(sorted({"/etc/apt", folder_of(apt_mirror)})):
-        archive = apt_mirror.rstrip("/") if parts != "/etc/apt" else DEBIAN
-        put_atomic(
-            name=f"Add Debian's {components}",
-            dest=f"{parts}/sources.list.d/cube-components.sources",
-            content=template_text(
-                "nvidia_driver/debian.sources.j2", archive=archive, components=components
-            ),
+        apt.components(
+            name=f"Add Debian's {names}",
+            names=names,
+            suites="trixie trixie-updates",
+            folder=parts,
         )
 
 

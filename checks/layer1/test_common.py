@@ -40,6 +40,13 @@ def test_apt_waits_for_another_apt(host: Host) -> None:
     )
 
 
+@pytest.mark.parametrize("setting", ["Retries", "http::Timeout", "https::Timeout"])
+def test_apt_bounds_what_a_network_may_take(host: Host, setting: str) -> None:
+    assert re.search(
+        rf'^Acquire::{setting} "[1-9]\d*";$', host.check_output("apt-config dump"), re.M
+    )
+
+
 def test_packages_are_whole(host: Host) -> None:
     assert host.check_output("dpkg --audit") == ""
 

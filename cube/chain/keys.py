@@ -29,6 +29,8 @@ PROJECT = Path(__file__).resolve().parents[2]
 #: Of the store and of the ingredients: another number, and no older link is reused.
 FORMAT = 1
 BASE = "base"
+#: What applies a layer, and fills its templates: their versions count.
+TOOLS = ("jinja2", "pyinfra")
 
 #: What makes a base besides its folder of templates, by the operating system.
 BASE_SOURCES = {
@@ -118,7 +120,7 @@ def layer_ingredients(
     roles = spec.layers.roles(layer)
     modules = sources.modules(project, [f"deploy.roles.{role}" for role in roles])
     held = build_data(spec) if data is None else data
-    read = {name: held[name] for name in sources.data_names(modules) if name in held}
+    read = read_data(held, sources.data_names(modules))
     read[f"layer{layer}_roles"] = list(roles)
     if layer in GPU_LAYERS:
         read |= {"gpu_mode": spec.gpu.mode}
@@ -126,9 +128,24 @@ def layer_ingredients(
             read |= {"gpus": sorted(gpus)}
     return {
         "format": FORMAT, "name": link_name(layer), "parent": parent, "refresh": refresh,
-        "tools": {"pyinfra": importlib.metadata.version("pyinfra")},
+        "tools": {name: importlib.metadata.version(name) for name in TOOLS},
         "data": plain(read), "sources": layer_sources(layer, roles, project=project),
     }  # fmt: skip
+
+
+def read_data(held: dict[str, Any], names: Sequence[str]) -> dict[str, Any]:
+    """Return what roles read of the data that a key covers.
+
+    Raises:
+        ChainError: they read something else: no key would tell of a change of it.
+    """
+    for name in names:
+        if name not in held:
+            raise ChainError(
+                f"a role reads host.data.{name}, which is no datum of cube.toml: no key covers it",
+                hint="add it to cube.spec.host_data, or do not read it (grep -r in deploy/)",
+            )
+    return {name: held[name] for name in names}
 
 
 def layer_sources(layer: int, roles: Sequence[str], *, project: Path) -> dict[str, str]:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 
 from cube import log
 from cube.chain import integrity, keys, refresh
+from cube.chain.integrity import Damage
 from cube.chain.keys import BASE, Ingredients
 from cube.chain.link import ASIDE, Link, folder_name
 from cube.chain.store import Store
@@ -88,17 +89,34 @@ class Planner:
         damaged: dict[str, str] = {}
         while True:
             plan = self.plan()
-            found = integrity.damaged(plan.links, self.store.links())
+            found = self.remove_damaged(plan.links)
             if not found:
                 why = damaged.get(plan.todo[0]) if plan.todo else None
                 return replace(plan, why=(why,)) if why else plan
-            for damage in found:
-                link = damage.link
-                damaged[link.name] = f"it was damaged: {damage.reason}"
-                log.warning(
-                    f"{link.name} {link.short} is damaged and is made anew: {damage.reason}"
-                )
+            damaged |= {damage.link.name: f"it was damaged: {damage.reason}" for damage in found}
+
+    def sound(self, wanted: Ingredients) -> Link | None:
+        """Return the link that has just these ingredients, once every byte of it was read.
+
+        Raises:
+            BusyError: it is damaged, and being read by another command.
+        """
+        found = self.find(wanted)
+        return found if found and not self.remove_damaged([found]) else None
+
+    def remove_damaged(self, links: Sequence[Link]) -> list[Damage]:
+        """Read every byte of links, and remove those that are damaged; return them.
+
+        Raises:
+            BusyError: a damaged link is being read by another command.
+        """
+        found = integrity.damaged(links, self.store.links())
+        for damage in found:
+            told = f"{damage.link.name} {damage.link.short} is damaged and is made anew"
+            log.warning(f"{told}: {damage.reason}")
+        if found:
             self.store.remove([damage.link for damage in found])
+        return found
 
     @property
     def layers(self) -> list[int]:

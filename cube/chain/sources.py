@@ -13,11 +13,11 @@ from cube.errors import CubeError
 
 #: The package whose modules are followed.
 PACKAGE = "deploy"
-#: The module that reads `host.data` for the others, and how its function is called.
+#: The module that reads `host.data` for the others, by its function `read`.
 READER = ("deploy", "data.py")
-READS = {"read", "data.read", "deploy.data.read"}
+READER_NAMES = {"data", "deploy.data"}
 #: What of a module is looked at.
-KINDS = (ast.Import, ast.ImportFrom, ast.alias, ast.ClassDef, ast.Call, ast.Attribute)
+KINDS = (ast.Import, ast.ImportFrom, ast.alias, ast.ClassDef, ast.Call, ast.Attribute, ast.Name)
 
 
 def role_files(project: Path, roles: Sequence[str]) -> list[Path]:
@@ -30,11 +30,13 @@ def role_files(project: Path, roles: Sequence[str]) -> list[Path]:
 
     Returns:
         The runner of the layers, the roles, all modules of ``deploy`` that these import, and
-        the roles' files and templates. A role that this release lacks adds nothing.
+        the files and templates of these roles and of those that they import. A role that this
+        release lacks adds nothing.
     """
     names = ["deploy.layers", *(f"deploy.roles.{role}" for role in roles)]
     found = set(modules(project, names))
-    for role in roles:
+    imported = {path.stem for path in found if path.parent == project / PACKAGE / "roles"}
+    for role in {*roles, *imported}:
         for kind in ("files", "templates"):
             found.update(tree(project / PACKAGE / kind / role))
     return sorted(found)
@@ -117,18 +119,26 @@ def data_names(paths: Iterable[Path]) -> list[str]:
 def class_reads(path: Path) -> Iterator[str]:
     """Yield the fields of every class that a module gives to `deploy.data.read`."""
     classes = {node.name: node for node in nodes(path) if isinstance(node, ast.ClassDef)}
+    called = set[ast.AST]()
     for node in nodes(path):
         if isinstance(node, ast.Call) and is_read(node.func):
+            called.add(node.func)
             given = [*node.args, *(word.value for word in node.keywords)]
             yield from fields(path, node, classes.get(ast.unparse(given[0])) if given else None)
-        elif isinstance(node, ast.alias) and node.name == "read" and node.asname:
-            raise unclear(path, node, "import read under its own name")
+        elif is_read(node) and node not in called:
+            raise unclear(path, node, "call read, hand it to nobody")
+        elif isinstance(node, ast.alias) and hides_read(node):
+            raise unclear(path, node, "write: from deploy.data import read")
 
 
-def is_read(function: ast.expr) -> bool:
-    """Tell `deploy.data.read`, however it was imported."""
-    name = getattr(function, "id", "") or getattr(function, "attr", "")
-    return name == "read" and ast.unparse(function) in READS
+def is_read(node: ast.AST) -> bool:
+    """Tell the name of `deploy.data.read`; `hides_read` sees to it that it has no other."""
+    return isinstance(node, ast.Name) and node.id == "read"
+
+
+def hides_read(alias: ast.alias) -> bool:
+    """Tell an import by which `deploy.data.read` could be called without that name."""
+    return alias.name in READER_NAMES or (alias.name == "read" and bool(alias.asname))
 
 
 def fields(path: Path, call: ast.Call, cls: ast.ClassDef | None) -> list[str]:
@@ -147,7 +157,7 @@ def key_reads(path: Path) -> Iterator[str]:
         if data:
             told.add(data)
             yield name
-        elif is_data(node) and node not in told:
+        elif (is_data(node) and node not in told) or hides_data(node):
             raise unclear(path, node, "write host.data.KEY")
 
 
@@ -167,11 +177,22 @@ def key_read(node: ast.AST) -> tuple[str, ast.AST | None]:
 
 def is_data(node: ast.AST) -> bool:
     """Tell ``host.data``, whatever the host is called before ``host``."""
-    return (
-        isinstance(node, ast.Attribute)
-        and node.attr == "data"
-        and ast.unparse(node.value).endswith("host")
-    )
+    return isinstance(node, ast.Attribute) and node.attr == "data" and is_host(node.value)
+
+
+def hides_data(node: ast.AST) -> bool:
+    """Tell the data of something else, which may be the host under another name."""
+    match node:
+        case ast.Attribute(value=owner, attr="data"):
+            return not is_host(owner)
+        case ast.Call(func=ast.Name("getattr" | "vars"), args=[owner, *_]):
+            return is_host(owner)
+    return False
+
+
+def is_host(node: ast.AST) -> bool:
+    """Tell the host, whatever it is called before ``host``."""
+    return ast.unparse(node).endswith("host")
 
 
 def unclear(path: Path, node: ast.AST, remedy: str) -> CubeError:

@@ -9,6 +9,7 @@ import contextlib
 import time
 from pathlib import Path
 
+from cube import log
 from cube.cell import Cell
 
 MOUNT = Path("/sys/fs/cgroup")
@@ -83,7 +84,7 @@ def remove(name: str) -> bool:
     """Remove a group that `prepare` made, once it is empty; systemd removes a scope itself.
 
     Returns:
-        Whether there was one.
+        Whether there was one, and it is gone.
     """
     mount = parse_mount(Path("/proc/mounts").read_text())
     own = parse_membership(Path("/proc/self/cgroup").read_text())
@@ -97,4 +98,6 @@ def remove(name: str) -> bool:
             with contextlib.suppress(OSError):  # its last process is still going
                 folder.rmdir()
         time.sleep(0.01)
-    return True
+    if group.is_dir():
+        log.warning(f"{group} is left: processes are still in it after {EMPTY_S:.0f} s")
+    return not group.is_dir()

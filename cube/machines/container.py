@@ -252,5 +252,6 @@ def _kill(cell: Cell, process: run.Process, group: Path) -> None:
         (inside / "cgroup.kill").write_text("1")
         while "populated 1" in (inside / "cgroup.events").read_text():
             if time.monotonic() > deadline:
+                log.warning(f"{group.name}: processes are left {KILL_S:.0f} s after their SIGKILL")
                 return
             time.sleep(0.02)

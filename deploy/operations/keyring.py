@@ -8,6 +8,9 @@ from pyinfra.api import operation
 
 from deploy.facts.apt import FileExists
 
+#: As apt does (see deploy/files/common/50cube-network).
+RETRY = "--retry 3 --retry-connrefused --connect-timeout 30"
+
 
 @operation()
 def fetch_key(
@@ -29,7 +32,8 @@ def fetch_key(
     # Source: GnuPG, doc/DETAILS: "fpr" records, field 10; the first belongs to the primary key.
     yield (
         f"mkdir -p {folder} && new=$(mktemp {dest}.XXXXXX) && trap 'rm -f \"$new\"' EXIT"
-        f' && curl --fail --silent --show-error --location {options}--output "$new" {url}'
+        f" && curl --fail --silent --show-error --location {RETRY} {options}"
+        f'--output "$new" {url}'
         ' && found=$(gpg --show-keys --with-colons "$new"'
         " | awk -F: '/^pub/ { n++ } /^fpr/ && !f { f = $10 } END { if (n == 1) print f }')"
         f' && if [ "$found" != {fingerprint} ]; then'

@@ -68,6 +68,11 @@ def set_up_apt(data: Common) -> None:
         dest="/etc/apt/apt.conf.d/50cube-lock",
         content=file_text("common/50cube-lock"),
     )
+    put_atomic(
+        name="Let apt try again, within bounds, what it could not load",
+        dest="/etc/apt/apt.conf.d/50cube-network",
+        content=file_text("common/50cube-network"),
+    )
     if data.proxy:
         put_atomic(
             name="Use the proxy while building",

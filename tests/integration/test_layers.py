@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,8 @@ from tests.integration.conftest import PROJECT
 
 #: The project's targets for a second application: seconds, and commands over SSH.
 AGAIN_S, AGAIN_EXECS = 5.0, 60
+#: Seconds for fail2ban to read what sshd has logged.
+COUNTED_S = 20
 
 
 @dataclass(frozen=True)
@@ -186,8 +189,10 @@ def test_fail2ban_counts_refused_logins(box: Box) -> None:
     for number in range(2):
         intruder = [*ssh.ssh_args(box.machine.endpoint)[:-1], f"intruder{number}@127.0.0.1"]
         subprocess.run([*intruder, "true"], check=False, capture_output=True, timeout=30)
-    box.sh("sleep 2")
-    assert failures(box) == before + 2
+    deadline = time.monotonic() + COUNTED_S
+    while (counted := failures(box)) < before + 2 and time.monotonic() < deadline:
+        time.sleep(0.2)
+    assert counted == before + 2
 
 
 def failures(box: Box) -> int:

@@ -1,5 +1,6 @@
 """The command line: what it accepts, and how errors leave it."""
 
+import errno
 import json
 from pathlib import Path
 
@@ -104,3 +105,18 @@ def test_a_folder_that_cannot_be_written_is_told(
     captured = capsys.readouterr()
     assert "build" in captured.err
     assert "error: " in captured.err
+
+
+@pytest.mark.parametrize(
+    ("number", "told"),
+    [
+        (errno.ENOSPC, "cube chain prune"),
+        (errno.EDQUOT, "cube chain prune"),
+        (errno.EACCES, "sudo"),
+        (errno.EIO, ""),
+    ],
+)
+def test_an_error_of_the_system_has_a_hint_where_one_helps(number: int, told: str) -> None:
+    hint = cli.remedy(OSError(number, "x"))
+    assert told in hint
+    assert bool(told) is bool(hint)

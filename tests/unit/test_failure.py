@@ -72,6 +72,7 @@ def test_a_full_disk_is_the_cause(image: Spec, work: Workspace) -> None:
     ):
         raise full
     assert "build.dir" in caught.value.hint
+    assert "cube chain prune" in caught.value.hint
 
 
 def test_what_fails_on_a_full_disk_fails_for_it(

@@ -2,7 +2,7 @@
 
 import contextlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -10,6 +10,7 @@ import pytest
 
 from cube import provision, testing
 from cube.chain import keys, sources
+from cube.chain.integrity import damaged
 from cube.chain.link import Link
 from cube.chain.plan import Planner
 from cube.chain.store import Store
@@ -72,6 +73,19 @@ def test_every_layer_becomes_a_link(builder: LayerBuilder, base: Link) -> None:
 def test_what_is_there_is_taken_over(builder: LayerBuilder, base: Link) -> None:
     links = builder.build([1, 2, 3, 4, 5], base)
     assert builder.build([1, 2, 3, 4, 5], base) == links
+
+
+def test_what_is_taken_over_above_a_layer_that_is_skipped_anew_is_read_first(
+    builder: LayerBuilder, base: Link
+) -> None:
+    *_, layer5 = builder.build([1, 2, 3, 4, 5], base)
+    changed = Planner(spec=spec(**{"gpu.mode": "skip"}), store=builder.store)
+    samples.flip(layer5.disk, -1)
+    made = replace(builder, planner=changed).build([1, 2, 3, 4, 5], base)
+    assert made[-1].key == layer5.key
+    assert made[-1].created != layer5.created
+    assert builder.store.head == made[-1]
+    assert damaged(made, builder.store.links()) == []
 
 
 def test_a_source_that_changes_meanwhile_spoils_the_link(

@@ -93,3 +93,16 @@ def test_a_program_that_we_start_does_not_hold_our_lock(tmp_path: Path) -> None:
     with lock.held(path):
         assert child.poll() is None
     child.communicate("\n")
+
+
+def test_a_lock_is_held_on_a_disk_that_has_no_room_for_the_pid() -> None:
+    with Path("/dev/full").open("w") as full, pytest.raises(OSError, match="No space left"):
+        os.write(full.fileno(), b"1")
+    with Path("/dev/full").open("w") as full:
+        lock.tell_pid(full.fileno())
+
+
+def test_another_obstacle_to_writing_the_pid_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "lock").touch()
+    with (tmp_path / "lock").open() as stream, pytest.raises(OSError, match="Bad file descriptor"):
+        lock.tell_pid(stream.fileno())

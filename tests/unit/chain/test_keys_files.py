@@ -1,6 +1,7 @@
 """What of this project each link is made from: a file changes just the keys that it should."""
 
 import ast
+import importlib.metadata
 import re
 import sys
 from collections.abc import Iterator
@@ -126,6 +127,17 @@ def test_a_recipe_tells_a_layers_files_and_nothing_else(checkout: Path) -> None:
         assert recipe() == before
 
 
+@pytest.mark.parametrize("tool", keys.TOOLS)
+def test_another_version_of_a_tool_makes_every_layer_anew(
+    checkout: Path, first: Digests, monkeypatch: pytest.MonkeyPatch, tool: str
+) -> None:
+    real = importlib.metadata.version
+    monkeypatch.setattr(
+        importlib.metadata, "version", lambda name: "0.1" if name == tool else real(name)
+    )
+    assert changed(first, digests(checkout, spec())) == LAYERS
+
+
 # -- rules that the finding of sources stands on
 
 
@@ -164,7 +176,7 @@ def test_a_template_includes_only_its_own_roles(template: Path) -> None:
 def test_a_layer_imports_nothing_whose_change_would_not_be_seen(layer: int) -> None:
     made = layer_ingredients(PROJECT, layer, spec())
     modules = [PROJECT / name for name in made["sources"]]
-    known = sys.stdlib_module_names | {"deploy", "jinja2", "pyinfra"}
+    known = sys.stdlib_module_names | {"deploy", *keys.TOOLS}
     for path in modules:
         if path.suffix != ".py" or "files" in path.relative_to(PROJECT).parts:
             continue

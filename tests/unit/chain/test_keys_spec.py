@@ -8,6 +8,7 @@ import pytest
 from pydantic import BaseModel
 
 from cube.chain import keys
+from cube.errors import ChainError
 from cube.spec import Spec, view
 from tests.unit.chain.project import (
     BASE,
@@ -48,16 +49,16 @@ TABLE: list[tuple[str, Any, Names]] = [
     ("stack.source", "distribution", NOTHING),
     ("stack.nvidia_url", "http://mirror.example/cuda", NOTHING),
     ("stack.nvidia_fingerprint", "A" * 40, NOTHING),
-    ("stack.toolkit_url", "http://mirror.example/toolkit", NOTHING),
-    ("stack.toolkit_fingerprint", "A" * 40, NOTHING),
+    ("stack.toolkit_url", "http://mirror.example/toolkit", {3}),
+    ("stack.toolkit_fingerprint", "A" * 40, {3}),
     ("stack.frameworks", ("pytorch",), NOTHING),
     ("stack.jupyter", True, NOTHING),
-    ("stack.images", ("example.org/base@sha256:" + "0" * 64,), NOTHING),
+    ("stack.images", ("example.org/base@sha256:" + "0" * 64,), {3}),
     ("docker.source", "docker", {1}),
     ("network.ca_certificates", (Path(__file__),), {1}),
     ("network.keep_ca_certificates", True, {1, IMAGE}),
-    ("network.proxy", "http://proxy.example:3128/", {BASE, 1}),
-    ("network.apt_mirror", "http://mirror.example/debian", {BASE, 1}),
+    ("network.proxy", "http://proxy.example:3128/", {BASE, 1, 3}),
+    ("network.apt_mirror", "http://mirror.example/debian", {BASE, 1, 3}),
     ("network.pypi_index", "http://index.example/", {1}),
     ("network.ntp_servers", ("ntp.example",), {1}),
     ("build.dir", Path("/elsewhere"), NOTHING),
@@ -117,6 +118,13 @@ def test_ubuntu_reads_other_values(checkout: Path, path: str) -> None:
 def test_another_operating_system_is_another_base(checkout: Path, first: Digests) -> None:
     """The layers above differ by their parent."""
     assert changed(first, digests(checkout, spec("ubuntu-24.04"))) == {BASE}
+
+
+def test_a_datum_that_cube_toml_does_not_give_is_refused() -> None:
+    held = {"admin_user": "cube", "proxy": ""}
+    assert keys.read_data(held, ["proxy"]) == {"proxy": ""}
+    with pytest.raises(ChainError, match=r"host\.data\.ssh_port.*no key covers it"):
+        keys.read_data(held, ["proxy", "ssh_port"])
 
 
 def test_hosts_change_nothing(checkout: Path, first: Digests) -> None:

@@ -6,7 +6,10 @@ import platform
 import socket
 import subprocess
 import sys
+import time
+from datetime import datetime
 from pathlib import Path
+from typing import Never
 
 import pytest
 
@@ -57,9 +60,26 @@ def test_a_key_does_not_ask_what_the_machine_is_called(
     assert digests(checkout, spec()) == first
 
 
-def test_a_key_is_made_without_a_look_at_the_clock_or_the_file_times(
+@pytest.mark.parametrize("when", [0, 2**31])
+def test_a_key_does_not_depend_on_the_times_of_files(
+    checkout: Path, first: Digests, when: int
+) -> None:
+    for path in checkout.rglob("*"):
+        os.utime(path, (when, when))
+    assert digests(checkout, spec()) == first
+
+
+def test_a_key_is_made_without_a_look_at_the_clock(
     checkout: Path, first: Digests, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for path in checkout.rglob("*.py"):
-        os.utime(path)
+    class Clock(datetime):
+        @classmethod
+        def now(cls, *_: object) -> Never:
+            pytest.fail("a key asked for the time")
+
+    for module in [module for name, module in sys.modules.items() if name.startswith("cube.")]:
+        if getattr(module, "datetime", None) is datetime:
+            monkeypatch.setattr(module, "datetime", Clock)
+    for name in ("time", "time_ns", "monotonic", "localtime", "gmtime", "strftime"):
+        monkeypatch.setattr(time, name, Clock.now)
     assert digests(checkout, spec()) == first

@@ -100,6 +100,15 @@ def test_a_role_has_its_modules_files_and_templates(project: Path) -> None:
     )
 
 
+def test_a_role_has_the_files_of_the_roles_that_it_imports(project: Path) -> None:
+    put(project, ROLE, "from deploy.roles.other import configure")
+    theirs = ["deploy/roles/other.py", "deploy/files/other/unit", "deploy/templates/other/x.j2"]
+    for name in [*theirs, "deploy/roles/third.py", "deploy/files/third/unit"]:
+        put(project, name)
+    found = [path.relative_to(project).as_posix() for path in sources.role_files(project, ["role"])]
+    assert found == sorted([*PACKAGES, "deploy/layers.py", ROLE, *theirs])
+
+
 def test_a_role_that_this_release_lacks_adds_nothing(project: Path) -> None:
     names = [path.relative_to(project).as_posix() for path in sources.role_files(project, ["no"])]
     assert names == sorted([*PACKAGES, "deploy/layers.py"])
@@ -156,8 +165,7 @@ def read(project: Path, text: str) -> list[str]:
         ("data = read(Settings)", ["port", "user"]),
         ("render(read(Settings))", ["port", "user"]),
         ("data = read(cls=Settings)", ["port", "user"]),
-        ("data.read(Settings)", ["port", "user"]),
-        ("deploy.data.read(Settings)", ["port", "user"]),
+        ("from deploy.data import read\nread(Settings)", ["port", "user"]),
         ("x = host.data.mode", ["mode"]),
         ("x = f'{host.data.mode}'", ["mode"]),
         ("x = current_host.data.mode.upper()", ["mode"]),
@@ -183,6 +191,17 @@ def test_data_that_is_read_is_named(project: Path, text: str, names: list[str]) 
         "read()",
         "class Child(Settings):\n    more: str\nread(Child)",
         "from deploy.data import read as fetch",
+        "from deploy import data\ndata.read(Settings)",
+        "from .. import data as stored\nstored.read(Settings)",
+        "import deploy.data as stored\nstored.read(Settings)",
+        "deploy.data.read(Settings)",
+        "get = read\nget(Settings)",
+        "settings = map(read, [Settings])",
+        "from pyinfra import host as box\nx = box.data.mode",
+        "box = host\nx = box.data.mode",
+        "x = getattr(host, 'data').mode",
+        "x = getattr(host, name).mode",
+        "x = vars(host)['data']",
         "x = getattr(host.data, f'layer{n}_roles')",
         "x = host.data.get(name)",
         "x = host.data.dict()",

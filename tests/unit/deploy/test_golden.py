@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from cube import provision
+from cube.stack.profile import SHIPPED
 from deploy.sources import ROOT
 
 GOLDEN = Path(__file__).parents[2] / "golden"
@@ -26,15 +27,21 @@ CASES: list[tuple[str, int, str, dict[str, object]]] = [
     ("ubuntu-24.04", 2, "nvidia", {"driver_source": "nvidia"}),
     ("debian-13", 2, "distribution", {**SPECIFICATION, "driver_source": "distribution"}),
     ("ubuntu-24.04", 2, "distribution", {"driver_source": "distribution"}),
+    ("debian-13", 3, "", {}),
+    ("ubuntu-24.04", 3, "", {}),
+    ("debian-13", 4, "", {}),
     ("debian-13", 5, "", {}),
     ("ubuntu-24.04", 5, "", {}),
 ]
 
 
 def shipped_files() -> dict[str, str]:
-    """Return content and name of every file that travels as it is."""
+    """Return content and name of every file that travels as it is, locks among them."""
     files = [path for path in (ROOT / "files").rglob("*") if path.suffix != ".pyc"]
-    return {path.read_text(): str(path.relative_to(ROOT)) for path in files if path.is_file()}
+    files += SHIPPED.glob("*/*.txt")
+    return {
+        path.read_text(): str(path.relative_to(ROOT.parent)) for path in files if path.is_file()
+    }
 
 
 def show(command: str, known: dict[str, str]) -> str:
@@ -42,7 +49,7 @@ def show(command: str, known: dict[str, str]) -> str:
     text, mark, stdin = command.partition(" <<'STDIN'\n")
     content = stdin.removesuffix("STDIN")
     if mark and content in known:
-        return f"{text} < deploy/{known[content]}"
+        return f"{text} < {known[content]}"
     return command
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from deploy.operations import apt
 from deploy.operations.files import put_script
 from deploy.operations.firewall import has_rule
 from deploy.operations.system import parse_settings
@@ -49,6 +50,33 @@ def test_put_follows_a_link(tmp_path: Path) -> None:
     assert put(tmp_path / "link", "new\n").returncode == 0
     assert (tmp_path / "link").is_symlink()
     assert (tmp_path / "real").read_text() == "new\n"
+
+
+def wait(folder: Path, *states: str, deadline_s: int) -> "subprocess.CompletedProcess[str]":
+    """Wait for services that are in one state after the other, and stay in the last."""
+    systemctl = folder / "systemctl"
+    (folder / "states").write_text("".join(f"ActiveState={state}\n" for state in states))
+    systemctl.write_text(
+        f'#!/bin/sh\ncd {folder}; [ "$1" = show ] || exec echo "$@"\nhead -1 states\n'
+        "[ $(wc -l <states) = 1 ] || sed -i 1d states\n"
+    )
+    systemctl.chmod(0o755)
+    env = {"PATH": f"{folder}:{os.environ['PATH']}"}
+    argv = ["sh", "-c", apt.wait_for_services(deadline_s)]
+    return subprocess.run(argv, env=env, text=True, capture_output=True, check=False)
+
+
+def test_a_run_of_apts_timers_is_waited_for(tmp_path: Path) -> None:
+    done = wait(tmp_path, "activating", "deactivating", "inactive", deadline_s=30)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert (tmp_path / "states").read_text() == "ActiveState=inactive\n"
+
+
+def test_a_run_of_apts_timers_that_does_not_end_is_told(tmp_path: Path) -> None:
+    done = wait(tmp_path, "activating", deadline_s=1)
+    assert done.returncode == 1
+    assert "has not ended in 1 s" in done.stderr
+    assert "status apt-daily.service apt-daily-upgrade.service" in done.stderr
 
 
 STATUS = """\

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from cube import run
+from cube import log, run
 from cube.errors import MachineError
 from cube.machines import cgroup, network
 from cube.machines.access import let_in
@@ -98,3 +98,20 @@ def test_sealed_image_has_nobody_to_let_in(tmp_path: Path) -> None:
     with pytest.raises(MachineError, match="no account cube-build") as caught:
         let_in(tmp_path, tmp_path / "key.pub")
     assert "vm" in caught.value.hint
+
+
+@pytest.mark.parametrize("busy", [False, True])
+def test_a_control_group_that_stays_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, busy: bool
+) -> None:
+    told: list[str] = []
+    monkeypatch.setattr(cgroup, "parse_mount", lambda _: tmp_path)
+    monkeypatch.setattr(cgroup, "parse_membership", lambda _: "/")
+    monkeypatch.setattr(cgroup, "EMPTY_S", 0.05)
+    (tmp_path / "cube-build-1" / "init.scope").mkdir(parents=True)
+    if busy:  # a folder that cannot be removed, as one with a process in it
+        (tmp_path / "cube-build-1" / "init.scope" / "cgroup.procs").touch()
+    with log.listening(lambda event: told.append(event.text)):
+        assert cgroup.remove("cube-build-1") is not busy
+    assert bool(told) is busy
+    assert not busy or "cube-build-1 is left" in told[0]
