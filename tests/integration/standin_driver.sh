@@ -15,7 +15,8 @@ package() {
   local tree
   tree=$(mktemp -d)
   if [[ -n ${4:-} ]]; then cp -r "$4/." "$tree/"; fi
-  mkdir -p "$tree/DEBIAN"
+  mkdir -p "$tree/DEBIAN" "$tree/usr/share/cube/stand-ins"
+  echo "$2" > "$tree/usr/share/cube/stand-ins/$1" # what is seen there is reported as simulated
   printf '%s\n' "Package: $1" "Version: $2" 'Architecture: amd64' \
     'Maintainer: A test <test@example>' ${3:+"Depends: $3"} 'Description: a stand-in' \
     > "$tree/DEBIAN/control"
