@@ -4,12 +4,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import pytest
-from cube.stack.table import Gpu
 from testinfra.host import Host
 
 from cube.spec import Spec
 from cube.stack import profile, table
 from cube.stack.profile import Profile
+from cube.stack.table import Gpu
 
 #: Every kernel with its modules of NVIDIA: name, version, kernel, license, file. A folder without
 #: modules.builtin belongs to no kernel; kernel/drivers has nvidia-wmi-ec-backlight and others of

@@ -4,11 +4,11 @@ import re
 from collections.abc import Iterator, Mapping
 
 import pytest
-from cube.stack.table import Gpu
 from testinfra.host import Host
 
 from cube.spec import Spec
 from cube.stack.profile import Profile
+from cube.stack.table import Gpu
 
 SOURCE = r"""
 #include <cstdio>
