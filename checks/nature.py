@@ -6,6 +6,8 @@ from testinfra.host import Host
 
 #: Where a box notes which layers it has.
 LAYERS = "/var/lib/cube/layers.json"
+#: Packages that stand in for others in a test leave a file here: nothing is proven by them.
+STAND_INS = "/usr/share/cube/stand-ins"
 
 
 class Nature:
@@ -15,6 +17,8 @@ class Nature:
         container = host.run("systemd-detect-virt --container").rc == 0
         virtual = host.run("systemd-detect-virt").rc == 0
         self.evidence = "container" if container else "vm" if virtual else "hardware"
+        if host.run(f"ls {STAND_INS}/*").rc == 0:
+            self.evidence = "simulated"
         # 0x10de is NVIDIA. Source: https://pcisig.com/membership/member-companies
         gpu = host.run("grep -qsx 0x10de /sys/bus/pci/devices/*/vendor").rc == 0 and not container
         # A container's root may lack CAP_SYS_RESOURCE; elsewhere that would be a fault.

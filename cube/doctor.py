@@ -12,7 +12,7 @@ from typing import Literal
 
 from cube import log, run
 from cube.errors import CommandError, HostError
-from cube.machines import accelerator
+from cube.machines import accelerator, choose
 from cube.spec import Spec
 
 Level = Literal["ok", "note", "lack"]
@@ -190,11 +190,16 @@ def examine_rights() -> Finding:
 
 def examine_accelerator() -> Finding:
     """What runs guest code, found by trying it."""
-    name = accelerator.find()
-    if name == "tcg":
-        text = "no working KVM: virtual machines are emulated (slow), layers run in a container"
-        return Finding(level="note", subject="accelerator", text=text)
-    return Finding(level="ok", subject="accelerator", text=name)
+    try:
+        name = accelerator.find()
+    except HostError as error:
+        return Finding(level="note", subject="accelerator", text=f"not tried: {error.message}")
+    if name != "tcg":
+        return Finding(level="ok", subject="accelerator", text=name)
+    obstacle = choose.container_obstacle()
+    layers = f"layers too: {obstacle}" if obstacle else "layers run in a container"
+    text = f"no working KVM: virtual machines are emulated (slow), {layers}"
+    return Finding(level="note", subject="accelerator", text=text)
 
 
 def examine_disk(folder: Path) -> Finding:

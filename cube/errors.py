@@ -85,7 +85,7 @@ class ProofError(CubeError):
 
 
 class BusyError(CubeError):
-    """Another build holds the build folder."""
+    """Another build holds the build folder, or its machine is still up there."""
 
     exit_code = 12
 
@@ -106,6 +106,12 @@ class SnapshotError(CubeError):
     """A box has no room for LVM snapshots of its root, or none that it can go back to."""
 
     exit_code = 16
+
+
+class StackError(CubeError):
+    """The GPU stack's versions cannot work together, or its data are wrong."""
+
+    exit_code = 17
 
 
 class CommandError(CubeError):

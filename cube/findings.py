@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 Outcome = Literal["passed", "failed", "deferred"]
-#: What a check was judged on, weakest first; `image` is a mounted disk that does not run.
-Evidence = Literal["image", "container", "vm", "hardware"]
+#: What a check was judged on, weakest first; `simulated` is a machine with stand-ins for what it
+#: cannot have here, `image` is a mounted disk that does not run.
+Evidence = Literal["simulated", "image", "container", "vm", "hardware"]
 EVIDENCE: tuple[Evidence, ...] = get_args(Evidence)
 
 #: What testinfra says of a command that failed. Source: testinfra, Host.check_output.

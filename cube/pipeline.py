@@ -14,7 +14,7 @@ from cube.chain import keys, prune, space
 from cube.chain.link import Link
 from cube.chain.plan import Plan, Planner
 from cube.chain.store import Store
-from cube.errors import CubeError
+from cube.errors import BusyError, CubeError
 from cube.failure import explained
 from cube.findings import CheckReport
 from cube.layers import LayerBuilder
@@ -131,6 +131,7 @@ class Build:
         started = time.monotonic()
         for cleared in leftovers.clear(self.work.machines):
             log.info(f"cleared what an earlier run left: {cleared}")
+        self.require_down()
         self.store.prepare()
         with self.stage(1):
             verify.verify(self.spec)
@@ -151,6 +152,19 @@ class Build:
         self.clear()
         self.prune()
         return self.result(started, self.status(), made=True)
+
+    def require_down(self) -> None:
+        """Refuse to take disk and key from a machine that an earlier build left up.
+
+        Raises:
+            BusyError: it is up.
+        """
+        for machine in record.left_up(self.work.machines):
+            if machine.name == MACHINE:
+                raise BusyError(
+                    f"{self.work.root}: the machine of an earlier build is still up",
+                    hint="cube ssh to look into it, then cube down",
+                )
 
     def seal(self, links: Sequence[Link]) -> None:
         """Judge the whole, and make the image of it: stages 4 and 5."""

@@ -66,7 +66,7 @@ def test_dashboard_shows_every_network_card(host: Host, snapshot: dict[str, Any]
 
 @pytest.mark.needs("gpu")
 def test_dashboard_shows_the_gpus(snapshot: dict[str, Any], spec: Spec) -> None:
-    assert len(snapshot["gpus"]) == spec.gpu.count
+    assert len(snapshot["gpus"]["gpus"]) == spec.gpu.count
 
 
 @pytest.mark.parametrize("field", ["name", "version"])

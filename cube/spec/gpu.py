@@ -6,7 +6,8 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, field_validator
 
-from cube.spec.values import FilePath, Section, Url, resolve_path
+from cube.spec.addresses import Url
+from cube.spec.values import FilePath, Section, resolve_path
 from cube.stack import profile
 
 #: Source: OCI image specification, "Digests"; distribution, reference.go, the grammar of names.

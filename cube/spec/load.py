@@ -3,7 +3,7 @@
 import difflib
 import tomllib
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
@@ -82,9 +82,12 @@ def describe(path: Path, problem: ErrorDetails) -> str:
     words = [word for word in problem["loc"] if not _is_union_tag(word)]
     where = ".".join(quote_key(word) for word in words)
     value = problem.get("input")
+    value = list(value) if isinstance(value, tuple) else value
     shown = "" if isinstance(value, dict) or problem["type"] == "missing" else f" = {value!r}"
     if not where:
         return f"{path}: {remedy(problem)}"
+    if problem["type"] in {"model_type", "dict_type"}:
+        return f"{path}: {where}{shown}: write a table: [{where}]"
     return f"{path}: {where}{shown}: {remedy(problem)}"
 
 
@@ -120,15 +123,19 @@ def suggestion(loc: tuple[int | str, ...]) -> str:
     """Name the known key that looks most like an unknown one."""
     model: type[BaseModel] = Spec
     for word in loc[:-1]:
-        field = known_keys(model).get(str(word))
-        if not (isinstance(field, type) and issubclass(field, BaseModel)):
-            break
-        model = field
+        model = table_in(known_keys(model).get(str(word))) or model
     known = [key for key in known_keys(model) if key != "file"]
     near = difflib.get_close_matches(str(loc[-1]), known, n=1)
     if near:
         return f': did you mean "{near[0]}"?'
     return f": remove it (known: {', '.join(known)})"
+
+
+def table_in(kind: object) -> type[BaseModel] | None:
+    """Return the table that a key's type holds, itself or below names; None if it holds none."""
+    if isinstance(kind, type) and issubclass(kind, BaseModel):
+        return kind
+    return next(filter(None, map(table_in, get_args(kind))), None)
 
 
 def known_keys(model: type[BaseModel]) -> dict[str, Any]:

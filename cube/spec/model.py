@@ -1,22 +1,25 @@
 """What cube.toml may say: every key with its type, default and rule."""
 
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Annotated, Literal, Self, get_args
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Field, ValidationInfo, field_validator, model_validator
 
+from cube.spec import addresses
+from cube.spec.accounts import Login, User
+from cube.spec.addresses import Hostname, Url
 from cube.spec.gpu import Gpu, Stack
 from cube.spec.values import (
     AnyPath,
+    Certificates,
     FilePath,
-    Hostname,
     Name,
     Section,
     SizeMib,
     SshKey,
     Timezone,
-    Url,
-    User,
+    between,
     check_refresh,
 )
 
@@ -42,7 +45,7 @@ class Image(Section):
     name: Name = "vault-cube"
     version: Annotated[str, Field(pattern=r"^\d+\.\d+\.\d+([-+][0-9A-Za-z.-]+)?$")] = "0.1.0"
     os: OsName = "debian-13"
-    disk_size: Annotated[SizeMib, Field(ge=6 * 1024, le=16 * 1024 * 1024)] = "16 GiB"  # type: ignore[assignment]
+    disk_size: Annotated[SizeMib, AfterValidator(between("6 GiB", "16 TiB"))] = "16 GiB"  # type: ignore[assignment]
     hostname: Hostname = "cube"
     locale: Annotated[str, Field(pattern=r"^[a-z]{2,3}_[A-Z]{2}\.UTF-8$|^C\.UTF-8$")] = (
         "en_US.UTF-8"
@@ -67,11 +70,24 @@ class Layers(Section):
     layer4: tuple[str, ...] = LAYER_ROLES[4]
     layer5: tuple[str, ...] = LAYER_ROLES[5]
 
+    @field_validator("enabled")
+    @classmethod
+    def _check_enabled(cls, enabled: tuple[int, ...]) -> tuple[int, ...]:
+        refuse(layer_mistakes(enabled))
+        return enabled
+
+    @field_validator(*(f"layer{number}" for number in LAYER_ROLES))
+    @classmethod
+    def _check_roles(cls, roles: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+        layer = int(str(info.field_name).removeprefix("layer"))
+        refuse(role_mistakes(layer, roles))
+        return roles
+
     @model_validator(mode="after")
     def _check(self) -> Self:
-        check_layers(self.enabled)
-        for number in LAYER_ROLES:
-            check_roles(number, self.roles(number))
+        for number in self.enabled:
+            if not self.roles(number):
+                raise ValueError(f"layer{number} is empty, but enabled: name a role of it")
         return self
 
     def roles(self, layer: int) -> tuple[str, ...]:
@@ -80,31 +96,41 @@ class Layers(Section):
         return roles
 
 
-def check_layers(enabled: tuple[int, ...]) -> None:
-    """Refuse unknown and repeated layers, none at all, and a stack without its foundation."""
-    if not enabled:
-        raise ValueError("enabled is empty: name at least layer 1")
-    for number in enabled:
+def layer_mistakes(enabled: tuple[int, ...]) -> Iterator[str]:
+    """Name unknown and repeated layers, none at all, and a stack without its foundation."""
+    for number in sorted(set(enabled)):
         if number not in LAYER_ROLES:
-            raise ValueError(f"there is no layer {number}: choose from 1 to 5")
+            yield f"there is no layer {number}: choose from 1 to 5"
         if enabled.count(number) > 1:
-            raise ValueError(f"layer {number} is listed twice: name it once")
-    if 1 not in enabled:
-        raise ValueError("every layer stands on layer 1: add 1")
+            yield f"layer {number} is listed twice: name it once"
+    if not enabled:
+        yield "it is empty: name at least layer 1"
+    elif 1 not in enabled:
+        yield "every layer stands on layer 1: add 1"
     driver, *users = GPU_LAYERS
     for number in users:
         if number in enabled and driver not in enabled:
-            raise ValueError(f"layer {number} needs the driver of layer 2: add 2 or drop {number}")
+            yield f"layer {number} needs the driver of layer 2: add 2 or drop {number}"
 
 
-def check_roles(layer: int, roles: tuple[str, ...]) -> None:
-    """Refuse unknown and repeated roles."""
-    for role in roles:
+def role_mistakes(layer: int, roles: tuple[str, ...]) -> Iterator[str]:
+    """Name unknown and repeated roles."""
+    for role in sorted(set(roles)):
         if role not in LAYER_ROLES[layer]:
             known = ", ".join(LAYER_ROLES[layer])
-            raise ValueError(f"layer{layer} has no role {role!r}: choose from {known}")
+            yield f"layer{layer} has no role {role!r}: choose from {known}"
         if roles.count(role) > 1:
-            raise ValueError(f"layer{layer} lists the role {role!r} twice: name it once")
+            yield f"layer{layer} lists the role {role!r} twice: name it once"
+
+
+def refuse(mistakes: Iterable[str]) -> None:
+    """Raise if there is a mistake, and tell all of them.
+
+    Raises:
+        ValueError: there is one.
+    """
+    if found := list(mistakes):
+        raise ValueError("; ".join(found))
 
 
 class Docker(Section):
@@ -116,12 +142,12 @@ class Docker(Section):
 class Network(Section):
     """How the world is reached while building, and by the image."""
 
-    ca_certificates: Literal["host", "none"] | tuple[FilePath, ...] = "host"
+    ca_certificates: Certificates = "host"
     keep_ca_certificates: bool = False
     proxy: Url = ""
     apt_mirror: Url = ""
     pypi_index: Url = ""
-    ntp_servers: tuple[str, ...] = ()
+    ntp_servers: tuple[addresses.Host, ...] = ()
 
 
 class Build(Section):
@@ -131,7 +157,7 @@ class Build(Section):
     machine: Literal["auto", "vm", "container"] = "auto"
     libvirt_uri: Annotated[str, Field(min_length=1)] = "qemu:///embed"
     cpus: Annotated[int, Field(ge=1, le=256)] = 2
-    memory: Annotated[SizeMib, Field(ge=1024)] = "2 GiB"  # type: ignore[assignment]
+    memory: Annotated[SizeMib, AfterValidator(between("1 GiB", "1 TiB"))] = "2 GiB"  # type: ignore[assignment]
     refresh: Annotated[str, AfterValidator(check_refresh)] = "1 day"
     keep_chains: Annotated[int, Field(ge=1)] = 3
 
@@ -160,9 +186,9 @@ class OsTable(Section):
 class Host(Section):
     """A machine on the network that layers are applied to."""
 
-    address: Annotated[str, Field(min_length=1)]
+    address: addresses.Host
     port: Annotated[int, Field(ge=1, le=65535)] = 22
-    user: str = "cube"
+    user: Login = "cube"
     key: AnyPath | None = None
 
 

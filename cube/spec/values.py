@@ -1,9 +1,10 @@
 """The values of cube.toml: how each is read, and what is wrong with one that is refused."""
 
 import re
+from collections.abc import Callable
+from datetime import date
 from pathlib import Path
-from typing import Annotated
-from urllib.parse import urlparse
+from typing import Annotated, Literal
 from zoneinfo import available_timezones
 
 from pydantic import (
@@ -30,23 +31,15 @@ def parse_size_mib(value: object) -> int:
     return int(match[1]) * UNITS_MIB[match[2]]
 
 
-def check_url(value: str) -> str:
-    """Accept an http(s) URL or nothing."""
-    if value and (urlparse(value).scheme not in {"http", "https"} or not urlparse(value).netloc):
-        raise ValueError('write a URL like "http://host:port/", or "" for none')
-    return value
+def between(low: str, high: str) -> Callable[[int], int]:
+    """Return a rule for a size in MiB; both limits are written as in cube.toml."""
 
+    def check(size_mib: int) -> int:
+        if not parse_size_mib(low) <= size_mib <= parse_size_mib(high):
+            raise ValueError(f'write a size from "{low}" to "{high}"')
+        return size_mib
 
-def check_user(value: str) -> str:
-    """Accept a portable account name that is not the system's.
-
-    Source: useradd(8), "CAVEATS": usernames; 32 characters at most.
-    """
-    if not re.fullmatch(r"[a-z_][a-z0-9_-]{0,31}", value):
-        raise ValueError("an account name has small letters, digits, - and _, 32 at most")
-    if value in {"root", "cube-build", "daemon", "nobody", "admin", "sudo", "docker"}:
-        raise ValueError(f"{value} is taken by the system: choose another name")
-    return value
+    return check
 
 
 def check_timezone(value: str) -> str:
@@ -58,9 +51,17 @@ def check_timezone(value: str) -> str:
 
 def check_refresh(value: str) -> str:
     """Accept the greatest age of the package supply, or a pin."""
-    if re.fullmatch(r"[1-9]\d* (hour|day|week)s?|never|\d{4}-\d{2}-\d{2}", value):
+    if re.fullmatch(r"[1-9]\d* (hour|day|week)s?|never", value) or is_date(value):
         return value
     raise ValueError('write an age like "1 day", "6 hours", "2 weeks"; "never"; or a date to pin')
+
+
+def is_date(value: str) -> bool:
+    """Tell whether text is a day like 2026-11-23."""
+    try:
+        return date.fromisoformat(value).isoformat() == value
+    except ValueError:
+        return False
 
 
 def resolve_path(value: object, info: ValidationInfo) -> object:
@@ -68,7 +69,10 @@ def resolve_path(value: object, info: ValidationInfo) -> object:
     if not isinstance(value, str):
         return value
     base = (info.context or {}).get("folder", Path.cwd())
-    return (base / Path(value).expanduser()).resolve()
+    try:
+        return (base / Path(value).expanduser()).resolve()
+    except RuntimeError as error:
+        raise ValueError("this account has no home folder: write the whole path") from error
 
 
 def check_file(path: Path) -> Path:
@@ -80,6 +84,16 @@ def check_file(path: Path) -> Path:
     except OSError as error:
         raise ValueError(f"{path} cannot be read: {error.strerror}") from error
     return path
+
+
+def read_certificates(value: object, info: ValidationInfo) -> object:
+    """Take a word, or files that can be read."""
+    if value in ("host", "none"):
+        return value
+    if not isinstance(value, tuple) or not all(isinstance(name, str) for name in value):
+        raise ValueError('write "host", "none" or a list of files')
+    paths = (resolve_path(name, info) for name in value)
+    return tuple(check_file(path) for path in paths if isinstance(path, Path))
 
 
 #: Source: sshd(8), "AUTHORIZED_KEYS FILE FORMAT"; DSA is gone since OpenSSH 10.
@@ -112,13 +126,13 @@ def read_ssh_key(value: object, info: ValidationInfo) -> str:
 
 
 SizeMib = Annotated[int, BeforeValidator(parse_size_mib)]
-Url = Annotated[str, AfterValidator(check_url)]
-User = Annotated[str, AfterValidator(check_user)]
 Timezone = Annotated[str, AfterValidator(check_timezone)]
 SshKey = Annotated[str, BeforeValidator(read_ssh_key)]
 FilePath = Annotated[Path, BeforeValidator(resolve_path), AfterValidator(check_file)]
+Certificates = Annotated[
+    Literal["host", "none"] | tuple[Path, ...], BeforeValidator(read_certificates)
+]
 AnyPath = Annotated[Path, BeforeValidator(resolve_path)]
-Hostname = Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")]
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
 
 

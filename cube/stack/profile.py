@@ -1,25 +1,16 @@
 """A profile: versions of driver, CUDA and frameworks that were chosen to work together."""
 
-import tomllib
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field
 
-from cube.errors import CubeError
+from cube.stack.reading import Table, Version, read_toml, validate
 
 SHIPPED = Path(__file__).parent / "profiles"
 FILE = "profile.toml"
-
-Version = Annotated[str, Field(pattern=r"^\d+(\.\d+)*$")]
-
-
-class Table(BaseModel):
-    """A table of profile.toml: no unknown keys, no conversions."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
 class Framework(Table):
@@ -85,32 +76,16 @@ def load(name: str) -> Profile:
         name: of a shipped one, or the path of a folder.
 
     Raises:
-        CubeError: there is none, or it has mistakes.
+        StackError: there is none, or it has mistakes.
     """
     folder = SHIPPED / name if "/" not in name else Path(name)
     file = folder / FILE
-    try:
-        data = tomllib.loads(file.read_text())
-    except OSError as error:
-        raise CubeError(
-            f"{file}: cannot be read: {error.strerror}", hint=f"shipped are {', '.join(names())}"
-        ) from error
-    except ValueError as error:
-        raise CubeError(f"{file}: not valid TOML: {error}", hint="correct the file") from error
-    frameworks = data.get("frameworks")
-    tables = frameworks.items() if isinstance(frameworks, dict) else ()
-    data["frameworks"] = {
-        key: {
-            **table, "name": key, "requirements": tuple(table.get("requirements", ())),
+    data = read_toml(file, hint=f"shipped are {', '.join(names())}; else name a folder")
+    tables = data.get("frameworks", {})
+    if isinstance(tables, dict):
+        named = {
+            key: {**table, "name": key} if isinstance(table, dict) else table
+            for key, table in tables.items()
         }
-        for key, table in tables if isinstance(table, dict)
-    }  # fmt: skip
-    try:
-        return Profile.model_validate({"name": folder.name, **data, "folder": folder})
-    except ValidationError as error:
-        lines = [
-            f"{'.'.join(map(str, problem['loc']))}: {problem['msg']}" for problem in error.errors()
-        ]
-        raise CubeError(
-            f"{file}: {lines[0]}", hint="correct the file", details="\n".join(lines[1:])
-        ) from error
+        data["frameworks"] = named
+    return validate(Profile, {"name": folder.name, **data, "folder": folder}, file)

@@ -57,6 +57,23 @@ class Installed(FactBase[set[str]]):
         return {line.split()[1] for line in output if line[1:2] == "i"}
 
 
+class Held(FactBase[set[str]]):
+    """Names of the packages that no upgrade may touch."""
+
+    def command(self) -> str:
+        """List them."""
+        return "apt-mark showhold"
+
+    @staticmethod
+    def default() -> set[str]:
+        """Return none."""
+        return set()
+
+    def process(self, output: list[str]) -> set[str]:
+        """Return the lines."""
+        return set(output)
+
+
 class Upgradable(FactBase[list[str]]):
     """What a full upgrade would do, one line a package."""
 

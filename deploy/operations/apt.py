@@ -6,7 +6,7 @@ from collections.abc import Generator, Sequence
 from pyinfra import host
 from pyinfra.api import operation
 
-from deploy.facts.apt import STAMP, FileExists, FirstLine, Installed, PackageLists, Upgradable
+from deploy.facts.apt import STAMP, FileExists, FirstLine, Held, Installed, PackageLists, Upgradable
 
 #: A day: as often as the distributions' own timer. In seconds.
 MAX_AGE_S = 24 * 3600
@@ -17,6 +17,9 @@ APT_GET = (
     "DEBIAN_FRONTEND=noninteractive NEEDRESTART_MODE=l apt-get --yes --quiet"
     " -o Dpkg::Options::=--force-confdef -o Dpkg::Options::=--force-confold"
 )
+
+#: Source: the package debian-archive-keyring.
+KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
 
 TIMERS = "apt-daily.timer apt-daily-upgrade.timer"
 SERVICES = "apt-daily.service apt-daily-upgrade.service"
@@ -111,6 +114,19 @@ def install(packages: Sequence[str]) -> Generator[str, None, None]:
 
 
 @operation()
+def hold(packages: Sequence[str]) -> Generator[str, None, None]:
+    """Keep packages at the version that is installed.
+
+    Args:
+        packages: names.
+    """
+    held = host.get_fact(Held)
+    free = sorted(set(packages) - held)
+    if free:
+        yield f"apt-mark hold {shlex.join(free)}"
+
+
+@operation()
 def mirror(url: str) -> Generator[str, None, None]:
     """Copy apt's sources to cube-build/ with a mirror in the place of their archives.
 
@@ -129,4 +145,31 @@ def mirror(url: str) -> Generator[str, None, None]:
         " && for file in sources.list sources.list.d/*.list sources.list.d/*.sources; do"
         f' test -e "$file" || continue; sed {shlex.quote(edit)} "$file" > "cube-build/$file"; done'
         f" && echo {shlex.quote(url)} > {stamp}"
+    )
+
+
+@operation()
+def components(names: str, *, suites: str, folder: str) -> Generator[str, None, None]:
+    """Let the distribution's archive serve more components; its address is the one in use.
+
+    Args:
+        names: "contrib non-free".
+        suites: "trixie trixie-updates"; the first must be among the sources already.
+        folder: of apt's sources, "/etc/apt".
+    """
+    target, first = f"{folder}/sources.list.d/cube-components.sources", suites.split(maxsplit=1)[0]
+    head = f"# {suites}: {names}, beside main"
+    if host.get_fact(FirstLine, path=target) == head:
+        host.noop(f"{target} has {names}")
+        return
+    sources = f"-o Dir::Etc::SourceList={folder}/sources.list"
+    sources += f" -o Dir::Etc::SourceParts={folder}/sources.list.d"
+    # Source: apt-get(8), indextargets; doc/acquire-additional-files.md of apt, its fields.
+    yield (
+        f"url=$(apt-get indextargets {sources} --format '$(REPO_URI)' 'Created-By: Packages'"
+        f" 'Release: {first}' 'Component: main' | head -n 1) && if [ -z \"$url\" ]; then"
+        f" echo '{folder}: no source has {first} main: add it' >&2; exit 1; fi"
+        " && printf '%s\\n'"
+        f" {shlex.quote(head)} 'Types: deb' \"URIs: $url\" 'Suites: {suites}'"
+        f" 'Components: {names}' 'Signed-By: {KEYRING}' > {target}.new && mv {target}.new {target}"
     )

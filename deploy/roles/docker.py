@@ -1,5 +1,6 @@
 """Role docker: Docker Engine with compose and buildx."""
 
+import json
 from dataclasses import dataclass
 
 from pyinfra import host
@@ -7,12 +8,13 @@ from pyinfra.api import deploy
 
 from deploy import supported
 from deploy.data import read
+from deploy.facts.docker import DAEMON
 from deploy.operations import accounts, apt, systemd
+from deploy.operations.docker import CONTAINERS_LIVE_ON, settings
 from deploy.operations.files import put_atomic
 from deploy.operations.keyring import fetch_key
 from deploy.sources import file_text, template_text
 
-DAEMON = "/etc/docker/daemon.json"
 LIMITS = "/etc/systemd/system/containerd.service.d/60-cube.conf"
 KEYRING = "/etc/apt/keyrings/docker.asc"
 
@@ -49,11 +51,10 @@ def docker() -> None:
     if data.docker_source == "docker":
         add_repository(data, os_name)
     # Before the package, which starts the daemon: the first bridge gets its address from here.
-    put_atomic(
+    settings(
         name="Rotate logs, keep containers over restarts, choose networks and limits",
-        dest=DAEMON,
-        content=file_text("docker/daemon.json"),
-        validate="if command -v dockerd >/dev/null; then dockerd --validate --config-file=%s; fi",
+        role="docker",
+        wanted=json.loads(file_text("docker/daemon.json")),
     )
     put_atomic(
         name="Let containers pin memory and open many files",
@@ -70,7 +71,7 @@ def docker() -> None:
         name="Let Docker read its settings again",
         unit="docker.service",
         than=(DAEMON,),
-        check=f"dockerd --validate --config-file={DAEMON}",
+        check=f"dockerd --validate --config-file={DAEMON} && {CONTAINERS_LIVE_ON}",
     )
     accounts.account(
         name="Let the administrator use Docker", user=data.admin_user, groups=("docker",)

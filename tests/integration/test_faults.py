@@ -295,6 +295,8 @@ def test_keep_leaves_the_failed_machine_up(chained: Place, planted: Path, run_of
     run = run_of(chained.start("--keep", project=planted))
     assert run.end(REACH_S) == CheckError.exit_code, run.text[-3000:]
     assert "the machine is still up: cube ssh, then cube down" in run.text
+    again = run_of(chained.start(project=planted))
+    assert again.end() == BusyError.exit_code, again.text[-3000:]
     cube = [sys.executable, "-m", "cube"]
     rest = ["--plain", "--spec", str(chained.folder / "cube.toml")]
     told = subprocess.run(

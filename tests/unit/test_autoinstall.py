@@ -173,8 +173,24 @@ def test_the_installers_own_schema_is_used_where_there_is_a_copy(tmp_path: Path)
     assert autoinstall.check_schema(wrong, schema) == [
         "$.version: 2 is greater than the maximum of 1"
     ]
-    schema.write_text("{")
-    assert "not a JSON schema" in autoinstall.check_schema(wrong, schema)[0]
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("{", "Expecting property name"),
+        ('{"type": "bogus"}', "$.type: 'bogus' is not valid"),
+        ("3", "3 is no object"),
+        ("[]", "[] is no object"),
+        ('{"$ref": "#/definitions/none"}', "/definitions/none"),
+    ],
+)
+def test_a_file_that_is_no_schema_is_told(tmp_path: Path, text: str, why: str) -> None:
+    schema = tmp_path / "autoinstall-schema.json"
+    schema.write_text(text)
+    (problem,) = autoinstall.check_schema(render(tmp_path), schema)
+    assert problem.startswith(f"{schema}: not a JSON schema: ")
+    assert why in problem
 
 
 def test_a_copy_of_the_schema_that_is_not_there_is_told(tmp_path: Path) -> None:

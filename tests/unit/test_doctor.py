@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from cube import doctor
+from cube import doctor, spec
 from cube.errors import HostError
+from cube.machines import accelerator, choose
 
 PACKAGES = Path(__file__).parents[2] / "host-packages.txt"
 
@@ -30,6 +31,36 @@ def test_a_missing_tool_is_lacking_and_says_how_to_get_it() -> None:
 def test_a_tool_that_is_there_is_ok() -> None:
     finding = doctor.examine_tool(doctor.Tool(program="sh", package="dash", purpose="shell"))
     assert finding.level == "ok"
+
+
+def test_a_machine_with_no_program_is_told_of_every_one(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    accelerator.find.cache_clear()
+    monkeypatch.setenv("PATH", "")
+    found = doctor.examine(spec.load_text("", tmp_path / "cube.toml"))
+    lacking = {finding.subject for finding in found if finding.level == "lack"}
+    assert lacking >= {tool.program for tool in doctor.TOOLS}
+    (tried,) = [finding for finding in found if finding.subject == "accelerator"]
+    assert (tried.level, tried.text) == ("note", "not tried: qemu-system-x86_64: not found")
+
+
+@pytest.mark.parametrize(
+    ("found", "obstacle", "level", "text"),
+    [
+        ("kvm", "a container needs root (sudo)", "ok", "kvm"),
+        ("tcg", "", "note", "(slow), layers run in a container"),
+        ("tcg", "a container needs ip", "note", "(slow), layers too: a container needs ip"),
+    ],
+)
+def test_what_runs_the_layers_is_told(
+    monkeypatch: pytest.MonkeyPatch, found: str, obstacle: str, level: str, text: str
+) -> None:
+    monkeypatch.setattr(accelerator, "find", lambda: found)
+    monkeypatch.setattr(choose, "container_obstacle", lambda: obstacle)
+    finding = doctor.examine_accelerator()
+    assert finding.level == level
+    assert finding.text.endswith(text)
 
 
 def test_everything_lacking_is_told_together() -> None:

@@ -1,4 +1,5 @@
 import json
+import subprocess
 from copy import deepcopy
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -39,6 +40,10 @@ ANSWERS = {
     detect.LIST_PACKAGES: PACKAGES,
     "python3 --version 2>/dev/null || true": "Python 3.13.5\n",
     "uv --version 2>/dev/null || true": "",
+    **{
+        f"{detect.COMMANDS_OF_NOTE[name]} 2>/dev/null || true": ""
+        for name in ("torch", "tensorflow", "vllm")
+    },
 }
 
 
@@ -242,3 +247,17 @@ def test_commit_of_a_checkout_tells_changes(tmp_path: Path) -> None:
     assert clean is not None
     assert changed is not None
     assert (len(clean.commit), clean.dirty, changed.dirty) == (40, False, True)
+
+
+def test_a_framework_says_its_version(tmp_path: Path) -> None:
+    """Other distributions whose names begin alike are beside it."""
+    packages = tmp_path / "opt/cube/venvs/tensorflow/lib/python3.13/site-packages"
+    for name, version in (("tensorflow_cpu", "2.21.0"), ("tensorflow_datasets", "4.9.1")):
+        folder = packages / f"{name}-{version}.dist-info"
+        folder.mkdir(parents=True)
+        (folder / "METADATA").write_text(f"Name: {name}\nVersion: {version}\n")
+    command = detect.COMMANDS_OF_NOTE["tensorflow"].replace("/opt/", f"{tmp_path}/opt/")
+    shown = subprocess.run(
+        ["sh", "-c", f"{command} 2>/dev/null || true"], capture_output=True, text=True, check=True
+    )
+    assert detect.parse_version(shown.stdout) == "2.21.0"

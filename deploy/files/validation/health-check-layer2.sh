@@ -1,12 +1,17 @@
 #!/bin/bash
-# Judge layer 2 of the live box: the NVIDIA driver.
+# Judge layer 2 of the live box: the NVIDIA driver and the CUDA toolkit.
 
 # shellcheck source=health.sh
 . "${CUBE_LIB:-/usr/local/lib/cube}/health.sh"
 
+PATH=$PATH:/usr/local/cuda/bin
+HELP=/etc/cube/secure-boot.txt
+
 check_nvidia_driver() {
   check_nouveau
-  check "driver module for this kernel" modinfo --field version nvidia
+  check_module
+  check_running
+  check_secure_boot
   if gpu_present; then
     check "driver answers" nvidia-smi --query-gpu=driver_version --format=csv,noheader
     check_unit "persistence daemon" nvidia-persistenced.service
@@ -24,6 +29,54 @@ check_nouveau() {
   fi
 }
 
+# Debian names the module after its flavour; VERSION is what modinfo says of the disk's module.
+check_module() {
+  local name="driver module for this kernel" module
+  VERSION=""
+  if in_container; then
+    skip "$name" "a container has its host's kernel"
+    return
+  fi
+  for module in nvidia nvidia-current nvidia-current-open; do
+    run modinfo --field version "$module"
+    if ((CODE == 0)); then
+      VERSION=$OUTPUT
+      ok "$name" "$module $VERSION for $(uname -r)"
+      return
+    fi
+  done
+  fail "$name" "none for $(uname -r): see dkms status, and make.log in /var/lib/dkms"
+}
+
+# A driver that was replaced under a running system ends in "Driver/library version mismatch".
+check_running() {
+  local file=$ROOT/sys/module/nvidia/version running
+  if [[ -z $VERSION || ! -r $file ]]; then
+    skip "running driver is the installed one" "no driver is loaded"
+    return
+  fi
+  running=$(<"$file")
+  if [[ $running == "$VERSION" ]]; then
+    ok "running driver is the installed one" "$running"
+  else
+    fail "running driver is the installed one" "$running runs, $VERSION is installed: restart"
+  fi
+}
+
+# Source: mokutil(1), --sb-state; it fails where there are no EFI variables.
+check_secure_boot() {
+  run mokutil --sb-state
+  if [[ $OUTPUT != *"SecureBoot enabled"* ]]; then
+    ok "Secure Boot lets the driver in" "Secure Boot is off"
+  elif [[ -d $ROOT/sys/module/nvidia ]]; then
+    ok "Secure Boot lets the driver in" "Secure Boot is on, the driver is loaded"
+  elif gpu_present; then
+    fail "Secure Boot lets the driver in" "Secure Boot is on, the driver is not loaded: see $HELP"
+  else
+    skip "Secure Boot lets the driver in" "Secure Boot is on, and no GPU asks for the driver"
+  fi
+}
+
 gpu_present() {
   # Source: the PCI ID registry, vendor 10de; PCI class 03 is a display controller.
   local device vendor class
@@ -37,6 +90,16 @@ gpu_present() {
   return 1
 }
 
-begin_layer 2 "Judge layer 2: the NVIDIA driver" "$@"
+check_cuda() {
+  run nvcc --version
+  if ((CODE == 0)); then
+    ok "CUDA compiler" "$(grep release <<<"$OUTPUT")"
+  else
+    fail "CUDA compiler" "$(explain nvcc)"
+  fi
+}
+
+begin_layer 2 "Judge layer 2: the NVIDIA driver and the CUDA toolkit" "$@"
 has_role nvidia_driver && check_nvidia_driver
+has_role cuda && check_cuda
 finish

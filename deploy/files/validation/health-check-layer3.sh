@@ -1,18 +1,10 @@
 #!/bin/bash
-# Judge layer 3 of the live box: the CUDA toolkit and GPUs in containers.
+# Judge layer 3 of the live box: GPUs in containers.
 
 # shellcheck source=health.sh
 . "${CUBE_LIB:-/usr/local/lib/cube}/health.sh"
 
-PATH=$PATH:/usr/local/cuda/bin
-
 check_gpu_runtime() {
-  run nvcc --version
-  if ((CODE == 0)); then
-    ok "CUDA compiler" "$(grep release <<<"$OUTPUT")"
-  else
-    fail "CUDA compiler" "$(explain nvcc)"
-  fi
   check "container toolkit" nvidia-ctk --version
   check_docker_runtime
 }
@@ -28,6 +20,6 @@ check_docker_runtime() {
   fi
 }
 
-begin_layer 3 "Judge layer 3: the CUDA toolkit and GPUs in containers" "$@"
+begin_layer 3 "Judge layer 3: GPUs in containers" "$@"
 has_role gpu_runtime && check_gpu_runtime
 finish

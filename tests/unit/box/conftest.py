@@ -23,7 +23,7 @@ FAKES = Path(__file__).parent / "fakes"
 
 ROLES = {
     1: ["common", "users", "security", "docker", "python"],
-    2: ["nvidia_driver"],
+    2: ["nvidia_driver", "cuda"],
     3: ["gpu_runtime"],
     4: ["frameworks"],
     5: ["monitoring", "validation"],

@@ -12,6 +12,9 @@ from dataclasses import dataclass
 
 import pytest
 
+from checks.layer5 import test_monitoring
+from cube import spec
+
 from .conftest import Box, interpreter
 
 LIMIT_S = 30
@@ -108,6 +111,17 @@ def test_json(complete: Box) -> None:
     assert data["gpus"]["gpus"][0]["memory_total_mib"] == 32607
     assert data["health"]["faults"] == ["layer1 uv: [bold] gone"]
     assert [layer["recipe"] for layer in data["layers"]] == ["01234567", "", "", "", "01234567"]
+
+
+def test_the_check_of_the_image_counts_the_gpus_that_are_shown(box: Box) -> None:
+    expected = spec.load_text("[gpu]\ncount = 4\n", box.root / "cube.toml")
+    box.plug_gpus(4)
+    test_monitoring.test_dashboard_shows_the_gpus(
+        json.loads(box.run("cube-top", "--json").stdout), expected
+    )
+    three = json.loads(box.run("cube-top", "--json", SMI_SCENARIO="three").stdout)
+    with pytest.raises(AssertionError):
+        test_monitoring.test_dashboard_shows_the_gpus(three, expected)
 
 
 @pytest.mark.parametrize("value", ["0", "-1", "nan", "1e9", "x"])

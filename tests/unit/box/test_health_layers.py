@@ -16,19 +16,31 @@ def layer2(box: Box) -> Box:
     box.plug_gpus(4)
     box.fake("modinfo", "580.95.05")
     box.fake("systemctl", "active")
+    box.fake("systemd-detect-virt", "none", code=1)
+    box.fake("mokutil", "SecureBoot disabled")
+    box.fake("nvcc", NVCC)
+    box.write("sys/module/nvidia/version", "580.95.05\n")
     return box
+
+
+def judge2(box: Box, **more: str) -> dict[str, str]:
+    return statuses(box.judge("health-check-layer2.sh", **more)[1])
 
 
 def test_layer2_passes(layer2: Box) -> None:
     code, data = layer2.judge("health-check-layer2.sh")
-    assert (code, failed(data)) == (0, [])
+    assert code == 0
+    assert set(statuses(data).values()) == {"OK"}
 
 
 def test_layer2_without_a_gpu_leaves_out_what_needs_one(layer2: Box) -> None:
     (layer2.root / "sys").rename(layer2.root / "gone")
     code, data = layer2.judge("health-check-layer2.sh")
     assert code == 0
-    assert statuses(data)["driver answers"] == "SKIP"
+    skipped = [name for name, status in statuses(data).items() if status == "SKIP"]
+    assert skipped == [
+        "running driver is the installed one", "driver answers", "persistence daemon",
+    ]  # fmt: skip
 
 
 def test_layer2_finds_nouveau(layer2: Box) -> None:
@@ -41,9 +53,42 @@ def test_layer2_finds_a_driver_that_does_not_answer(layer2: Box) -> None:
     assert failed(data) == ["driver answers"]
 
 
+def test_layer2_knows_the_name_that_debian_gives_the_module(layer2: Box) -> None:
+    layer2.fake_script("modinfo", "[[ $3 == nvidia-current-open ]] && echo 580.95.05")
+    assert judge2(layer2)["driver module for this kernel"] == "OK"
+
+
+def test_layer2_finds_a_kernel_without_the_module(layer2: Box) -> None:
+    layer2.fake("modinfo", "modinfo: ERROR: Module nvidia not found.", code=1)
+    assert failed(layer2.judge("health-check-layer2.sh")[1]) == ["driver module for this kernel"]
+
+
+def test_layer2_judges_no_module_by_a_container_hosts_kernel(layer2: Box) -> None:
+    layer2.fake("systemd-detect-virt", "systemd-nspawn")
+    layer2.fake("modinfo", "", code=1)
+    assert judge2(layer2)["driver module for this kernel"] == "SKIP"
+
+
+def test_layer2_finds_a_driver_that_waits_for_a_restart(layer2: Box) -> None:
+    layer2.write("sys/module/nvidia/version", "570.86.16\n")
+    found = failed(layer2.judge("health-check-layer2.sh")[1])
+    assert found == ["running driver is the installed one"]
+
+
+def test_layer2_says_when_secure_boot_keeps_the_driver_out(layer2: Box) -> None:
+    layer2.fake("mokutil", "SecureBoot enabled")
+    assert judge2(layer2)["Secure Boot lets the driver in"] == "OK"
+    (layer2.root / "sys/module").rename(layer2.root / "gone")
+    assert failed(layer2.judge("health-check-layer2.sh")[1]) == ["Secure Boot lets the driver in"]
+
+
+def test_layer2_finds_a_compiler_that_is_missing(layer2: Box) -> None:
+    layer2.fake("nvcc", "", code=127)
+    assert failed(layer2.judge("health-check-layer2.sh")[1]) == ["CUDA compiler"]
+
+
 def test_layer3(box: Box) -> None:
     box.install(3)
-    box.fake("nvcc", NVCC)
     box.fake("nvidia-ctk", "NVIDIA Container Toolkit CLI version 1.20.0")
     box.fake("docker", '{"nvidia":{"path":"nvidia-container-runtime"},"runc":{"path":"runc"}}')
     assert box.judge("health-check-layer3.sh")[0] == 0

@@ -4,28 +4,44 @@ Every fact is empty, so every operation shows what it would do; that a second ap
 nothing is proven for real by tests/integration/test_layers.py.
 """
 
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from cube import provision
+from cube.stack.profile import SHIPPED
 from deploy.sources import ROOT
 
 GOLDEN = Path(__file__).parents[2] / "golden"
 
-CASES = [
-    ("debian-13", 1, "distribution"),
-    ("ubuntu-24.04", 1, "docker"),
-    ("debian-13", 5, "distribution"),
-    ("ubuntu-24.04", 5, "distribution"),
+#: The stack of the first specification.
+SPECIFICATION = {"driver_branch": "550", "driver_open": False, "cuda_toolkit": "12.4"}
+
+#: Operating system, layer, what distinguishes the case from others of its layer, and its data.
+CASES: list[tuple[str, int, str, dict[str, object]]] = [
+    ("debian-13", 1, "", {}),
+    ("ubuntu-24.04", 1, "", {"docker_source": "docker"}),
+    ("debian-13", 2, "nvidia", {"driver_source": "nvidia"}),
+    ("ubuntu-24.04", 2, "nvidia", {"driver_source": "nvidia"}),
+    ("debian-13", 2, "distribution", {**SPECIFICATION, "driver_source": "distribution"}),
+    ("ubuntu-24.04", 2, "distribution", {"driver_source": "distribution"}),
+    ("debian-13", 3, "", {}),
+    ("ubuntu-24.04", 3, "", {}),
+    ("debian-13", 4, "", {}),
+    ("debian-13", 5, "", {}),
+    ("ubuntu-24.04", 5, "", {}),
 ]
 
 
 def shipped_files() -> dict[str, str]:
-    """Return content and name of every file that travels as it is."""
+    """Return content and name of every file that travels as it is, locks among them."""
     files = [path for path in (ROOT / "files").rglob("*") if path.suffix != ".pyc"]
-    return {path.read_text(): str(path.relative_to(ROOT)) for path in files if path.is_file()}
+    files += SHIPPED.glob("*/*.txt")
+    return {
+        path.read_text(): str(path.relative_to(ROOT.parent)) for path in files if path.is_file()
+    }
 
 
 def show(command: str, known: dict[str, str]) -> str:
@@ -33,7 +49,7 @@ def show(command: str, known: dict[str, str]) -> str:
     text, mark, stdin = command.partition(" <<'STDIN'\n")
     content = stdin.removesuffix("STDIN")
     if mark and content in known:
-        return f"{text} < deploy/{known[content]}"
+        return f"{text} < {known[content]}"
     return command
 
 
@@ -47,11 +63,19 @@ def render(events: list[dict[str, Any]]) -> str:
     return "\n".join(parts)
 
 
-@pytest.mark.parametrize(("os_name", "layer", "docker"), CASES)
+@pytest.mark.parametrize(("os_name", "layer", "case", "data"), CASES)
 def test_commands_are_the_golden_ones(
-    os_name: str, layer: int, docker: str, tmp_path: Path, request: pytest.FixtureRequest
+    os_name: str,
+    layer: int,
+    case: str,
+    data: dict[str, object],
+    *,
+    tmp_path: Path,
+    request: pytest.FixtureRequest,
 ) -> None:
-    argv = ["--limit", f"@fake/{os_name}", "--data", f"docker_source={docker}"]
+    argv = ["--limit", f"@fake/{os_name}", "--data", "gpu_mode=assume"]
+    for key, value in data.items():
+        argv += ["--data", f"{key}={json.dumps(value)}"]
     code, journal = provision.run_pyinfra(
         [*argv, "deploy/offline.py", f"deploy/layer{layer}.py"],
         {"CUBE_SPEC": str(GOLDEN / "cube.toml")},
@@ -63,7 +87,7 @@ def test_commands_are_the_golden_ones(
     provision.judge(layer, code, journal)
     events = [event for event in journal.of("end") if event["role"] != "record"]
     text = render(events)
-    golden = GOLDEN / f"layer{layer}-{os_name}.txt"
+    golden = GOLDEN / f"layer{layer}-{os_name}{f'-{case}' if case else ''}.txt"
     if request.config.getoption("--regenerate-golden", default=False):
         golden.write_text(text)
     assert text == golden.read_text()

@@ -1,0 +1,92 @@
+"""The driver's packages: of one version, of the branch asked for, and staying so."""
+
+import re
+from collections.abc import Mapping
+
+import pytest
+from testinfra.host import Host
+
+from cube.spec import Spec
+from cube.stack.profile import Profile
+
+#: NVIDIA's drivers are numbered "580.95.05"; nothing else of theirs begins with three digits.
+DRIVER = re.compile(r"(?:\d+:)?(\d{3}\.\d+(?:\.\d+)?)")
+#: What Debian and Ubuntu package apart from the driver, with a version of its own.
+APART = ("nvidia-modprobe", "nvidia-settings", "nvidia-xconfig", "nvidia-persistenced")
+#: Layer 3's.
+LATER = ("nvidia-container", "libnvidia-container")
+
+
+@pytest.fixture(scope="module")
+def parts(packages: Mapping[str, str]) -> dict[str, str]:
+    """Version of the driver by the package that carries it."""
+    names = [name for name in packages if re.search("nvidia|libcuda1", name)]
+    found = {name: DRIVER.match(packages[name]) for name in names if name not in APART}
+    return {name: match[1] for name, match in found.items() if match}
+
+
+def test_packages_are_of_one_driver_version(parts: Mapping[str, str]) -> None:
+    assert len(set(parts.values())) == 1, parts
+
+
+def test_driver_is_of_the_branch_asked_for(parts: Mapping[str, str], stack: Profile) -> None:
+    assert {version.split(".")[0] for version in parts.values()} == {stack.branch}
+
+
+def test_driver_is_new_enough_for_cuda(parts: Mapping[str, str], stack: Profile) -> None:
+    oldest = min(numbers(version) for version in parts.values())
+    assert oldest >= numbers(stack.driver)
+
+
+def numbers(version: str) -> list[int]:
+    return [int(word) for word in version.split(".")]
+
+
+def test_every_part_of_the_driver_is_held(host: Host, parts: Mapping[str, str]) -> None:
+    held = set(host.check_output("apt-mark showhold").split())
+    assert sorted(set(parts) - held) == []
+
+
+def test_every_nvidia_package_is_held(host: Host, packages: Mapping[str, str]) -> None:
+    held = set(host.check_output("apt-mark showhold").split())
+    ours = [name for name in packages if "nvidia" in name and not name.startswith(LATER)]
+    assert sorted({*ours} - held) == []
+
+
+def test_an_upgrade_leaves_the_driver_alone(host: Host) -> None:
+    plan = host.check_output("apt-get --simulate full-upgrade").splitlines()
+    assert [line for line in plan if line.startswith("Inst") and "nvidia" in line] == []
+
+
+def test_new_kernels_bring_what_a_module_needs(packages: Mapping[str, str]) -> None:
+    flavours = [
+        name.removeprefix("linux-image-")
+        for name in packages
+        if re.fullmatch(r"linux-image-(?!\d|unsigned|extra)[\w.-]+", name)
+    ]
+    bring = [
+        flavour
+        for flavour in flavours
+        if f"linux-headers-{flavour}" not in packages
+        and not any(
+            name.startswith("linux-modules-nvidia") and name.endswith(flavour) for name in packages
+        )
+    ]
+    assert bring == []
+
+
+def test_nvidias_archive_is_preferred_when_it_is_the_source(host: Host, spec: Spec) -> None:
+    policy = host.check_output("apt-cache policy")
+    preferred = re.search(r"^ *600 \S+/(debian13|ubuntu2404)/x86_64", policy, re.MULTILINE)
+    assert bool(preferred) == (spec.stack.source == "nvidia")
+
+
+def test_branch_is_pinned_when_nvidia_is_the_source(
+    packages: Mapping[str, str], spec: Spec, stack: Profile
+) -> None:
+    pinned = f"nvidia-driver-pinning-{stack.branch}" in packages
+    assert pinned == (spec.stack.source == "nvidia")
+
+
+def test_no_desktop_came_along(packages: Mapping[str, str]) -> None:
+    assert [name for name in packages if name.startswith("xserver-xorg")] == []

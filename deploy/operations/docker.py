@@ -1,0 +1,148 @@
+"""Docker's daemon and its images."""
+
+import json
+import shlex
+import tarfile
+from collections.abc import Generator, Mapping
+from pathlib import Path
+from typing import Any
+
+from pyinfra import host, logger
+from pyinfra.api import OperationValueError, StringCommand, operation
+from pyinfra.api.command import FileUploadCommand
+
+from deploy.facts.docker import DAEMON, NOTED, Daemon, DockerDaemon, DockerImages, Settings
+from deploy.operations.files import put_script
+
+#: The daemon reads the file before it replaces the old one, once there is a daemon.
+VALIDATE = "if command -v dockerd >/dev/null; then dockerd --validate --config-file=%s; fi"
+#: Docker is not restarted under containers that would not outlive it.
+#: Source: docs.docker.com, "Live restore".
+CONTAINERS_LIVE_ON = (
+    "{ [ \"$(docker info --format '{{.LiveRestoreEnabled}}')\" = true ]"
+    ' || [ -z "$(docker ps -q)" ]'
+    " || { echo 'a restart of Docker would end the containers that run: stop them, or set"
+    f" live-restore to true in {DAEMON}' >&2; false; }}; }}"
+)
+#: Where an archive lies until it is loaded.
+INCOMING = "/var/lib/cube/incoming-image.tar"
+#: Attempts at a registry, and seconds between them.
+ATTEMPTS, PAUSE_S = 3, 5
+
+
+@operation()
+def settings(role: str, wanted: Settings) -> Generator[StringCommand, None, None]:
+    """Add settings to Docker's file; what somebody else has put there stays.
+
+    A value that differs from the wanted one is replaced only when the role had written it
+    itself, at an earlier application. Otherwise it stays, and is told.
+
+    Args:
+        role: whose settings they are.
+        wanted: the settings, nested as in daemon.json.
+    """
+    found: Daemon = host.get_fact(DockerDaemon)
+    if found.fault:
+        complaint = f"{DAEMON}: {found.fault}: correct it by hand, nothing was changed"
+        yield StringCommand(f"echo {shlex.quote(complaint)} >&2; false")
+        return
+    merged, kept = merge(found.settings, wanted, before=found.noted.get(role, {}))
+    for line in kept:
+        logger.warning(f"{host.print_prefix}{DAEMON}: {line}")
+    note = {**found.noted, role: wanted}
+    for path, now, then, check in (
+        (DAEMON, found.settings, merged, VALIDATE),
+        (NOTED, found.noted, note, ""),
+    ):
+        if now != then:
+            script = put_script(path, mode="644", user="root", group="root", validate=check)
+            yield StringCommand(script, _stdin=json.dumps(then, indent=2) + "\n")
+
+
+def merge(
+    current: Mapping[str, Any], wanted: Mapping[str, Any], *, before: Mapping[str, Any]
+) -> tuple[Settings, list[str]]:
+    """Merge settings that are wanted into those that are there.
+
+    Args:
+        current: what is there.
+        wanted: what a role wants.
+        before: what the same role wanted the last time.
+
+    Returns:
+        The merged settings; and one line for each value of somebody else's that stays.
+    """
+    merged, kept = dict(current), list[str]()
+    for key, value in wanted.items():
+        old, last = current.get(key), before.get(key)
+        if isinstance(value, Mapping) and isinstance(old, Mapping):
+            nested = last if isinstance(last, Mapping) else {}
+            merged[key], lines = merge(old, value, before=nested)
+            kept += [f"{key}.{line}" for line in lines]
+        elif key not in current or old == last:
+            merged[key] = value
+        elif old != value:
+            is_there, is_wanted = json.dumps(old), json.dumps(value)
+            kept.append(f"{key} stays {is_there}, somebody set it; {is_wanted} was wanted")
+    return merged, kept
+
+
+@operation()
+def pulled(names: tuple[str, ...]) -> Generator[str, None, None]:
+    """Pull images that are missing, by digest.
+
+    Args:
+        names: "registry/name@sha256:...".
+    """
+    there = host.get_fact(DockerImages, names=names)
+    for name in names:
+        if name not in there:
+            quoted = shlex.quote(name)
+            yield (
+                f"for attempt in $(seq {ATTEMPTS}); do docker pull --quiet {quoted} && exit 0;"
+                f" sleep {PAUSE_S}; done; echo {quoted}: cannot be pulled, {ATTEMPTS} attempts:"
+                " look at the registry and the network, or name an archive of docker save in"
+                " stack.images >&2; exit 1"
+            )
+
+
+@operation()
+def loaded(archives: tuple[str, ...]) -> Generator[str | FileUploadCommand, None, None]:
+    """Load images that are missing from archives of this machine.
+
+    Args:
+        archives: paths of files that `docker save` wrote.
+
+    Raises:
+        OperationValueError: a file is no such archive.
+    """
+    wanted = {archive: image_ids(Path(archive)) for archive in archives}
+    every = tuple(sorted({name for ids in wanted.values() for name in ids}))
+    there = host.get_fact(DockerImages, names=every)
+    for archive, ids in wanted.items():
+        if not there.issuperset(ids):
+            yield f"mkdir -p {Path(INCOMING).parent}"
+            yield FileUploadCommand(archive, INCOMING)
+            yield f"docker load --quiet --input {INCOMING}; code=$?; rm -f {INCOMING}; exit $code"
+
+
+def image_ids(archive: Path) -> list[str]:
+    """Return the ids of the images in an archive of `docker save`: "sha256:...".
+
+    Source: moby, image/spec/v1.2.md: manifest.json lists each image's configuration, whose
+    digest is the id; newer archives hold it as blobs/sha256/DIGEST, older ones as DIGEST.json.
+
+    Raises:
+        OperationValueError: it is no such archive.
+    """
+    try:
+        with tarfile.open(archive) as tar:
+            member = tar.extractfile("manifest.json")
+            assert member is not None  # it is a file, or KeyError
+            entries = json.load(member)
+        configs = [Path(entry["Config"]).name.removesuffix(".json") for entry in entries]
+    except (OSError, tarfile.TarError, KeyError, ValueError, TypeError) as error:
+        raise OperationValueError(
+            f"{archive}: is no archive of docker save: {error}; make it with docker save -o"
+        ) from error
+    return [f"sha256:{config}" for config in configs]

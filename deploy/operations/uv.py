@@ -1,0 +1,140 @@
+"""Virtual environments of gigabytes, made by uv from locks, with the files of one in all."""
+
+import hashlib
+from collections.abc import Generator, Mapping, Sequence
+from pathlib import PurePosixPath
+from shlex import quote
+
+from pyinfra import host
+from pyinfra.api import StringCommand, operation
+
+from deploy.facts.apt import FileExists
+from deploy.facts.venv import LOCK, Locks
+
+#: Of layer 1, role python.
+UV = "/opt/cube/tools/bin/uv"
+#: On the file system of the venvs: a hardlink cannot leave it.
+CACHE = "/opt/cube/cache"
+#: What Debian and Ubuntu trust, and what was added to it; uv would bring certificates of its own.
+BUNDLE = "/etc/ssl/certs/ca-certificates.crt"
+#: Held while a venv is made: a run that lost its connection may still be at it.
+MUTEX = "/run/cube-frameworks.lock"
+
+#: Seconds to wait for such a run, and for a server that has stopped to send.
+MUTEX_S, SILENCE_S = 60, 60
+#: Tries after the first, each after a longer pause. Source: uv, "Environment variables":
+#: UV_HTTP_RETRIES, 3 by default.
+RETRIES = 6
+
+#: Beyond what stays on the disk: a wheel that cannot be unpacked while it comes is kept until it
+#: has been, and the largest one of a framework is about as large as this, in MiB.
+SPARE_MIB = 1024
+
+#: awk: leaves out the hashes that were expected, which may be hundreds of lines.
+BRIEF = "/^ *Expected:/ { skip = 1 } /^ *$/ { skip = 0 } !skip"
+
+
+@operation()
+def require_space(venvs: Mapping[str, str], *, folder: str, mib: int) -> Generator[str, None, None]:
+    """Refuse to begin a download that the disk has no room for.
+
+    Args:
+        venvs: locks by the path of the venv.
+        folder: an existing folder of the file system that they will be on.
+        mib: what all of them take, in MiB; what is there already is taken off.
+    """
+    found: dict[str, str] = host.get_fact(Locks, paths=tuple(venvs))
+    if not unlike(found, venvs):
+        host.noop("every venv is as locked")
+        return
+    there = " ".join(quote(path) for path in (*venvs, CACHE))
+    need = f"{mib} MiB and {SPARE_MIB} MiB to work with"
+    yield (
+        f"there=$(du -cm {there} 2>/dev/null | tail -n 1 | cut -f 1)"
+        f" && free=$(df --output=avail -BM {quote(folder)} | tail -n 1 | tr -dc 0-9)"
+        f" && missing=$(({mib + SPARE_MIB} - there - free))"
+        f' && if [ "$missing" -gt 0 ]; then echo "no space for the frameworks: {need} are needed,'
+        f" $there MiB are there already, $free MiB are free in {folder}: $missing MiB are missing;"
+        " nothing was downloaded. Enlarge the disk (image.disk_size; on a box, cube-grow-root),"
+        ' or take a framework out of stack.frameworks" >&2; exit 1; fi'
+    )
+
+
+@operation()
+def locked(
+    path: str, requirements: str, *, index: str = "", proxy: str = ""
+) -> Generator[StringCommand, None, None]:
+    """Make a venv of the distribution's Python that holds exactly what a lock names.
+
+    A whole venv of another lock is changed where the locks differ. One that is not whole is made
+    anew: what had been downloaded for it is in the cache, so that costs seconds.
+
+    Args:
+        path: folder of the venv; its name is the venv's.
+        requirements: the lock, a requirements file in which every package has its hashes.
+        index: package index; empty for PyPI.
+        proxy: proxy URL; empty for none.
+    """
+    found: dict[str, str] = host.get_fact(Locks, paths=(path,))
+    if not unlike(found, {path: requirements}):
+        host.noop(f"{path} is as locked")
+        return
+    script = sync_script(path, whole=path in found, index=index, proxy=proxy)
+    yield StringCommand(script, _stdin=requirements)
+
+
+@operation()
+def forget_downloads(venvs: Sequence[str]) -> Generator[str, None, None]:
+    """Remove the cache once every venv has what it needs: their files stay, as hardlinks do.
+
+    Args:
+        venvs: their paths.
+    """
+    if not host.get_fact(FileExists, path=CACHE):
+        host.noop("there is no cache")
+        return
+    whole = " && ".join(f"test -f {quote(f'{path}/{LOCK}')}" for path in venvs)
+    yield f"{whole} && rm -rf {CACHE}"
+
+
+def unlike(found: Mapping[str, str], wanted: Mapping[str, str]) -> list[str]:
+    """Return the paths of the venvs that were not made from their locks."""
+    digests = {path: hashlib.sha256(lock.encode()).hexdigest() for path, lock in wanted.items()}
+    return [path for path, digest in digests.items() if found.get(path) != digest]
+
+
+def sync_script(path: str, *, whole: bool, index: str, proxy: str) -> str:
+    """Return the shell script that makes or changes a venv; it reads the lock from its input."""
+    venv, lock = quote(path), quote(f"{path}/{LOCK}")
+    options = f"--no-config --no-progress --quiet --no-python-downloads --cache-dir {CACHE}"
+    begin = f"rm {lock}" if whole else (
+        f"{UV} venv {options} --no-managed-python --python /usr/bin/python3 --clear"
+        f" --prompt {quote(PurePosixPath(path).name)} {venv}"
+    )  # fmt: skip
+    source = f"--default-index {quote(index)} " if index else ""
+    absent = f"{UV} is missing: apply layer 1 (role python) first"
+    busy = f"another run makes these venvs ({MUTEX} is held): let it end, then apply again"
+    sync = (
+        # Wheels only: what has to be built would run a stranger's program as root.
+        f"{UV} pip sync {options} {source}--python {venv} --require-hashes --no-build --strict"
+        f" --link-mode hardlink --compile-bytecode {lock}.new"
+    )
+    return (
+        f"test -x {UV} || {{ echo '{absent}' >&2; exit 1; }}; umask 022; exec 9>{MUTEX};"
+        f" flock --wait {MUTEX_S} 9 || {{ echo '{busy}' >&2; exit 1; }}; {environment(proxy)};"
+        f" {begin} && cat > {lock}.new"
+        f" && {{ {sync} 2> {venv}/uv.log || {{ awk '{BRIEF}' {venv}/uv.log >&2; exit 1; }}; }}"
+        f" && rm {venv}/uv.log && mv {lock}.new {lock}"
+    )
+
+
+def environment(proxy: str) -> str:
+    """Return the shell command that sets what uv reads of its environment."""
+    names = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY") if proxy else ()
+    values = {
+        "SSL_CERT_FILE": BUNDLE,
+        "UV_HTTP_RETRIES": str(RETRIES),
+        "UV_HTTP_TIMEOUT": str(SILENCE_S),
+        **dict.fromkeys(names, proxy),
+    }
+    return "export " + " ".join(f"{name}={quote(value)}" for name, value in values.items())

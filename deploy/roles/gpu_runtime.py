@@ -1,0 +1,99 @@
+"""Role gpu_runtime: GPUs in containers, by NVIDIA's container toolkit, and images to have ready."""
+
+from dataclasses import dataclass
+
+from pyinfra.api import deploy
+
+from deploy import archives
+from deploy.data import read
+from deploy.facts.docker import DAEMON
+from deploy.operations import apt, docker, systemd
+from deploy.operations.files import put_atomic
+from deploy.operations.keyring import fetch_key
+from deploy.sources import file_text, template_text
+
+#: Source: docs.nvidia.com/datacenter/cloud-native/container-toolkit, "Installing with apt".
+REPOSITORY = "https://nvidia.github.io/libnvidia-container"
+#: Of cudatools@nvidia.com, "NVIDIA CORPORATION (Open Source Projects)"; the same in every
+#: configuration of others that pins it, such as Google's dataproc initialization actions.
+FINGERPRINT = "C95B321B61E88C1809C4F759DDCAE044F796ECB0"
+KEYRING = "/etc/apt/keyrings/nvidia-container-toolkit.asc"
+PREFERENCES = "/etc/apt/preferences.d/cube-nvidia-container-toolkit"
+
+PACKAGES = (
+    "libnvidia-container-tools", "libnvidia-container1", "nvidia-container-toolkit",
+    "nvidia-container-toolkit-base",
+)  # fmt: skip
+
+#: What `nvidia-ctk runtime configure --runtime=docker --cdi.enabled` writes.
+SETTINGS = {
+    "runtimes": {"nvidia": {"path": "nvidia-container-runtime", "args": []}},
+    "features": {"cdi": True},
+}
+#: They describe the GPUs anew when the driver or the toolkit changes, and at boot.
+CDI_UNITS = ("nvidia-cdi-refresh.path", "nvidia-cdi-refresh.service")
+CDI_DROP_IN = "/etc/systemd/system/nvidia-cdi-refresh.service.d/60-cube.conf"
+
+
+@dataclass(frozen=True, kw_only=True)
+class GpuRuntime:
+    """What the role reads; an empty URL or fingerprint stands for NVIDIA's own."""
+
+    toolkit_version: str
+    toolkit_url: str = ""
+    toolkit_fingerprint: str = ""
+    container_images: tuple[str, ...] = ()
+    image_archives: tuple[str, ...] = ()
+    proxy: str = ""
+    apt_mirror: str = ""
+
+
+@deploy("GPU runtime")
+def gpu_runtime() -> None:
+    """Let containers use the GPUs."""
+    data = read(GpuRuntime)
+    install_toolkit(data)
+    put_atomic(
+        name="Describe GPUs to containers only where there are GPUs",
+        dest=CDI_DROP_IN,
+        content=file_text("gpu_runtime/cdi-refresh.conf"),
+    )
+    systemd.units(names=CDI_UNITS, name="Describe the GPUs to containers at every boot")
+    docker.settings(name="Tell Docker of the GPU runtime", role="gpu_runtime", wanted=SETTINGS)
+    systemd.restart_if_older(
+        name="Let Docker read its settings again",
+        unit="docker.service",
+        than=(DAEMON,),
+        check=f"dockerd --validate --config-file={DAEMON} && {docker.CONTAINERS_LIVE_ON}",
+    )
+    if data.container_images:
+        docker.pulled(name="Pull container images", names=data.container_images)
+    if data.image_archives:
+        docker.loaded(name="Load container images", archives=data.image_archives)
+
+
+def install_toolkit(data: GpuRuntime) -> None:
+    """Install the container toolkit in the profile's version, and keep it there."""
+    url = data.toolkit_url.rstrip("/") or REPOSITORY
+    fetch_key(
+        name="Fetch the container toolkit's signing key",
+        url=f"{url}/gpgkey",
+        dest=KEYRING,
+        fingerprint=data.toolkit_fingerprint or FINGERPRINT,
+        proxy=data.proxy,
+    )
+    archives.add_source(
+        "the container toolkit's package archive",
+        "nvidia-container-toolkit",
+        template_text("gpu_runtime/toolkit.sources.j2", url=url, keyring=KEYRING),
+        data.apt_mirror,
+    )
+    put_atomic(
+        name=f"Pin the container toolkit to {data.toolkit_version}",
+        dest=PREFERENCES,
+        content=template_text(
+            "gpu_runtime/toolkit.pref.j2", packages=PACKAGES, version=data.toolkit_version
+        ),
+    )
+    apt.install(name="Install the container toolkit", packages=PACKAGES)
+    apt.hold(name="Hold the container toolkit", packages=PACKAGES)

@@ -1,0 +1,164 @@
+"""Role nvidia_driver: NVIDIA's driver without a desktop, its modules for every kernel."""
+
+from dataclasses import dataclass
+
+from pyinfra.api import deploy
+
+from deploy import archives, supported
+from deploy.data import read
+from deploy.operations import apt, driver, systemd
+from deploy.operations.files import put_atomic
+from deploy.roles.security import HELD
+from deploy.sources import file_text, template_text
+
+OPTIONS = "/etc/modprobe.d/60-cube-nvidia.conf"
+RULES = "/etc/udev/rules.d/60-cube-nvidia.rules"
+DAEMON = "nvidia-persistenced.service"
+DROP_INS = f"/etc/systemd/system/{DAEMON}.d"
+#: Layer 3 installs and holds these.
+LATER = r"nvidia-container|libnvidia-container"
+
+#: What Debian's packages load at boot, GPU or not. Source: nvidia-kernel-support and
+#: nvidia-open-kernel-support; these are files of their configuration, and stay as we leave them.
+LOADED = {False: "/etc/nvidia/current/nvidia-load.conf",
+          True: "/etc/nvidia/current-open/nvidia-load.conf"}  # fmt: skip
+
+#: The module is contrib or non-free, the libraries are non-free, the GSP firmware is of its own.
+DEBIAN_COMPONENTS = "contrib non-free non-free-firmware"
+
+#: From this branch on, NVIDIA's packages for Ubuntu have no branch in their names.
+#: Source: NVIDIA Driver Installation Guide, "Recent Updates", "Ubuntu 590 and later packages".
+UNNUMBERED = 590
+
+#: DKMS' certificate by operating system. Source: dkms, prepare_mok.
+CERTIFICATES = {
+    "debian-13": "/var/lib/dkms/mok.pub",
+    "ubuntu-24.04": "/var/lib/shim-signed/mok/MOK.der",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class NvidiaDriver:
+    """What the role reads."""
+
+    driver_source: str
+    driver_branch: str
+    driver_open: bool
+    nvidia_url: str = ""
+    nvidia_fingerprint: str = ""
+    proxy: str = ""
+    apt_mirror: str = ""
+    building: bool = False
+
+
+@deploy("NVIDIA driver")
+def nvidia_driver() -> None:
+    """Install the driver and keep it as it is."""
+    data = read(NvidiaDriver)
+    os_name = supported.check()
+    add_archives(data, os_name)
+    set_up_modules(data, os_name)
+    driver.install(
+        name=f"Install the driver of branch {data.driver_branch} for every kernel",
+        packages=packages(data, os_name),
+        signed=signed_modules(data, os_name),
+    )
+    set_up_daemon()
+    driver.refresh_initramfs(name="Keep nouveau out of the initramfs", files=(OPTIONS,))
+    driver.hold(name="Hold NVIDIA's packages at their version", patterns=HELD, but=LATER)
+    driver.verify(name="Prove that packages and modules are of one version, for every kernel")
+    prepare_secure_boot(data, os_name)
+    driver.ask_for_restart(name="Ask for a restart when the driver is new")
+
+
+def add_archives(data: NvidiaDriver, os_name: str) -> None:
+    """Say where the driver comes from; the branch is pinned before any part of it is there."""
+    if os_name == "debian-13":
+        components = "contrib" if data.driver_source == "nvidia" else DEBIAN_COMPONENTS
+        archives.add_debian_components(components, apt_mirror=data.apt_mirror)
+    if data.driver_source == "nvidia":
+        archives.add_nvidia(
+            os_name,
+            url=data.nvidia_url,
+            fingerprint=data.nvidia_fingerprint,
+            proxy=data.proxy,
+            apt_mirror=data.apt_mirror,
+        )
+        apt.install(
+            name=f"Pin the driver to branch {data.driver_branch}",
+            packages=(f"nvidia-driver-pinning-{data.driver_branch}",),
+        )
+
+
+def packages(data: NvidiaDriver, os_name: str) -> tuple[str, ...]:
+    """Name the packages for computing only: module, CUDA's driver library, nvidia-smi, daemon.
+
+    Source: packages.debian.org (trixie), packages.ubuntu.com (noble-updates, restricted), and
+    NVIDIA Driver Installation Guide, "Compute-only (Headless) System", for Debian and Ubuntu.
+    """
+    branch, flavour = data.driver_branch, "-open" if data.driver_open else ""
+    match (data.driver_source, os_name):
+        case ("distribution", "debian-13"):
+            module = f"nvidia{flavour}-kernel-dkms"
+            return (module, "libcuda1", "mokutil", "nvidia-persistenced", "nvidia-smi")
+        case ("distribution", _):
+            return (f"nvidia-headless-no-dkms-{branch}-server{flavour}",
+                    f"nvidia-utils-{branch}-server")  # fmt: skip
+        case ("nvidia", "debian-13"):
+            module = f"nvidia-kernel{flavour}-dkms"
+            return (module, "mokutil", "nvidia-driver-cuda", "nvidia-persistenced")
+    if int(branch) >= UNNUMBERED:
+        return ("libnvidia-compute", "mokutil", f"nvidia-dkms{flavour}", "nvidia-persistenced")
+    return (f"libnvidia-compute-{branch}", "mokutil", f"nvidia-dkms-{branch}{flavour}",
+            "nvidia-persistenced", f"nvidia-utils-{branch}")  # fmt: skip
+
+
+def signed_modules(data: NvidiaDriver, os_name: str) -> str:
+    """Return how packages of prebuilt, signed modules begin; empty where there are none."""
+    if data.driver_source != "distribution" or os_name != "ubuntu-24.04":
+        return ""
+    return f"linux-modules-nvidia-{data.driver_branch}-server{'-open' if data.driver_open else ''}"
+
+
+def set_up_modules(data: NvidiaDriver, os_name: str) -> None:
+    """Write what packages find when they build or start something: it has effect at once."""
+    files = {
+        OPTIONS: ("modprobe.conf", "Keep nouveau away, let the kernel set display modes"),
+        f"{DROP_INS}/60-cube.conf": (
+            "persistenced.conf",
+            "Skip the persistence daemon where there is no GPU",
+        ),
+    }
+    if os_name == "debian-13":
+        files |= {
+            RULES: ("udev.rules", "Load the modules where there is a GPU"),
+            LOADED[data.driver_open]: ("load.conf", "Load no module where there is none"),
+        }
+    for dest, (source, title) in files.items():
+        put_atomic(name=title, dest=dest, content=file_text(f"nvidia_driver/{source}"))
+
+
+def set_up_daemon() -> None:
+    """Keep the GPUs initialised while nobody uses them, from the next start on."""
+    driver.persist(
+        name="Let the persistence daemon keep the GPUs initialised",
+        unit=DAEMON,
+        dest=f"{DROP_INS}/61-cube-persist.conf",
+    )
+    systemd.units(name="Start the persistence daemon at boot", names=DAEMON)
+
+
+def prepare_secure_boot(data: NvidiaDriver, os_name: str) -> None:
+    """Say what a person must do at the console, where the modules are not signed."""
+    signed = bool(signed_modules(data, os_name))
+    put_atomic(
+        name="Say what Secure Boot asks for",
+        dest="/etc/cube/secure-boot.txt",
+        content=template_text(
+            "nvidia_driver/secure-boot.txt.j2",
+            signed=signed,
+            certificate=CERTIFICATES[os_name],
+        ),
+    )
+    if data.building and not signed:
+        driver.forget_signing_key(name="Forget the key that signed the modules")
