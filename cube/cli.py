@@ -3,6 +3,7 @@
 import argparse
 import contextlib
 import json
+import os
 import signal
 import sys
 from collections.abc import Iterator, Sequence
@@ -65,8 +66,12 @@ def tell_error(error: CubeError, view: str) -> None:
             "kind": "error", "error": type(error).__name__, "exit_code": error.exit_code,
             "text": error.message, "hint": error.hint, "details": error.details,
         }  # fmt: skip
-        print(json.dumps(record))  # noqa: T201
-        return
+        try:
+            print(json.dumps(record), flush=True)  # noqa: T201
+        except OSError:
+            abandon_stdout()
+        else:
+            return
     text = progress.error_text(error.message, error.hint, error.details)
     Console(stderr=True).print(text, soft_wrap=True, highlight=False)
 
@@ -76,6 +81,13 @@ def remedy(error: OSError) -> str:
     if isinstance(error, PermissionError):
         return "run it as root (sudo)"
     return f"free space on the disk: {MAKE_ROOM}" if error.errno in DISK_FULL else ""
+
+
+def abandon_stdout() -> None:
+    """Let go of a standard output that takes nothing more, with what it still holds."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    os.close(nowhere)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -93,7 +105,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         with told(args.view):
             spec = load(args.spec, os=args.os or "")
             run: Run = args.run
-            return run(args, spec)
+            code = run(args, spec)
+            sys.stdout.flush()
+            return code
     except CubeError as error:
         tell_error(error, args.view)
         return error.exit_code

@@ -220,7 +220,8 @@ def judge(layer: int, code: int, journal: Journal) -> Applied:
     missing = [op["name"] for op in planned if op["id"] not in ended]
     if code != 0 or not planned or missing:
         what = f"did not end: {missing[0]}" if missing else f"pyinfra's exit code is {code}"
-        raise ProvisionError(f"layer {layer}: {what}", hint=HINT, details=journal.tail())
+        cause = journal.cause().removeprefix(f"layer {layer}: ")
+        raise ProvisionError(f"layer {layer}: {cause or what}", hint=HINT, details=journal.tail())
     return Applied(
         layer=layer,
         operations=len(ended),
@@ -258,6 +259,8 @@ def dry_run_offline(spec: Spec) -> list[str]:
         code, journal = run_pyinfra(
             argv, env, Path(folder), timeout_s=OFFLINE_TIMEOUT_S, told=False
         )
+    if code != 0 and (cause := journal.cause()):
+        return [f"{cause}\n{journal.tail()}"]
     try:
         for layer in sorted({plan["layer"] for plan in journal.of("plan")}):
             judge(layer, code, journal)

@@ -70,6 +70,27 @@ def test_what_pyinfra_said_is_shown_when_no_operation_failed(tmp_path: Path) -> 
     assert caught.value.details == "pyinfra's last words"
 
 
+GAVE_UP = "--> pyinfra error in /x/roles/a.py line 9: layer 1: no such thing: b"
+
+
+@pytest.mark.parametrize(
+    ("events", "message"),
+    [
+        ([PLAN, end("a")], "layer 1: no such thing: b"),
+        ([], "layer 1: no such thing: b"),
+        ([PLAN, end("a", error="E: no space")], "layer 1: common: Do a: failed"),
+    ],
+)
+def test_why_pyinfra_gave_up_is_told_first(
+    events: list[dict[str, Any]], message: str, tmp_path: Path
+) -> None:
+    made = journal(tmp_path, *events)
+    made.line(GAVE_UP)
+    with pytest.raises(ProvisionError) as caught:
+        provision.judge(1, 1, made)
+    assert caught.value.message == message
+
+
 def test_a_skipped_layer_says_why(tmp_path: Path) -> None:
     skip = {"event": "skip", "host": "m", "layer": 2, "reason": "no GPU"}
     assert provision.judge(2, 0, journal(tmp_path, skip)).skipped == "no GPU"
@@ -142,7 +163,7 @@ def test_a_layer_without_roles_is_refused_not_pretended(tmp_path: Path) -> None:
     file = tmp_path / "cube.toml"
     file.write_text('[gpu]\nmode = "assume"\n')
     (problem,) = provision.dry_run_offline(spec.load(file))
-    assert "the role nvidia_driver is not part of this release" in problem
+    assert problem.startswith("layer 2: the role nvidia_driver is not part of this release")
 
 
 def run_inventory(tmp_path: Path, text: str) -> str:
