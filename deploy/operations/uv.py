@@ -24,7 +24,7 @@ MUTEX = "/run/cube-frameworks.lock"
 MUTEX_S, SILENCE_S = 60, 60
 #: Tries after the first, each after a longer pause. Source: uv, "Environment variables":
 #: UV_HTTP_RETRIES, 3 by default.
-RETRIES = 6
+RETRIES = 5
 
 #: Beyond what stays on the disk: a wheel that cannot be unpacked while it comes is kept until it
 #: has been, and the largest one of a framework is about as large as this, in MiB.
@@ -124,7 +124,8 @@ def sync_script(path: str, *, whole: bool, index: str, proxy: str) -> str:
         f" flock --wait {MUTEX_S} 9 || {{ echo '{busy}' >&2; exit 1; }}; {environment(proxy)};"
         f" {begin} && cat > {lock}.new"
         f" && {{ {sync} 2> {venv}/uv.log || {{ awk '{BRIEF}' {venv}/uv.log >&2; exit 1; }}; }}"
-        f" && rm {venv}/uv.log && mv {lock}.new {lock}"
+        # uv leaves a lock that all may hold. Source: uv, venv creation: `.lock`, mode 666.
+        f" && rm -f {venv}/uv.log {venv}/.lock && mv {lock}.new {lock}"
     )
 
 

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from .conftest import MONITORING, Box, failed, statuses
+from .conftest import MONITORING, PROJECT, Box, failed, statuses
 
 NVCC = "nvcc: NVIDIA (R) Cuda compiler driver\nCuda compilation tools, release 13.0, V13.0.88"
 
@@ -96,14 +96,41 @@ def test_layer3(box: Box) -> None:
     assert failed(box.judge("health-check-layer3.sh")[1]) == ["docker knows the GPU runtime"]
 
 
-def test_layer4(box: Box) -> None:
+@pytest.fixture
+def layer4(box: Box) -> Box:
+    """Two environments whose Python says what it was asked to import."""
+    box.install(4)
+    for name in ("pytorch", "vllm"):
+        python = box.write(f"opt/cube/venvs/{name}/bin/python", '#!/bin/sh\necho "$3"\n')
+        python.chmod(0o755)
+        box.write(f"opt/cube/venvs/{name}/requirements.txt", "torch==2.13.0\n")
+    launcher = (PROJECT / "deploy/files/frameworks/cube-python").read_text()
+    box.fake_script("cube-python", launcher)
+    return box
+
+
+def test_layer4_passes(layer4: Box) -> None:
+    code, data = layer4.judge("health-check-layer4.sh")
+    assert (code, list(statuses(data))) == (0, ["pytorch starts", "vllm starts"])
+    assert data["checks"][0]["detail"].startswith("import torch; ")
+
+
+def test_layer4_finds_that_there_is_no_environment(box: Box) -> None:
     box.install(4)
     assert failed(box.judge("health-check-layer4.sh")[1]) == ["frameworks"]
-    python = box.write("opt/cube/venvs/torch/bin/python", "#!/bin/sh\necho 2.13.0\n")
-    python.chmod(0o755)
-    assert box.judge("health-check-layer4.sh")[0] == 0
+
+
+def test_layer4_finds_a_framework_that_does_not_start(layer4: Box) -> None:
+    python = layer4.root / "opt/cube/venvs/pytorch/bin/python"
     python.write_text("#!/bin/sh\necho 'ImportError: libcudnn.so.9' >&2; exit 1\n")
-    assert failed(box.judge("health-check-layer4.sh")[1]) == ["torch imports"]
+    _, data = layer4.judge("health-check-layer4.sh")
+    assert failed(data) == ["pytorch starts"]
+    assert "exit code 1: ImportError: libcudnn.so.9" in data["checks"][0]["detail"]
+
+
+def test_layer4_finds_an_environment_that_is_not_whole(layer4: Box) -> None:
+    (layer4.root / "opt/cube/venvs/vllm/requirements.txt").unlink()
+    assert failed(layer4.judge("health-check-layer4.sh")[1]) == ["vllm starts"]
 
 
 @pytest.fixture

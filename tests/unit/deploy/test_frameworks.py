@@ -1,0 +1,104 @@
+"""Role frameworks: locks, kernels, scripts. Its commands are in tests/golden/layer4-*.txt."""
+
+import hashlib
+import json
+import subprocess
+from pathlib import Path
+
+import pytest
+from pyinfra.api.exceptions import DeployError
+
+from deploy.facts.venv import Locks
+from deploy.operations.uv import BRIEF, sync_script, unlike
+from deploy.roles.frameworks import Frameworks, read_lock, read_locks, render_kernel
+
+LOCK = (
+    "# a header\nnumpy==2.4.6 \\\n    --hash=sha256:00\nipykernel==7.4.0 \\\n    --hash=sha256:01\n"
+)
+
+
+def test_locks_are_read_in_the_order_of_the_frameworks(tmp_path: Path) -> None:
+    files = [tmp_path / "b.txt", tmp_path / "a.txt"]
+    for file in files:
+        file.write_text(LOCK.replace("a header", file.name))
+    data = Frameworks(
+        frameworks=("b", "a"), framework_locks=tuple(map(str, files)), frameworks_mib=1,
+        jupyter=True,
+    )  # fmt: skip
+    assert [(name, text.splitlines()[0]) for name, text in read_locks(data).items()] == [
+        ("b", "# b.txt"), ("a", "# a.txt"),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("text", "jupyter", "reason"),
+    [
+        (None, False, "No such file or directory"),
+        ("", False, "locks no package by its hash"),
+        ("numpy==2.4.6\n", False, "locks no package by its hash"),
+        ("numpy==2.4.6 --hash=sha256:00\n", True, "has no ipykernel"),
+    ],
+)
+def test_what_is_no_lock_is_refused(
+    tmp_path: Path, text: str | None, jupyter: bool, reason: str
+) -> None:
+    file = tmp_path / "pytorch.txt"
+    if text is not None:
+        file.write_text(text)
+    with pytest.raises(DeployError) as caught:
+        read_lock("pytorch", file, jupyter=jupyter)
+    assert reason in str(caught.value)
+    assert "cube stack lock" in str(caught.value)
+
+
+def test_a_kernel_starts_through_the_launcher() -> None:
+    kernel = json.loads(render_kernel("vllm"))
+    assert kernel["argv"][:4] == ["/usr/local/bin/cube-python", "vllm", "-m", "ipykernel_launcher"]
+    assert kernel["argv"][-1] == "{connection_file}"
+
+
+def test_an_environment_of_another_lock_or_of_none_is_found(tmp_path: Path) -> None:
+    venv = tmp_path / "it's a venv"
+    venv.mkdir()
+    fact = Locks()
+    command = fact.command(paths=[str(venv), "/nowhere"])
+    assert fact.process(sh(command).stdout.splitlines()) == {}
+    (venv / "requirements.txt").write_text(LOCK)
+    found = fact.process(sh(command).stdout.splitlines())
+    assert found == {str(venv): hashlib.sha256(LOCK.encode()).hexdigest()}
+    assert unlike(found, {str(venv): LOCK}) == []
+    assert unlike(found, {str(venv): LOCK + "\n", "/nowhere": LOCK}) == [str(venv), "/nowhere"]
+
+
+def sh(command: str, text: str = "") -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        ["sh", "-c", command], input=text, capture_output=True, text=True, check=True
+    )
+
+
+def test_an_environment_that_is_whole_is_changed_and_another_made_anew() -> None:
+    changed = sync_script("/opt/cube/venvs/x", whole=True, index="", proxy="")
+    made = sync_script("/opt/cube/venvs/x", whole=False, index="", proxy="")
+    assert "; rm /opt/cube/venvs/x/requirements.txt && " in changed
+    assert " venv " not in changed.partition("pip sync")[0]
+    assert " --clear --prompt x /opt/cube/venvs/x && " in made
+    for script in (changed, made):
+        sh(f"sh -n <<'SCRIPT'\n{script}\nSCRIPT")
+        assert script.endswith("&& mv /opt/cube/venvs/x/requirements.txt.new"
+                               " /opt/cube/venvs/x/requirements.txt")  # fmt: skip
+
+
+def test_a_proxy_and_an_index_are_passed_on() -> None:
+    script = sync_script("/x", whole=False, index="http://i.example/s", proxy="http://p.example:1")
+    assert "--default-index http://i.example/s" in script
+    assert "HTTPS_PROXY=http://p.example:1" in script
+
+
+def test_a_mismatch_is_told_without_hundreds_of_hashes() -> None:
+    said = (
+        "error: Hash mismatch for `numpy==2.4.6`\n\n  Expected:\n    sha256:00\n    sha256:01\n\n"
+    )
+    done = sh(f"awk '{BRIEF}'", said + "  Computed:\n    sha256:02\n")
+    assert done.stdout.split() == [
+        "error:", "Hash", "mismatch", "for", "`numpy==2.4.6`", "Computed:", "sha256:02",
+    ]  # fmt: skip
