@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from deploy.roles.security import HELD
+from deploy.held import HELD
 
 
 def is_held(package: str) -> bool:
