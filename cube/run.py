@@ -235,7 +235,7 @@ def spawn(
             start_new_session=True,
         )  # fmt: skip
     except FileNotFoundError as error:
-        raise missing_tool(str(argv[0])) from error
+        raise missing_tool(str(error.filename)) from error
     process = Process(popen, quote(argv))
     reader = threading.Thread(target=_feed, args=(popen, on_line), daemon=True)
     reader.start()

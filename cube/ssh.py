@@ -1,4 +1,4 @@
-"""SSH to a machine: run commands, copy files, wait for sshd and for reboots, make keys."""
+"""SSH to a machine: run commands, wait for sshd and for reboots, make keys."""
 
 import contextlib
 import logging
@@ -165,18 +165,6 @@ def _collect(channel: paramiko.Channel, deadline: float) -> run.Completed | None
         stdout=out.decode(errors="replace"),
         stderr=err.decode(errors="replace"),
     )
-
-
-def upload(endpoint: Endpoint, source: Path, target: str, *, mode: int = 0o644) -> None:
-    """Copy a file to the machine, as the account that logs in.
-
-    Raises:
-        MachineError: nobody answers, or the target cannot be written.
-    """
-    log.debug(f"sftp {source} -> {endpoint.host}:{endpoint.port}:{target}")
-    with connected(endpoint) as client, client.open_sftp() as sftp:
-        sftp.put(str(source), target)
-        sftp.chmod(target, mode)
 
 
 def boot_id(endpoint: Endpoint) -> str:

@@ -22,9 +22,16 @@ AT_LEAST = {
     "fs.aio-max-nr": 1048576,  # data loaders
     "net.core.rmem_max": 67108864,  # one stream at 10 Gbit/s and 50 ms
     "net.core.wmem_max": 67108864,
+    "net.core.netdev_max_backlog": 16384,  # packets that wait for a busy core
+    "vm.dirty_background_bytes": 64 << 20,  # checkpoints: writing begins early, but not at once
+    "vm.dirty_bytes": 1 << 30,  # and the writer is stopped late
     "kernel.panic": 1,  # a box without a screen comes back
 }
 SWAPPINESS = 10
+#: Least, usual and greatest bytes of a TCP buffer. Source: tcp(7), tcp_rmem and tcp_wmem.
+STREAMS = ["net.ipv4.tcp_rmem", "net.ipv4.tcp_wmem"]
+#: One stream at 10 Gbit/s and 50 ms.
+IN_FLIGHT = 62_500_000
 
 
 @pytest.fixture(scope="module")
@@ -121,6 +128,17 @@ def test_kernel_setting_is_in_force(host: Host, key: str) -> None:
     assert int(host.check_output("sysctl --values %s", key)) >= AT_LEAST[key]
 
 
+@pytest.mark.parametrize("key", STREAMS)
+def test_a_fast_stream_is_kept_room_in(kept: dict[str, str], key: str) -> None:
+    assert int(kept[key].split()[2]) >= IN_FLIGHT
+
+
+@pytest.mark.needs("kernel")
+@pytest.mark.parametrize("key", STREAMS)
+def test_a_fast_stream_has_room_in(host: Host, key: str) -> None:
+    assert int(host.check_output("sysctl --values %s", key).split()[2]) >= IN_FLIGHT
+
+
 def test_swapping_is_kept_rare(kept: dict[str, str]) -> None:
     assert int(kept["vm.swappiness"]) <= SWAPPINESS
 
@@ -144,6 +162,11 @@ def test_a_login_may_open_many_files(host: Host, spec: Spec) -> None:
 
 def test_a_service_may_lock_all_memory(host: Host) -> None:
     assert host.check_output("systemctl show --property DefaultLimitMEMLOCK --value") == "infinity"
+
+
+def test_a_service_may_open_many_files(host: Host) -> None:
+    limit = host.check_output("systemctl show --property DefaultLimitNOFILE --value")
+    assert int(limit) >= 524288
 
 
 @pytest.mark.parametrize("unit", ["cube-grow-root.service", "cube-ssh-host-keys.service"])

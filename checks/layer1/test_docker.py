@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from ipaddress import ip_address, ip_network
 from typing import Any
 
 import pytest
@@ -25,6 +26,8 @@ tar --create . | docker import - {IMAGE}
 RUN = "docker run --rm --volume /usr:/usr:ro --volume /etc/alternatives:/etc/alternatives:ro"
 #: Limits that any machine grants: where limits cannot be raised, the engine's own do not work.
 MODEST = f"{RUN} --ulimit memlock=65536 --ulimit nofile=1024"
+#: Docker's own choice, 172.17.0.0/16 and 192.168.0.0/16, collides with the networks of offices.
+POOL = ip_network("10.213.0.0/16")
 #: Who owns the engine's program, by docker.source.
 PACKAGES = {"distribution": "docker.io", "docker": "docker-ce"}
 
@@ -125,6 +128,17 @@ def test_a_container_runs(host: Host, image: str) -> None:
 @pytest.mark.needs("limits")
 def test_a_container_may_lock_all_memory(host: Host, image: str) -> None:
     assert host.check_output(f"{RUN} {image} sh -c 'ulimit -l'") == "unlimited"
+
+
+@pytest.mark.needs("limits")
+def test_a_container_may_open_many_files_but_not_a_billion(host: Host, image: str) -> None:
+    # Programs that close every possible descriptor would try each of them.
+    assert 65536 <= int(host.check_output(f"{RUN} {image} sh -c 'ulimit -Hn'")) <= 1 << 20
+
+
+def test_a_container_gets_an_address_of_ours(container: dict[str, Any]) -> None:
+    address = container["NetworkSettings"]["Networks"]["bridge"]["IPAddress"]
+    assert ip_address(address) in POOL
 
 
 def test_a_container_has_shared_memory_for_frameworks(container: dict[str, Any]) -> None:

@@ -66,10 +66,19 @@ def test_configuration_is_valid(host: Host) -> None:
         ("permitemptypasswords", "no"),
         ("hostbasedauthentication", "no"),
         ("pubkeyauthentication", "yes"),
+        ("x11forwarding", "no"),
     ],
 )
 def test_sshd_is_set_to(sshd: Settings, setting: str, value: str) -> None:
     assert sshd[setting] == value
+
+
+def test_a_login_that_takes_long_is_cut_off(sshd: Settings) -> None:
+    assert 0 < int(sshd["logingracetime"]) <= 60
+
+
+def test_a_client_that_is_gone_is_noticed(sshd: Settings) -> None:
+    assert 0 < int(sshd["clientaliveinterval"]) * int(sshd["clientalivecountmax"]) <= 600
 
 
 @pytest.mark.parametrize(

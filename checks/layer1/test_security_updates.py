@@ -34,6 +34,10 @@ def test_daily_job_is_on(apt: str, job: str) -> None:
     assert values(apt, job) == ["1"]
 
 
+def test_downloads_are_cleared_away(apt: str) -> None:
+    assert [int(days) > 0 for days in values(apt, "APT::Periodic::AutocleanInterval")] == [True]
+
+
 @pytest.mark.parametrize("timer", ["apt-daily.timer", "apt-daily-upgrade.timer"])
 def test_timer_is_enabled(host: Host, timer: str) -> None:
     assert host.run("systemctl is-enabled %s", timer).stdout.strip() == "enabled"

@@ -35,8 +35,9 @@ def test_home_of_admin_is_closed_to_others(host: Host, admin: str) -> None:
     assert host.file(host.user(admin).home).mode & 0o007 == 0
 
 
-def test_admin_is_in_the_group_sudo(host: Host, admin: str) -> None:
-    assert "sudo" in host.user(admin).groups
+@pytest.mark.parametrize("group", ["adm", "render", "sudo", "systemd-journal", "video"])
+def test_admin_is_in_the_group(host: Host, admin: str, group: str) -> None:
+    assert group in host.user(admin).groups
 
 
 def test_admin_uses_sudo_without_a_password(host: Host, admin: str) -> None:

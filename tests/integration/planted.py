@@ -98,6 +98,18 @@ FAULTS = {
         "checks/layer1/test_security_ssh.py",
         ("no weak algorithm is offered (ciphers)",),
     ),
+    "windows of X are forwarded": Fault(
+        f"echo X11Forwarding yes >{SSHD}-x11.conf && {RELOAD}",
+        f"rm {SSHD}-x11.conf && {RELOAD}",
+        "checks/layer1/test_security_ssh.py",
+        ("sshd is set to (x11forwarding, no)",),
+    ),
+    "a login may take for ever": Fault(
+        f"echo LoginGraceTime 0 >{SSHD}-grace.conf && {RELOAD}",
+        f"rm {SSHD}-grace.conf && {RELOAD}",
+        "checks/layer1/test_security_ssh.py",
+        ("a login that takes long is cut off",),
+    ),
     "fail2ban forgives everybody": Fault(
         f"printf '[sshd]\\nignoreip = 0.0.0.0/0\\n' >{JAIL} && systemctl restart fail2ban",
         f"rm {JAIL} && systemctl restart fail2ban",
@@ -128,6 +140,12 @@ FAULTS = {
         "checks/layer1/test_users.py",
         ("admin uses sudo without a password",),
     ),
+    "the administrator may not use GPUs": Fault(
+        "gpasswd --delete cube render",
+        "gpasswd --add cube render",
+        "checks/layer1/test_users.py",
+        ("admin is in the group (render)",),
+    ),
     "the administrator's home is open": Fault(
         "chmod 755 ~cube",
         "chmod 750 ~cube",
@@ -139,6 +157,12 @@ FAULTS = {
         "rm /etc/apt/apt.conf.d/99zz-fault",
         "checks/layer1/test_security_updates.py",
         tuple(f"updates hold back ({package})" for package in GPU_PACKAGES),
+    ),
+    "downloads pile up": Fault(
+        "echo 'APT::Periodic::AutocleanInterval \"0\";' >/etc/apt/apt.conf.d/99zz-clean",
+        "rm /etc/apt/apt.conf.d/99zz-clean",
+        "checks/layer1/test_security_updates.py",
+        ("downloads are cleared away",),
     ),
     "updates are masked": Fault(
         "systemctl mask --now apt-daily-upgrade.timer",
@@ -179,6 +203,12 @@ FAULTS = {
         "rm /etc/sysctl.d/99-zz-fault.conf",
         "checks/layer1/test_common.py",
         ("kernel setting is kept (vm.max_map_count)",),
+    ),
+    "a fast stream has no room": Fault(
+        "echo net.ipv4.tcp_rmem = 4096 131072 6291456 >/etc/sysctl.d/99-zz-stream.conf",
+        "rm /etc/sysctl.d/99-zz-stream.conf",
+        "checks/layer1/test_common.py",
+        ("a fast stream is kept room in (net.ipv4.tcp_rmem)",),
     ),
     "uv is gone": Fault(
         "mv /usr/local/bin/uv /root/",
@@ -223,12 +253,16 @@ ROUNDS = {
         "root may log in",
         "a password is asked for",
         "a weak cipher is offered",
+        "windows of X are forwarded",
+        "a login may take for ever",
         "fail2ban forgives everybody",
         "an account has an empty password",
         "root has a password",
         "the administrator lost sudo",
+        "the administrator may not use GPUs",
         "the administrator's home is open",
         "updates touch the driver",
+        "downloads pile up",
         "updates are masked",
         "logs of containers grow for ever",
         "containers die with the engine",
@@ -236,6 +270,7 @@ ROUNDS = {
         "the time zone is another one",
         "a unit has failed",
         "a kernel setting is lost",
+        "a fast stream has no room",
         "uv is gone",
     ),
     "nothing guards the door": (

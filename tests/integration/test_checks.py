@@ -110,7 +110,8 @@ def test_a_good_machine_passes_everything_and_is_left_as_it_was(
 
 def traces(box: Endpoint) -> str:
     script = (
-        "docker ps -aq; docker images -q; ip netns; ip -br link | cut -d' ' -f1; ls -A /tmp /root"
+        "docker ps -aq; docker images -q; ip netns; ip -br link | cut -d' ' -f1;"
+        " ls -A --ignore='systemd-private-*' /tmp /root"
         " /root/.ssh 2>&1; systemctl list-units --plain --no-legend 'cube-check*';"
         " fail2ban-client get sshd banip; cat ~cube/.ssh/* 2>&1; true"
     )

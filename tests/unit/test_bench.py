@@ -325,7 +325,7 @@ def test_a_run_works_in_a_copy_and_leaves_nothing(
     file.write_text("[layers]\nenabled = []\n")  # refused at once, in the copy
     code = chain.main(["--folder", str(scratch), "--spec", str(file), "--cases", "full"])
     assert code == 3
-    assert "enabled is empty" in capsys.readouterr().err
+    assert "it is empty: name at least layer 1" in capsys.readouterr().err
     assert list(scratch.iterdir()) == []
 
 

@@ -44,6 +44,12 @@ def test_a_failure_carries_command_code_and_output() -> None:
     assert caught.value.details == "why"
 
 
+def test_a_missing_wrapper_is_named_not_what_it_wraps(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "")
+    with pytest.raises(CommandError, match=r"^setpriv: program not found"):
+        run.stream(["/bin/true"], on_line=print, timeout_s=5)
+
+
 def test_a_missing_program_is_named() -> None:
     with pytest.raises(CommandError, match="no-such-tool: program not found") as caught:
         run.run(["no-such-tool"])
