@@ -4,8 +4,9 @@ nvcc embeds a kernel as a fat binary: a header, then for each architecture an en
 of its own and machine code (an ELF "cubin") or PTX. The headers are plain even where the code is
 compressed, so CUDA is not needed to read them.
 
-Source: cuda.h's `fatbinary.h` (magic 0xBA55ED50, version 1, header of 16 bytes), and as read in
-the wheels of torch 2.13.0, vLLM 0.32.0 and TensorFlow 2.21.0; cuobjdump lists the same.
+The layout is not published. Source: observed in the wheels of torch 2.10.0 and 2.13.0, vLLM 0.19.1
+and 0.32.0 and TensorFlow 2.21.0; for torch 2.10.0 and 2.13.0 the result equals the list of
+architectures that libtorch_python.so carries as text. It was not compared with cuobjdump.
 """
 
 import struct
