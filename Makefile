@@ -15,10 +15,10 @@ image: setup ## Build, prove and seal a golden image (OS=ubuntu-24.04 for anothe
 	@if [ "$$(id -u)" -eq 0 ]; then .venv/bin/cube build $(OS); else sudo .venv/bin/cube build $(OS); fi
 
 verify: setup ## Run the pre-build gate alone
-	@.venv/bin/cube verify $(OS)
+	@if [ "$$(id -u)" -eq 0 ]; then .venv/bin/cube verify $(OS); else sudo .venv/bin/cube verify $(OS); fi
 
 doctor: setup ## Say what this machine lacks
-	@.venv/bin/cube doctor
+	@if [ "$$(id -u)" -eq 0 ]; then .venv/bin/cube doctor; else sudo .venv/bin/cube doctor; fi
 
 lint: setup ## Style and types
 	@.venv/bin/ruff check . && .venv/bin/ruff format --check . && .venv/bin/mypy
@@ -33,7 +33,8 @@ test-unit: lint ## The tests that take seconds
 	@.venv/bin/pytest -m "not integration"
 
 test-integration: setup ## The tests that build and boot (root)
-	@.venv/bin/pytest -m "integration and not exhaustive and not gpu_stack"
+	@if [ "$$(id -u)" -eq 0 ]; then .venv/bin/pytest -m "integration and not exhaustive and not gpu_stack"; \
+	else sudo .venv/bin/pytest -m "integration and not exhaustive and not gpu_stack"; fi
 
 test-gpu-stack: setup ## The whole GPU stack from real packages: driver, CUDA, frameworks (root, 40 GB)
 	@if [ "$$(id -u)" -eq 0 ]; then .venv/bin/pytest -m gpu_stack; else sudo .venv/bin/pytest -m gpu_stack; fi

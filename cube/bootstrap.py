@@ -7,7 +7,7 @@ from pathlib import Path
 
 from cube import conventions, gpt, log, run
 from cube.errors import CommandError, HostError, PackerError
-from cube.spec import Spec
+from cube.spec import Spec, proxy_environment
 from cube.workspace import Workspace
 
 SUITE = "trixie"
@@ -60,12 +60,6 @@ def mmdebstrap_args(spec: Spec, tree: Path) -> list[str]:
         '--customize-hook=rm -f "$1/etc/apt/apt.conf.d/99mmdebstrap"',
         SUITE, str(tree), *sources(spec.network.apt_mirror),
     ]  # fmt: skip
-
-
-def proxy_environment(spec: Spec) -> dict[str, str]:
-    """Return the variables that lead apt through the proxy; they stay out of the image."""
-    proxy = spec.network.proxy
-    return {"http_proxy": proxy, "https_proxy": proxy} if proxy else {}
 
 
 def make_tree(spec: Spec, tree: Path) -> None:

@@ -3,6 +3,7 @@
 import argparse
 import contextlib
 import json
+import os
 import signal
 import sys
 from collections.abc import Iterator, Sequence
@@ -11,7 +12,7 @@ from types import FrameType
 from rich.console import Console
 
 from cube import __version__, progress
-from cube.commands import bisect, box, build, chain, machine, rollback
+from cube.commands import bisect, box, build, chain, machine, rollback, stack
 from cube.commands.shared import Run
 from cube.errors import DISK_FULL, INTERRUPTED, MAKE_ROOM, CubeError, HostError
 from cube.spec import load
@@ -25,7 +26,7 @@ def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(prog="cube", description=DESCRIPTION, epilog=EPILOG)
     top.add_argument("--version", action="version", version=f"cube {__version__}")
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for group in (build, machine, chain, rollback, bisect, box):
+    for group in (build, machine, chain, rollback, bisect, box, stack):
         group.add_commands(commands)
     return top
 
@@ -65,8 +66,12 @@ def tell_error(error: CubeError, view: str) -> None:
             "kind": "error", "error": type(error).__name__, "exit_code": error.exit_code,
             "text": error.message, "hint": error.hint, "details": error.details,
         }  # fmt: skip
-        print(json.dumps(record))  # noqa: T201
-        return
+        try:
+            print(json.dumps(record), flush=True)  # noqa: T201
+        except OSError:
+            abandon_stdout()
+        else:
+            return
     text = progress.error_text(error.message, error.hint, error.details)
     Console(stderr=True).print(text, soft_wrap=True, highlight=False)
 
@@ -76,6 +81,13 @@ def remedy(error: OSError) -> str:
     if isinstance(error, PermissionError):
         return "run it as root (sudo)"
     return f"free space on the disk: {MAKE_ROOM}" if error.errno in DISK_FULL else ""
+
+
+def abandon_stdout() -> None:
+    """Let go of a standard output that takes nothing more, with what it still holds."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    os.close(nowhere)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -93,7 +105,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         with told(args.view):
             spec = load(args.spec, os=args.os or "")
             run: Run = args.run
-            return run(args, spec)
+            code = run(args, spec)
+            sys.stdout.flush()
+            return code
     except CubeError as error:
         tell_error(error, args.view)
         return error.exit_code

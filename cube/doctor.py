@@ -5,12 +5,12 @@ import platform
 import pwd
 import shutil
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from cube import log, run
+from cube import run
 from cube.errors import CommandError, HostError
 from cube.machines import accelerator, choose
 from cube.spec import Spec
@@ -205,8 +205,16 @@ def examine_accelerator() -> Finding:
 def examine_disk(folder: Path) -> Finding:
     """Free space where the build folder is, or will be."""
     there = next(parent for parent in (folder, *folder.parents) if parent.exists())
+    if not there.is_dir():
+        return Finding(
+            level="lack", subject="disk", text=f"{there} is a file, no folder can be made there",
+            remedy="set build.dir in cube.toml to a folder",
+        )  # fmt: skip
     free_gib = shutil.disk_usage(there).free / GIB
     text = f"{free_gib:.1f} GiB free in {there}"
+    if free_gib < DISK_GIB and any(folder.glob("*/chain/*/link.json")):
+        text += f": a build that reuses little needs {DISK_GIB} GiB"
+        return Finding(level="note", subject="disk", text=text)
     if free_gib < DISK_GIB:
         return Finding(
             level="lack", subject="disk", text=f"{text}, {DISK_GIB} GiB needed",
@@ -250,8 +258,9 @@ def require(findings: Iterable[Finding]) -> None:
 SIGNS: dict[Level, str] = {"ok": "ok  ", "note": "note", "lack": "LACK"}
 
 
-def report(findings: Iterable[Finding], say: Callable[[str], None] = log.info) -> None:
-    """Say every finding in a line of its own."""
-    for f in findings:
-        arrow = f"  -> {f.remedy}" if f.remedy else ""
-        say(f"{SIGNS[f.level]} {f.subject:20} {f.text}{arrow}")
+def lines(findings: Iterable[Finding]) -> list[str]:
+    """Return every finding in a line of its own."""
+    return [
+        f"{SIGNS[f.level]} {f.subject:20} {f.text}{f'  -> {f.remedy}' if f.remedy else ''}"
+        for f in findings
+    ]

@@ -131,8 +131,14 @@ def compose(
     )  # fmt: skip
 
 
-def stale(key: str, work: Workspace) -> str:
-    """Say why the published image is not the one with this key, whole; empty when it is."""
+def stale(key: str, head: Link, work: Workspace) -> str:
+    """Say why the published image is not the one that is wanted, whole; empty when it is.
+
+    Args:
+        key: of the image that is wanted.
+        head: the link that it is sealed from.
+        work: where the published one is.
+    """
     if not work.manifest.exists():
         return "there is no image yet"
     try:
@@ -140,13 +146,21 @@ def stale(key: str, work: Workspace) -> str:
     except SealError as error:
         return error.message
     if data["key"] != key:
-        return "the checks or what seals an image have changed"
+        return difference(data, head)
     if not work.artifact.exists():
         return f"{work.artifact.name} is missing"
     if checksum.sha256(work.artifact) != data["artifact"]["sha256"]:
         return f"{work.artifact.name} is not what its manifest says"
     missing = [path.name for path in (work.checksum, work.report) if not path.exists()]
     return f"{missing[0]} is missing" if missing else ""
+
+
+def difference(data: dict[str, Any], head: Link) -> str:
+    """Say why an image has another key than the one that is made from this link now."""
+    made_from = [link["key"] for link in data["links"] if link["size_bytes"]][-1]
+    if made_from != head.key:
+        return f"the image was made from another link than {head.name} {head.short}"
+    return "the checks or what seals an image have changed"
 
 
 def tell_reused(work: Workspace) -> None:

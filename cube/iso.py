@@ -4,10 +4,10 @@ import hashlib
 import http.client
 import urllib.error
 import urllib.parse
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
+from urllib.request import OpenerDirector, ProxyHandler, Request, build_opener
 
 from cube import log
 from cube.errors import PackerError
@@ -21,13 +21,14 @@ PARTIAL = 206
 RANGE_NOT_SATISFIABLE = 416
 
 
-def fetch(url: str, sha256: str, cache: Path) -> Path:
+def fetch(url: str, sha256: str, cache: Path, *, proxy: str = "") -> Path:
     """Return a local copy of a file, from the cache if it is there; never without its checksum.
 
     Args:
         url: ``http://``, ``https://`` or ``file://``; a local file is used in place.
         sha256: 64 small hexadecimal digits.
         cache: folder for downloads; the name in it holds the checksum.
+        proxy: URL of the proxy; empty takes the environment's, if there is one.
 
     Raises:
         PackerError: it cannot be had, or is not the file that the checksum names.
@@ -43,7 +44,7 @@ def fetch(url: str, sha256: str, cache: Path) -> Path:
     if target.exists():
         return checked(target, sha256, url)
     part = target.with_name(f"{target.name}.part")
-    download(url, part)
+    download(url, part, opener(proxy))
     try:
         checked(part, sha256, url)
     except PackerError:
@@ -70,7 +71,13 @@ def checked(path: Path, sha256: str, url: str) -> Path:
     return path
 
 
-def download(url: str, part: Path) -> None:
+def opener(proxy: str) -> OpenerDirector:
+    """Return what opens URLs, through a proxy if there is one."""
+    chosen = [ProxyHandler({"http": proxy, "https": proxy})] if proxy else []
+    return build_opener(*chosen)
+
+
+def download(url: str, part: Path, through: OpenerDirector) -> None:
     """Bring a file to a temporary name, going on where an earlier attempt stopped.
 
     Raises:
@@ -78,7 +85,7 @@ def download(url: str, part: Path) -> None:
     """
     for attempt in range(1, ATTEMPTS + 1):
         try:
-            receive(url, part)
+            receive(url, part, through)
             return
         except urllib.error.HTTPError as error:
             if error.code == RANGE_NOT_SATISFIABLE and part.exists():
@@ -99,7 +106,7 @@ def unreachable(url: str, why: str) -> PackerError:
     )
 
 
-def receive(url: str, part: Path) -> None:
+def receive(url: str, part: Path, through: OpenerDirector) -> None:
     """Append what is missing of a file.
 
     Raises:
@@ -107,8 +114,8 @@ def receive(url: str, part: Path) -> None:
         http.client.HTTPException: the answer is not HTTP.
     """
     have = part.stat().st_size if part.exists() else 0
-    request = urllib.request.Request(url, headers={"Range": f"bytes={have}-"} if have else {})  # noqa: S310 (http and https only, see cube.spec)
-    with urllib.request.urlopen(request, timeout=STALL_S) as answer:  # noqa: S310
+    request = Request(url, headers={"Range": f"bytes={have}-"} if have else {})  # noqa: S310 (http and https only, see cube.spec)
+    with through.open(request, timeout=STALL_S) as answer:
         resumed = answer.status == PARTIAL
         total = int(answer.headers.get("Content-Length", 0)) + (have if resumed else 0)
         with part.open("ab" if resumed else "wb") as file:

@@ -1,6 +1,7 @@
 """What a run of pyinfra tells while it goes on: events in a file, and its output around them."""
 
 import json
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,8 @@ from cube import log, run
 
 #: pyinfra's words before an operation's name.
 STARTING = "--> Starting operation: "
+#: pyinfra's last word when it gives up by itself. Source: pyinfra_cli/exceptions.py, `show`.
+GIVEN_UP = re.compile(r"--> .*?\berror(?: in \S+ line \d+)?: (?P<cause>.+)")
 
 
 @dataclass
@@ -60,6 +63,13 @@ class Journal:
     def planned(self) -> list[dict[str, Any]]:
         """Return the operations that were to be run, with `id` and `name`."""
         return [operation for plan in self.of("plan") for operation in plan["operations"]]
+
+    def cause(self) -> str:
+        """Return why pyinfra gave up by itself; empty when it did not, or an operation failed."""
+        if any(event.get("error") for event in self.of("end")):
+            return ""
+        found = [match["cause"] for line in self.output if (match := GIVEN_UP.match(line))]
+        return found[-1] if found else ""
 
     def tail(self) -> str:
         """Return the last lines of the output."""

@@ -113,7 +113,7 @@ class LayerBuilder:
         layer, spec = first.layer, self.planner.spec
         started = time.monotonic()
         with log.step(f"Applying layer {layer} again: nothing may change", layer=layer):
-            again = provision.prove_idempotent(layer, machine, spec=spec, key=key)
+            again = provision.prove_idempotent(layer, machine, spec=spec, key=key, first=first)
         repeat_s = time.monotonic() - started
         with log.step("Restarting the machine"):
             machine.reboot()

@@ -237,7 +237,7 @@ class Build:
         if plan.todo or not plan.head:
             return False
         with log.step("Comparing the image with its manifest"):
-            stale = finalize.stale(self.image_key(plan.head), self.work)
+            stale = finalize.stale(self.image_key(plan.head), plan.head, self.work)
         if stale:
             log.info(f"every layer is there, but {stale}")
             return False

@@ -92,17 +92,58 @@ def apply(
 
 
 def prove_idempotent(
-    layer: int, target: Target, *, spec: Spec | None = None, key: str = "", building: bool = True
+    layer: int,
+    target: Target,
+    *,
+    spec: Spec | None = None,
+    key: str = "",
+    building: bool = True,
+    first: Applied | None = None,
 ) -> Applied:
-    """Apply a layer a second time: nothing may change.
+    """Apply a layer a second time: all of it must run, and nothing may change.
+
+    Args:
+        layer: 1 to 5.
+        target: it is reached through its endpoint.
+        spec: as `apply` had it.
+        key: as `apply` had it.
+        building: as `apply` had it.
+        first: what the first application did, to compare with; None when nobody noted it.
 
     Raises:
-        ProvisionError: as `apply`; or operations changed something, each is named.
+        ProvisionError: as `apply`; or operations changed something, each is named; or it was
+            skipped or ran another number of operations than the first, which proves nothing.
     """
-    applied = apply(layer, target, spec=spec, key=key, building=building)
+    again = apply(layer, target, spec=spec, key=key, building=building)
+    require_unchanged(again)
+    require_repeated(again, first.operations if first else again.operations)
+    return again
+
+
+def require_repeated(again: Applied, operations: int) -> None:
+    """Refuse a second application that did not run every operation of the first.
+
+    Raises:
+        ProvisionError: it was skipped, or had another number of operations.
+    """
+    if again.skipped or again.operations != operations:
+        did = f"skipped, {again.skipped}" if again.skipped else f"{again.operations} operations"
+        raise ProvisionError(
+            f"layer {again.layer}: its second application proves nothing: {did};"
+            f" the first had {operations} operations",
+            hint="a role must add its operations whatever it finds on the host; " + HINT,
+        )
+
+
+def require_unchanged(applied: Applied) -> None:
+    """Refuse an application that changed something.
+
+    Raises:
+        ProvisionError: it did; each operation is named.
+    """
     if not applied.changed:
-        return applied
-    count = len(applied.changed)
+        return
+    layer, count = applied.layer, len(applied.changed)
     operations = "1 operation" if count == 1 else f"{count} operations"
     raise ProvisionError(
         f"layer {layer}: its second application changed something: {operations}",
@@ -179,7 +220,8 @@ def judge(layer: int, code: int, journal: Journal) -> Applied:
     missing = [op["name"] for op in planned if op["id"] not in ended]
     if code != 0 or not planned or missing:
         what = f"did not end: {missing[0]}" if missing else f"pyinfra's exit code is {code}"
-        raise ProvisionError(f"layer {layer}: {what}", hint=HINT, details=journal.tail())
+        cause = journal.cause().removeprefix(f"layer {layer}: ")
+        raise ProvisionError(f"layer {layer}: {cause or what}", hint=HINT, details=journal.tail())
     return Applied(
         layer=layer,
         operations=len(ended),
@@ -217,6 +259,8 @@ def dry_run_offline(spec: Spec) -> list[str]:
         code, journal = run_pyinfra(
             argv, env, Path(folder), timeout_s=OFFLINE_TIMEOUT_S, told=False
         )
+    if code != 0 and (cause := journal.cause()):
+        return [f"{cause}\n{journal.tail()}"]
     try:
         for layer in sorted({plan["layer"] for plan in journal.of("plan")}):
             judge(layer, code, journal)

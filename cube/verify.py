@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from cube import autoinstall, doctor, log, packer, provision, run
+from cube import autoinstall, doctor, log, packer, provision, run, stack_gate
 from cube.errors import CubeError, VerifyError
 from cube.machines.seed import build_seed, render_user_data
 from cube.packer.seed import check_seed
@@ -49,6 +49,11 @@ def unattended(spec: Spec) -> list[str]:
     return check_seed(render_user_data(build_seed(SAMPLE_KEY)))
 
 
+def stack(spec: Spec) -> list[str]:
+    """Versions, locks and disk of the GPU stack, offline."""
+    return stack_gate.examine(spec)
+
+
 def layers(spec: Spec) -> list[str]:
     """Every deploy module, run without a machine."""
     return provision.dry_run_offline(spec)
@@ -83,6 +88,7 @@ GATES = (
     Gate(name="This machine has what a build needs", problems=host),
     Gate(name="Packer accepts every template", problems=templates),
     Gate(name="The unattended installation is well formed", problems=unattended),
+    Gate(name="The GPU stack can work", problems=stack),
     Gate(name="Every layer runs offline", problems=layers),
     Gate(name="The code is clean", problems=lint),
 )

@@ -4,18 +4,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import pytest
-from cube.stack.table import Gpu
 from testinfra.host import Host
 
 from cube.spec import Spec
 from cube.stack import profile, table
 from cube.stack.profile import Profile
+from cube.stack.table import Gpu
 
 #: Every kernel with its modules of NVIDIA: name, version, kernel, license, file. A folder without
-#: modules.builtin belongs to no kernel. `uname -r` is no guide: a container's is its host's.
+#: modules.builtin belongs to no kernel; kernel/drivers has nvidia-wmi-ec-backlight and others of
+#: the kernel's own. `uname -r` is no guide: a container's is its host's.
 LOOK = r"""
 for d in /lib/modules/*/modules.builtin; do d=${d%/*}; echo "kernel ${d##*/}"
-  find $d -name 'nvidia*.ko*' | while read -r f; do
+  find $d -path '*/kernel/drivers' -prune -o -name 'nvidia*.ko*' -print | while read -r f; do
     printf 'module %s|%s|%s|%s|%s\n' "$(modinfo -F name $f)" "$(modinfo -F version $f)" \
       "$(modinfo -F vermagic $f | cut -d' ' -f1)" "$(modinfo -F license $f)" "$f"
   done

@@ -3,11 +3,11 @@
 from collections.abc import Mapping
 
 import pytest
-from cube.stack.table import Gpu
 from testinfra.host import Host
 
 from checks.layer2.conftest import Kernels, Module
 from cube.stack.profile import Profile
+from cube.stack.table import Gpu
 
 #: A module of the driver by its last word: Debian puts the flavour between.
 PARTS = ["uvm", "modeset", "drm"]

@@ -49,7 +49,11 @@ def test_every_part_of_the_driver_is_held(host: Host, parts: Mapping[str, str]) 
 
 def test_every_nvidia_package_is_held(host: Host, packages: Mapping[str, str]) -> None:
     held = set(host.check_output("apt-mark showhold").split())
-    ours = [name for name in packages if "nvidia" in name and not name.startswith(LATER)]
+    ours = [
+        name
+        for name in packages
+        if re.match("(lib|firmware-)?nvidia", name) and not name.startswith(LATER)
+    ]
     assert sorted({*ours} - held) == []
 
 

@@ -169,7 +169,9 @@ class Application:
             return Outcome(layer=layer, skipped=first.skipped)
         if self.wanted.prove:
             with log.step(f"Applying layer {layer} again: nothing may change", layer=layer):
-                provision.prove_idempotent(layer, box, spec=spec, key=key, building=box.building)
+                provision.prove_idempotent(
+                    layer, box, spec=spec, key=key, building=box.building, first=first
+                )
         return Outcome(
             layer=layer, operations=first.operations, changed=first.changed, key=key,
             proved=self.wanted.prove, snapshot=taken.name if taken else "",

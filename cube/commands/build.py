@@ -2,9 +2,11 @@
 
 import argparse
 import json
+from dataclasses import asdict
 
 from cube import doctor, log, pipeline, verify
 from cube.chain import keys
+from cube.commands.result import tell
 from cube.commands.shared import Commands, add
 from cube.spec import LAYER_ROLES, Spec
 
@@ -51,10 +53,15 @@ def cmd_verify(args: argparse.Namespace, spec: Spec) -> int:  # noqa: ARG001 (on
     return 0
 
 
-def cmd_doctor(args: argparse.Namespace, spec: Spec) -> int:  # noqa: ARG001 (one signature)
-    """Examine this machine."""
+def cmd_doctor(args: argparse.Namespace, spec: Spec) -> int:
+    """Examine this machine.
+
+    Raises:
+        HostError: it lacks something.
+    """
     findings = doctor.examine(spec)
-    doctor.report(findings)
+    data: dict[str, object] = {"findings": [asdict(one) for one in findings]}
+    tell(args.view, "doctor", data, "\n".join(doctor.lines(findings)))
     doctor.require(findings)
     log.info("this machine can build")
     return 0

@@ -2,10 +2,12 @@
 
 import argparse
 import os
+import shutil
 import sys
 
 from cube import session
 from cube.commands.shared import Commands, add
+from cube.run import missing_tool
 from cube.spec import Spec
 
 
@@ -40,8 +42,14 @@ def cmd_up(args: argparse.Namespace, spec: Spec) -> int:
 
 
 def cmd_ssh(args: argparse.Namespace, spec: Spec) -> int:
-    """Become the ssh client."""
+    """Become the ssh client.
+
+    Raises:
+        CommandError: there is none.
+    """
     argv = session.ssh_command(spec, args.words)
+    if shutil.which(argv[0]) is None:
+        raise missing_tool(argv[0])
     sys.stdout.flush()
     os.execvp(argv[0], argv)  # noqa: S606 (the user's terminal becomes ssh's)
 

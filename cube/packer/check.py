@@ -7,7 +7,7 @@ from cube import ssh
 from cube.errors import PackerError
 from cube.machines.seed import build_seed, render_user_data
 from cube.packer import inputs, seed, tool
-from cube.spec import Spec
+from cube.spec import Spec, proxy_environment
 from cube.workspace import Workspace
 
 #: A key in the right form. It opens nothing.
@@ -39,7 +39,10 @@ def validate_template(spec: Spec, workspace: Workspace, name: str) -> None:
         work = Path(scratch)
         variables = inputs.write(sample_values(spec, name, work), work / "variables.json")
         with tool.staged(name, work, found) as staged:
-            tool.init(staged, work=work, cache=workspace.cache, found=found)
+            tool.init(
+                staged, work=work, cache=workspace.cache, found=found,
+                env=proxy_environment(spec),
+            )  # fmt: skip
             try:
                 tool.call(
                     ["validate", f"-var-file={variables}", staged],

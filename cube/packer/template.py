@@ -5,7 +5,7 @@ import shutil
 from cube.errors import CommandError, CubeError, PackerError
 from cube.packer import inputs, tool
 from cube.packer.watch import Watch, console_tail
-from cube.spec import Spec
+from cube.spec import Spec, proxy_environment
 from cube.workspace import Workspace
 
 #: What follows the wait for the guest: proof, shutdown, copies of the disk.
@@ -45,7 +45,10 @@ def build(
     found = tool.version()
     try:
         with tool.staged(spec.image.os, folder.work, found) as staged:
-            tool.init(staged, work=folder.work, cache=workspace.cache, found=found)
+            tool.init(
+                staged, work=folder.work, cache=workspace.cache, found=found,
+                env=proxy_environment(spec),
+            )  # fmt: skip
             tool.call(
                 ["build", f"-only=qemu.{source}", f"-var-file={variables}", staged],
                 work=folder.work, cache=workspace.cache, timeout_s=wait_s + REST_S,

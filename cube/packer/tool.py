@@ -6,7 +6,7 @@ import re
 import shutil
 import signal
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -156,6 +156,7 @@ def call(
     work: Path,
     cache: Path,
     timeout_s: float,
+    env: Mapping[str, str] | None = None,
     on_tick: Callable[[], None] = lambda: None,
 ) -> Transcript:
     """Run Packer to its end; when it fails, or we do, all that it started dies with it.
@@ -165,6 +166,7 @@ def call(
         work: folder for the log.
         cache: folder for plugins.
         timeout_s: seconds after which it is ended.
+        env: variables beside ours.
         on_tick: called several times a second; an exception from it ends Packer.
 
     Raises:
@@ -176,7 +178,7 @@ def call(
         code = run.stream(
             run.die_together(["packer", "-machine-readable", *words]),
             on_line=transcript.hear, on_tick=on_tick, timeout_s=timeout_s, stop_with=signal.SIGINT,
-            env=environment(work, cache, scratch),
+            env={**environment(work, cache, scratch), **(env or {})},
         )  # fmt: skip
     if code != 0:
         raise PackerError(
@@ -185,8 +187,17 @@ def call(
     return transcript
 
 
-def init(folder: Path, *, work: Path, cache: Path, found: Version) -> None:
+def init(
+    folder: Path, *, work: Path, cache: Path, found: Version, env: Mapping[str, str] | None = None
+) -> None:
     """Fetch the plugins that a staged template asks for, unless the cache has them.
+
+    Args:
+        folder: the staged template.
+        work: folder for the log.
+        cache: folder for plugins.
+        found: this Packer's version; an old one has its builder built in.
+        env: variables that lead to the network.
 
     Raises:
         PackerError: they cannot be had.
@@ -194,7 +205,7 @@ def init(folder: Path, *, work: Path, cache: Path, found: Version) -> None:
     if found < PLUGINS_SINCE:
         return
     try:
-        call(["init", folder], work=work, cache=cache, timeout_s=SHORT_S)
+        call(["init", folder], work=work, cache=cache, timeout_s=SHORT_S, env=env)
     except PackerError as error:
         raise PackerError(
             "packer could not get its QEMU plugin",

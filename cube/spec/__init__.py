@@ -2,7 +2,7 @@
 
 from cube.spec.load import load, load_text
 from cube.spec.model import GPU_LAYERS, LAYER_ROLES, OS_NAMES, OsName, Spec
-from cube.spec.view import build_data, ca_files, host_data
+from cube.spec.view import build_data, ca_files, host_data, proxy_environment
 
 __all__ = [
     "GPU_LAYERS",
@@ -15,4 +15,5 @@ __all__ = [
     "host_data",
     "load",
     "load_text",
+    "proxy_environment",
 ]

@@ -15,18 +15,27 @@ HOST_NAME = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.-]{0,252})")
 
 def check_url(value: str) -> str:
     """Accept an http(s) URL or nothing."""
-    if value and not (is_url(value) and urlparse(value).scheme in {"http", "https"}):
+    if value and not is_url(value):
         raise ValueError('write a URL like "http://host:port/", or "" for none')
     return value
 
 
+def check_download(value: str) -> str:
+    """Accept an http(s) URL, or the file URL of a file of this machine."""
+    local = value.startswith("file:///") and URL_CHARACTERS.fullmatch(value)
+    if not (local or is_url(value)):
+        raise ValueError('write a URL like "https://host/file" or "file:///folder/file"')
+    return value
+
+
 def is_url(value: str) -> bool:
-    """Tell whether text is a URL that names a host."""
+    """Tell whether text is an http(s) URL that names a host."""
     try:
         parts = urlparse(value)
-        return bool(URL_CHARACTERS.fullmatch(value) and parts.hostname and parts.port != 0)
+        known = parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0
     except ValueError:  # of the brackets of an IPv6 address, or the port
         return False
+    return bool(known and URL_CHARACTERS.fullmatch(value))
 
 
 def check_host(value: str) -> str:
@@ -39,6 +48,7 @@ def check_host(value: str) -> str:
     raise ValueError('write a host name or an address, like "desk1.example.org" or "192.0.2.10"')
 
 
+Download = Annotated[str, AfterValidator(check_download)]
 Url = Annotated[str, AfterValidator(check_url)]
 Host = Annotated[str, AfterValidator(check_host)]
 Hostname = Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")]

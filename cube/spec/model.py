@@ -8,7 +8,7 @@ from pydantic import AfterValidator, Field, ValidationInfo, field_validator, mod
 
 from cube.spec import addresses
 from cube.spec.accounts import Login, User
-from cube.spec.addresses import Hostname, Url
+from cube.spec.addresses import Download, Hostname, Url
 from cube.spec.gpu import Gpu, Stack
 from cube.spec.values import (
     AnyPath,
@@ -165,7 +165,7 @@ class Build(Section):
 class Ubuntu(Section):
     """The installer of the Ubuntu image, and its JSON schema where there is a copy of it."""
 
-    iso_url: Annotated[Url, Field(min_length=1)]
+    iso_url: Download
     iso_sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
     autoinstall_schema: FilePath | Literal[""] = ""
 

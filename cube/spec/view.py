@@ -75,6 +75,12 @@ def ca_files(spec: Spec) -> list[str]:
     return [str(file) for file in files]
 
 
+def proxy_environment(spec: Spec) -> dict[str, str]:
+    """Return the variables that lead a program through the proxy; they stay out of the image."""
+    proxy = spec.network.proxy
+    return {"http_proxy": proxy, "https_proxy": proxy} if proxy else {}
+
+
 def build_data(spec: Spec) -> dict[str, object]:
     """Return the data of a machine of the pipeline: what is build-only reaches it."""
     return {

@@ -3,10 +3,9 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from cube.stack import table
 from cube.stack.profile import Framework, Profile
 from cube.stack.reading import number
-from cube.stack.table import Compatibility
+from cube.stack.table import Architecture, Compatibility, Gpu, System
 
 Level = Literal["refusal", "warning"]
 SourceName = Literal["nvidia", "distribution"]
@@ -33,17 +32,17 @@ class Choice:
     table: Compatibility
 
     @property
-    def model(self) -> table.Gpu:
+    def model(self) -> Gpu:
         """Row of the GPU model."""
         return self.table.gpu[self.gpu]
 
     @property
-    def architecture(self) -> table.Architecture:
+    def architecture(self) -> Architecture:
         """Row of the model's architecture."""
         return self.table.architecture[self.model.architecture]
 
     @property
-    def system(self) -> table.System:
+    def system(self) -> System:
         """Row of the operating system."""
         return self.table.system[self.os]
 
@@ -71,7 +70,7 @@ class Choice:
 
 def branch_of(driver: str) -> str:
     """Return a driver's branch: its first number."""
-    return driver.split(".")[0]
+    return driver.split(".", maxsplit=1)[0]
 
 
 def refusal(rule: str, text: str) -> Finding:

@@ -64,7 +64,9 @@ def serve(choice: Choice, cuda: str, user: str) -> list[Finding]:
     """
     row = choice.table.cuda.get(cuda)
     if not row:
-        return [warning("cuda-driver", f"CUDA {cuda} of {user} is not in the table: driver unproven")]
+        return [
+            warning("cuda-driver", f"CUDA {cuda} of {user} is not in the table: driver unproven")
+        ]
     if number(choice.driver) < number(row.floor):
         text = f"CUDA {cuda} of {user} needs at least {row.floor}"
         return [refusal("cuda-driver", f"driver {choice.driver} is too old: {text}")]

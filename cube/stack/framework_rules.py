@@ -132,7 +132,9 @@ def cudnn_fits(choice: Choice, name: str, cudnn: str) -> list[Finding]:
     """The major version of cuDNN is the profile's."""
     if number(cudnn)[0] == number(choice.profile.cudnn)[0]:
         return []
-    return [refusal("cudnn", f"{name} takes cuDNN {cudnn}, the profile says {choice.profile.cudnn}")]
+    return [
+        refusal("cudnn", f"{name} takes cuDNN {cudnn}, the profile says {choice.profile.cudnn}")
+    ]
 
 
 RULES = (

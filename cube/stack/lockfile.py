@@ -111,13 +111,12 @@ def read(file: Path) -> Lock:
 def check(profile: Profile, framework: Framework) -> list[str]:
     """Return why a framework's lock does not answer its profile; nothing where it does."""
     file = profile.lock(framework.name)
-    advice = f"cube stack lock {profile.folder if '/' in str(profile.name) else profile.name}"
     if not file.is_file() or not file.stat().st_size:
-        return [f"{file}: there is no lock of {framework.name}: {advice}"]
+        return [f"{file}: there is no lock: cube stack lock {profile.name}"]
     lock = read(file)
     found = [*lock.problems[:3], *mismatches(lock, profile, framework)]
-    if len(lock.problems) > len(found):
-        found.append(f"{len(lock.problems)} lines are wrong")
+    if len(lock.problems) > len(lock.problems[:3]):
+        found.append(f"{len(lock.problems)} lines are wrong in all")
     return [f"{file}: {text}" for text in found]
 
 
@@ -146,6 +145,13 @@ def unanswered(lock: Lock, framework: Framework) -> list[str]:
         name, _, version = line.partition("==")
         bare = re.split(r"[\[<>=!~; ]", name)[0]
         locked = lock.version(bare)
-        if not locked or (version and version not in (locked, locked.split("+")[0])):
+        if not locked or (version and not answers(locked, version)):
             found.append(f"{line} is required, it has {locked or 'none'}")
     return found
+
+
+def answers(locked: str, wanted: str) -> bool:
+    """Tell whether a version is the wanted one: "13.0.*" is a beginning, "+cpu" may follow."""
+    if wanted.endswith(".*"):
+        return f"{locked}.".startswith(wanted[:-1])
+    return wanted in (locked, locked.split("+", maxsplit=1)[0])

@@ -22,10 +22,8 @@ Model = TypeVar("Model", bound=Table)
 
 
 def number(version: str) -> tuple[int, ...]:
-    """Return a version's numbers, which compare as versions do; "13.0.3+cu130" ends at the plus."""
-    return tuple(
-        int(word) for word in version.split("+", maxsplit=1)[0].split(".") if word.isdecimal()
-    )
+    """Return a version's numbers, which compare as versions do."""
+    return tuple(int(word) for word in version.split(".") if word.isdecimal())
 
 
 def read_toml(file: Path, *, hint: str = "correct the file") -> dict[str, object]:

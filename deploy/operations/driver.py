@@ -24,7 +24,7 @@ APART = re.compile(r"nvidia-(modprobe|settings|xconfig|persistenced|container)|l
 #: DKMS leaves the log of a build that failed in its build folder. Source: dkms(8), /var/lib/dkms.
 SAY_WHY = (
     r"for log in $(find /var/lib/dkms -path '*/build/make.log'); do echo \"$log:\" >&2;"
-    r" { grep -hE '(error|Error [0-9]|undefined)[: !]|No rule to make|\*\*\*' $log"
+    r" { grep -hE ': (fatal )?error: |^ERROR: |undefined!|No rule to make|\*\*\* \[' $log"
     r" || tail -n 8 $log; } | cut -c -300 | awk '!seen[$0]++' | head -n 12 >&2; done"
 ).replace('\\"', '"')
 #: What DKMS signs modules with. Source: dkms(8), mok_signing_key, of Debian and of Ubuntu.

@@ -6,10 +6,10 @@ from pyinfra.api import deploy
 
 from deploy import supported
 from deploy.data import read
+from deploy.held import HELD
 from deploy.operations import apt, driver
 from deploy.operations.files import put_atomic
 from deploy.roles.nvidia_driver import LATER
-from deploy.roles.security import HELD
 from deploy.sources import template_text
 
 #: The folder of the toolkit. Source: cuda-toolkit-X-Y's update-alternatives; Debian's and

@@ -6,9 +6,9 @@ from pyinfra.api import deploy
 
 from deploy import archives, supported
 from deploy.data import read
+from deploy.held import HELD
 from deploy.operations import apt, driver, systemd
 from deploy.operations.files import put_atomic
-from deploy.roles.security import HELD
 from deploy.sources import file_text, template_text
 
 OPTIONS = "/etc/modprobe.d/60-cube-nvidia.conf"

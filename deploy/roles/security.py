@@ -3,6 +3,7 @@
 from pyinfra.api import deploy
 
 from deploy import supported
+from deploy.held import HELD
 from deploy.operations import apt, firewall, systemd
 from deploy.operations.files import put_atomic
 from deploy.roles.common import UNATTENDED
@@ -36,16 +37,6 @@ ORIGINS = {
         "origin=UbuntuESMApps,archive=${distro_codename}-apps-security",
     ),
 }
-
-#: What layer 2 and 3 install, in the archives of Debian, Ubuntu and NVIDIA: names begin so.
-#: Spelled out, because libcu and libnv alone would hold libcurl, libcups and libnvme as well.
-HELD = (
-    "nvidia-", "libnvidia-", "xserver-xorg-video-nvidia", "firmware-nvidia", "libxnvctrl",
-    "linux-(modules|objects|signatures)-nvidia", "cuda", "libcuda", "cudnn", "libcudnn",
-    "libcu(blas|dart|fft|file|inj|pti|rand|solver|sparse|tensor)",
-    "libnv(blas|fatbin|infer|jitlink|jpeg|onnxparsers|ptxcompiler|rtc|toolsext|vm)",
-    "libnpp", "libnccl", "tensorrt",
-)  # fmt: skip
 
 
 @deploy("Security")

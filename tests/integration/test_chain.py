@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from cube.chain.integrity import damaged
 from cube.errors import INTERRUPTED, CheckError, ProvisionError
 from cube.machines import record as records
 from tests.integration.conftest import Built, copy_project, plant_check, write_spec
@@ -180,6 +181,39 @@ def test_after_a_kill_the_same_command_goes_on(
     chained.assert_nothing_left()
 
 
+def assert_whole(place: Place) -> None:
+    """Whatever has its name in a store is whole."""
+    links = place.store.links()
+    assert damaged(links, links) == []
+
+
+@pytest.mark.parametrize(
+    "step",
+    [
+        pytest.param("Applying layer 5 again", marks=pytest.mark.exhaustive),
+        pytest.param("Restarting the machine", marks=pytest.mark.exhaustive),
+        "Checking layer 5",
+        pytest.param("Freezing layer 5", marks=pytest.mark.exhaustive),
+    ],
+)
+def test_after_a_kill_late_in_a_layer_the_same_command_finishes_it(
+    chained: Place, run_of: Keep, step: str
+) -> None:
+    chained.cut("layer1")
+    run = run_of(chained.start("--to", "layer5"))
+    run.wait_for(step)
+    kill_cube(chained)
+    assert run.end() not in {0, INTERRUPTED}
+    chained.assert_nothing_left()
+    assert_whole(chained)
+    again = run_of(chained.start("--to", "layer5"))
+    assert again.end(REACH_S) == 0, again.text[-3000:]
+    assert re.search(r"layer1 \w{12} is reused", again.text)
+    assert chained.store.named("").name == "layer5"
+    assert_whole(chained)
+    chained.assert_nothing_left()
+
+
 @pytest.mark.exhaustive
 @pytest.mark.parametrize("kill", [kill_cube, kill_machine, kill_pyinfra])
 def test_after_a_kill_in_a_virtual_machine_the_same_command_goes_on(
@@ -258,7 +292,7 @@ def test_a_network_that_goes_away_during_apt_is_told_and_the_build_goes_on_later
     cut_network(chained)
     started = time.monotonic()
     assert run.end(REACH_S) == ProvisionError.exit_code, run.text[-3000:]
-    assert time.monotonic() - started < END_S
+    assert time.monotonic() - started < END_S  # it tried again, but not for ever
     assert re.search(r"layer 1: common: .*: failed", run.text)
     assert "run cube build again" in run.text
     chained.assert_nothing_left()

@@ -36,8 +36,6 @@ profile = "specification"
 source = "distribution"
 """
 DRIVER, CUDA = '["nvidia_driver"]', '["nvidia_driver", "cuda"]'
-#: Room for CUDA and its packages on the disk.
-FULL_BYTES = 24 * 1024**3
 INSTALL = "nvidia_driver: Install the driver of branch 550 for every kernel"
 
 
@@ -76,8 +74,7 @@ def applied(built: Built, key_file: Path, folder: Path, roles: str) -> Iterator[
     file.write_text(STACK.format(roles=roles))
     loaded = spec.load(file)
     overlay = folder / "overlay.qcow2"
-    size = FULL_BYTES if roles == CUDA else 0
-    disk.create_overlay(overlay, built.store.named("layer1").disk, size_bytes=size)
+    disk.create_overlay(overlay, built.store.named("layer1").disk)
     request = MachineRequest(
         name=folder.name[:20].replace("_", "-"),
         disk=overlay,
@@ -85,8 +82,6 @@ def applied(built: Built, key_file: Path, folder: Path, roles: str) -> Iterator[
         key_file=key_file,
     )
     with Containers().start(request) as machine:
-        if size:
-            ssh.execute(machine.endpoint, "sudo cube-grow-root")
         started = time.monotonic()
         first = provision.apply(2, machine, spec=loaded)
         seconds = time.monotonic() - started
@@ -127,11 +122,29 @@ def test_the_key_that_signed_the_modules_is_in_no_image(box: Box) -> None:
     assert "mok.key" not in box.sh("ls /var/lib/dkms")
 
 
+#: A newer nvidia-smi, which would not fit the module any more.
+NEWER = """
+set -e
+mkdir -p /srv/newer/tree/DEBIAN && cd /srv/newer
+printf '%s\\n' 'Package: nvidia-smi' 'Version: 999.1' 'Architecture: amd64' \
+  'Maintainer: A test <test@example>' 'Description: newer' > tree/DEBIAN/control
+dpkg-deb --build tree nvidia-smi.deb && dpkg-scanpackages . > Packages
+echo 'deb [trusted=yes] file:/srv/newer ./' > /etc/apt/sources.list.d/newer.list
+apt-get update
+"""
+
+
 def test_an_upgrade_of_a_held_package_is_refused(box: Box) -> None:
-    said = box.sh("apt-get --yes --simulate remove libcuda1", accept=(100,))
-    assert "Held packages were changed" in said
-    said = box.sh("unattended-upgrade --dry-run --debug")
-    assert "nvidia-" in said
+    box.sh(NEWER)
+    try:
+        assert "999.1" in box.sh("apt-cache policy nvidia-smi")
+        said = box.sh("apt-get --yes --simulate full-upgrade")
+        refused = box.sh("apt-get --yes --simulate remove libcuda1", accept=(100,))
+    finally:
+        box.sh("rm -r /etc/apt/sources.list.d/newer.list /srv/newer; apt-get update")
+    assert "Inst nvidia-smi" not in said
+    assert "kept back:\n  nvidia-smi" in said
+    assert "Held packages were changed" in refused
 
 
 def test_a_kernel_without_headers_is_named(box: Box) -> None:
@@ -149,7 +162,8 @@ def test_a_kernel_without_headers_is_named(box: Box) -> None:
 #: As a kernel does it that the driver's sources do not fit.
 BREAK = """
 set -e
-echo '#error planted by a test' >> /usr/src/linux-headers-*-common/include/linux/poll.h
+cd /usr/src/linux-headers-*-common/include/linux
+echo '#error planted by a test' >> poll.h
 apt-get --yes --allow-change-held-packages remove nvidia-kernel-dkms
 """
 

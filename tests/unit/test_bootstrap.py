@@ -50,7 +50,7 @@ def test_the_kernel_is_a_choice(tmp_path: Path, kernel: str, package: str) -> No
 
 def test_the_proxy_is_only_in_the_environment(tmp_path: Path) -> None:
     found = a_spec(tmp_path, '[network]\nproxy = "http://proxy:3128"\n')
-    assert bootstrap.proxy_environment(found)["https_proxy"] == "http://proxy:3128"
+    assert spec.proxy_environment(found)["https_proxy"] == "http://proxy:3128"
     assert not any("proxy:3128" in word for word in bootstrap.mmdebstrap_args(found, tmp_path))
 
 

@@ -2,12 +2,14 @@
 
 import errno
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from cube import cli
-from cube.errors import ChainError, CubeError, HostError, SpecError
+from cube import cli, doctor, session
+from cube.errors import ChainError, CommandError, CubeError, HostError, SpecError
 
 PROJECT = Path(__file__).parents[2]
 
@@ -46,6 +48,21 @@ def test_every_command_is_documented() -> None:
     text = (PROJECT / "docs" / "commands.md").read_text()
     for command in ("build", "verify", "doctor", "up", "ssh", "down"):
         assert f"`cube {command}" in text
+
+
+@pytest.mark.parametrize("view", ["--json", "--plain"])
+def test_what_the_doctor_finds_is_a_result(
+    monkeypatch: pytest.MonkeyPatch, spec_file: Path, view: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fine = doctor.Finding(level="ok", subject="ssh", text="/usr/bin/ssh")
+    monkeypatch.setattr(doctor, "examine", lambda _: [fine])
+    assert cli.main(["doctor", view, "--spec", str(spec_file)]) == 0
+    first = capsys.readouterr().out.splitlines()[0]
+    if view == "--json":
+        found = {"level": "ok", "subject": "ssh", "text": "/usr/bin/ssh", "remedy": ""}
+        assert json.loads(first) == {"kind": "doctor", "findings": [found]}
+    else:
+        assert first.split() == ["ok", "ssh", "/usr/bin/ssh"]
 
 
 def test_an_error_is_text_for_people(spec_file: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -120,3 +137,29 @@ def test_an_error_of_the_system_has_a_hint_where_one_helps(number: int, told: st
     hint = cli.remedy(OSError(number, "x"))
     assert told in hint
     assert bool(told) is bool(hint)
+
+
+def test_ssh_that_is_not_installed_is_named(
+    monkeypatch: pytest.MonkeyPatch, spec_file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(session, "ssh_command", lambda *_: ["ssh", "box"])
+    monkeypatch.setenv("PATH", "")
+    assert cli.main(["ssh", "--plain", "--spec", str(spec_file)]) == CommandError.exit_code
+    assert "ssh: program not found" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("words", [["--json"], ["--plain"]])
+@pytest.mark.parametrize(("os", "code"), [("beos", SpecError), ("debian-13", HostError)])
+def test_an_output_that_is_full_is_one_clear_error(
+    spec_file: Path, words: list[str], os: str, code: type[CubeError]
+) -> None:
+    spec_file.write_text(f"[image]\nos = '{os}'\n")
+    command = [sys.executable, "-m", "cube", "doctor", *words, "--spec", str(spec_file)]
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            command, stdout=full, stderr=subprocess.PIPE, text=True, check=False, cwd=PROJECT
+        )
+    assert done.returncode == code.exit_code, done.stderr
+    assert done.stderr.startswith("error: ")
+    assert "Traceback" not in done.stderr
+    assert "Exception ignored" not in done.stderr

@@ -86,3 +86,22 @@ def test_a_full_disk_is_lacking(monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
     finding = doctor.examine_disk(tmp_path / "not" / "yet")
     assert finding.level == "lack"
     assert str(tmp_path) in finding.text
+
+
+def test_a_full_disk_that_holds_a_chain_is_no_obstacle(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(doctor, "DISK_GIB", 10**9)
+    (tmp_path / "debian-13" / "chain" / "base-1").mkdir(parents=True)
+    assert doctor.examine_disk(tmp_path).level == "lack"
+    (tmp_path / "debian-13" / "chain" / "base-1" / "link.json").touch()
+    finding = doctor.examine_disk(tmp_path)
+    assert finding.level == "note"
+    assert "reuses little needs 1000000000 GiB" in finding.text
+
+
+def test_a_build_folder_below_a_file_is_told(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    finding = doctor.examine_disk(tmp_path / "file" / "build")
+    assert finding.level == "lack"
+    assert f"{tmp_path / 'file'} is a file" in finding.text

@@ -29,7 +29,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         asked = self.headers.get("Range", "")
         self.server.ranges.append(asked)
-        if self.path != "/ubuntu.iso":
+        if not self.path.endswith("/ubuntu.iso"):
             self.send_error(404)
             return
         start = int(asked[6:-1]) if asked and self.server.knows_ranges else 0
@@ -71,6 +71,12 @@ def test_a_file_is_fetched_once(server: Server, tmp_path: Path) -> None:
     assert iso.fetch(url(server), SHA256, tmp_path / "cache") == found
     assert server.ranges == [""]
     assert list((tmp_path / "cache").iterdir()) == [found]
+
+
+def test_a_file_is_fetched_through_the_proxy(server: Server, tmp_path: Path) -> None:
+    proxy = f"http://127.0.0.1:{server.server_address[1]}"
+    found = iso.fetch("http://iso.invalid/ubuntu.iso", SHA256, tmp_path, proxy=proxy)
+    assert found.read_bytes() == CONTENT
 
 
 def test_a_broken_download_goes_on_where_it_stopped(server: Server, tmp_path: Path) -> None:

@@ -48,7 +48,7 @@ def builder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> LayerBuilder:
         return Applied(layer=layer, skipped="no GPU" if layer in (2, 3, 4) else "")
 
     monkeypatch.setattr(provision, "apply", apply)
-    monkeypatch.setattr(provision, "prove_idempotent", apply)
+    monkeypatch.setattr(provision, "prove_idempotent", lambda *_, **given: given["first"])
     monkeypatch.setattr(testing, "run_checks", lambda _: CheckReport(checks=(CHECK,)))
     store = Store(folder=tmp_path / "chain")
     store.prepare()

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from cube import conventions, log, spec
+from cube import conventions, log, run, spec
 from cube.errors import HostError, PackerError
 from cube.machines.seed import build_seed, render_user_data
 from cube.packer import check, events, evidence, inputs, seed, template, tool, watch
@@ -344,3 +344,21 @@ def test_an_empty_disk_is_not_believed(tmp_path: Path) -> None:
 def test_a_missing_disk_is_not_believed(tmp_path: Path) -> None:
     with pytest.raises(PackerError, match="there is no disk"):
         evidence.check(tmp_path / "d", "n0nce")
+
+
+def test_the_plugins_are_fetched_through_the_proxy(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    asked: dict[str, dict[str, str]] = {}
+
+    def stream(argv: list[str], *, env: dict[str, str], **_: object) -> int:
+        asked[argv[argv.index("-machine-readable") + 1]] = env
+        return 0
+
+    monkeypatch.setattr(run, "stream", stream)
+    monkeypatch.setattr(tool, "version", lambda: (1, 11, 0))
+    text = '[network]\nproxy = "http://proxy:3128"\n'
+    wanted = spec.load_text(text, tmp_path / "cube.toml")
+    check.validate_template(wanted, Workspace.of(wanted), "debian-13")
+    assert asked["init"]["https_proxy"] == "http://proxy:3128"
+    assert "https_proxy" not in asked["validate"]

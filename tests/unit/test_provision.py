@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -10,6 +10,7 @@ from cube import log, provision, spec
 from cube.errors import ProvisionError
 from cube.journal import Journal
 from cube.log import Event
+from cube.provision import Applied, Target
 
 PLAN = {
     "event": "plan",
@@ -69,6 +70,27 @@ def test_what_pyinfra_said_is_shown_when_no_operation_failed(tmp_path: Path) -> 
     assert caught.value.details == "pyinfra's last words"
 
 
+GAVE_UP = "--> pyinfra error in /x/roles/a.py line 9: layer 1: no such thing: b"
+
+
+@pytest.mark.parametrize(
+    ("events", "message"),
+    [
+        ([PLAN, end("a")], "layer 1: no such thing: b"),
+        ([], "layer 1: no such thing: b"),
+        ([PLAN, end("a", error="E: no space")], "layer 1: common: Do a: failed"),
+    ],
+)
+def test_why_pyinfra_gave_up_is_told_first(
+    events: list[dict[str, Any]], message: str, tmp_path: Path
+) -> None:
+    made = journal(tmp_path, *events)
+    made.line(GAVE_UP)
+    with pytest.raises(ProvisionError) as caught:
+        provision.judge(1, 1, made)
+    assert caught.value.message == message
+
+
 def test_a_skipped_layer_says_why(tmp_path: Path) -> None:
     skip = {"event": "skip", "host": "m", "layer": 2, "reason": "no GPU"}
     assert provision.judge(2, 0, journal(tmp_path, skip)).skipped == "no GPU"
@@ -80,6 +102,38 @@ def test_a_layer_that_a_gpu_decided_on_says_why_it_applies(tmp_path: Path) -> No
         "4 NVIDIA GPUs"
     )
     assert provision.judge(1, 0, journal(tmp_path, PLAN, end("a"), end("b"))).reason == ""
+
+
+FIRST = Applied(layer=1, operations=2, changed=("a", "b"))
+
+
+def repeat(monkeypatch: pytest.MonkeyPatch, again: Applied) -> Applied:
+    """Prove idempotence where the second application has this result."""
+    monkeypatch.setattr(provision, "apply", lambda *_, **__: again)
+    return provision.prove_idempotent(1, cast(Target, None), first=FIRST)
+
+
+def test_a_second_application_that_repeats_all_and_changes_nothing_is_proof(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    again = Applied(layer=1, operations=2, execs=3)
+    assert repeat(monkeypatch, again) == again
+
+
+@pytest.mark.parametrize(
+    ("again", "told"),
+    [
+        (Applied(layer=1, operations=2, changed=("a: b",)), "changed something: 1 operation"),
+        (Applied(layer=1, skipped="no GPU"), "proves nothing: skipped, no GPU; the first had 2"),
+        (Applied(layer=1, operations=1), "proves nothing: 1 operations; the first had 2"),
+        (Applied(layer=1, operations=3), "proves nothing: 3 operations; the first had 2"),
+    ],
+)
+def test_another_second_application_is_none(
+    monkeypatch: pytest.MonkeyPatch, again: Applied, told: str
+) -> None:
+    with pytest.raises(ProvisionError, match=told):
+        repeat(monkeypatch, again)
 
 
 def test_events_come_in_while_the_file_grows(tmp_path: Path) -> None:
@@ -109,7 +163,7 @@ def test_a_layer_without_roles_is_refused_not_pretended(tmp_path: Path) -> None:
     file = tmp_path / "cube.toml"
     file.write_text('[gpu]\nmode = "assume"\n')
     (problem,) = provision.dry_run_offline(spec.load(file))
-    assert "the role nvidia_driver is not part of this release" in problem
+    assert problem.startswith("layer 2: the role nvidia_driver is not part of this release")
 
 
 def run_inventory(tmp_path: Path, text: str) -> str:

@@ -114,6 +114,10 @@ BAD = [
     ("two words", "[hosts.a]\naddress = 'x y'", "a host name or an address"),
     ("empty address", "[hosts.a]\naddress = ''", "a host name or an address"),
     ("bad login", "[hosts.a]\naddress = 'x'\nuser = '-l'", "hosts.a.user = '-l'"),
+    ("no file URL", "[network]\nproxy = 'file:///x'", "http://host:port/"),
+    ("empty ISO", UBUNTU.replace("http://x/y", ""), '"file:///folder/file"'),
+    ("ISO by path", UBUNTU.replace("http://x/y", "/my.iso"), '"file:///folder/file"'),
+    ("ISO by space", UBUNTU.replace("http://x/y", "file:///my iso"), '"file:///folder/file"'),
     ("bad proxy", "[network]\nproxy = 'proxy:3128'", "http://host:port/"),
     ("bad port", "[hosts.a]\naddress = 'x'\nport = 70000", "hosts.a.port = 70000"),
     ("no address", "[hosts.a]\nport = 22", "hosts.a.address: missing"),
@@ -155,6 +159,7 @@ GOOD = [
     "[network]\napt_mirror = 'https://[2001:db8::1]:8443/debian'",
     "[network]\nca_certificates = ['ca.crt']",
     "[build]\nrefresh = '2026-11-23'",
+    UBUNTU.replace("http://x/y", "file:///isos/my%20ubuntu.iso"),
     "[layers]\nenabled = [1]\nlayer5 = []",
 ]
 

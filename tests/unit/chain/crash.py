@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from cube import disk
+from cube.chain import archive, export, intake, rollback
 from cube.chain import store as store_module
 from cube.chain.store import Store
 from tests.unit.chain import samples
@@ -51,11 +52,42 @@ def prepare(store: Store) -> None:
     store.prepare()
 
 
+def roll(store: Store) -> None:
+    """A layer is rolled back, and taken back."""
+    rollback.rollback(store, "layer1")
+    assert [link.name for link in store.links() if link.aside] == ["layer2"]
+    take_back(store)
+
+
+def take_back(store: Store) -> None:
+    """A layer that was rolled back becomes the head again."""
+    rollback.rollback(store, "layer2")
+    assert store.head == store.named("layer2")
+    assert not any(link.aside for link in store.links())
+
+
+def take_in(store: Store) -> None:
+    """A layer comes in from an archive."""
+    intake.take_in(store, store.folder.parents[1] / ARCHIVE, os_name=OS)
+
+
+def pack(template: Path, target: Path) -> None:
+    """Make the archive, of the template's links and one more."""
+    store = Store(folder=shutil.copytree(template, target / "packed" / "chain"))
+    line = store.lineage(samples.add_layer(store, 3, store.named("layer2")))
+    index = archive.describe(store, line, os_name=OS, head=line[-1])
+    export.export(target / ARCHIVE, line, index)
+
+
+ARCHIVE, OS = "chain.tar", "debian-13"
 LIVES: dict[str, Callable[[Store], None]] = {
-    life.__name__: life for life in (freeze, skip, remove, prepare)
+    life.__name__: life for life in (freeze, skip, remove, prepare, roll, take_in)
 }
 #: What changes something on the medium, and so may be the last thing that happened.
-STEPS = [(os, name) for name in ("chmod", "fsync", "mkdir", "rename", "replace", "rmdir", "unlink")]
+STEPS = [
+    (os, name)
+    for name in ("chmod", "fsync", "mkdir", "rename", "replace", "rmdir", "unlink", "utime")
+]
 OTHER_STEPS = [(disk, "create_overlay"), (samples, "write"), (store_module, "sha256")]
 
 
@@ -121,6 +153,7 @@ def cut_off(life: str, template: Path, target: Path, last: int) -> str:
 
 def main(life: str, template: str, target: str) -> None:
     """Cut a life off at every step of it."""
+    pack(Path(template), Path(target))
     last = 0
     while step := cut_off(life, Path(template), Path(target), last):
         print(json.dumps({"step": step, "store": f"{target}/{last}/chain"}))  # noqa: T201

@@ -74,10 +74,17 @@ STEPS = {
         "rename layer2", "unlink disk.qcow2", "unlink link.json", "rmdir .doomed-layer2",
         "rename layer1", "rmdir .doomed-layer1",
     ],
+    "roll": ["utime aside", "replace .head.new", "unlink aside"],
+    "take_in": [
+        "mkdir .doomed-import", "mkdir layer3", "fsync disk.qcow2", "power cut link.json",
+        "rename layer3", "fsync chain",
+    ],
     "prepare": ["power cut .format.new", "replace .format.new", "rmdir .doomed-layer2"],
 }  # fmt: skip
 #: How the work goes on; what was removed is made again.
-NEXT = {"freeze": crash.freeze, "skip": crash.skip}
+NEXT = {
+    "freeze": crash.freeze, "skip": crash.skip, "roll": crash.take_back, "take_in": crash.take_in,
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("life", STEPS)

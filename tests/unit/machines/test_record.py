@@ -23,7 +23,9 @@ def test_writing_leaves_no_draft(record: MachineRecord) -> None:
     assert [path.name for path in record.run_dir.iterdir()] == ["machine.json"]
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"name": "x"}', '{"endpoint": 1}'])
+@pytest.mark.parametrize(
+    "text", ["", "{", "[]", "{}", "3", '"a"', '{"name": "x"}', '{"endpoint": 1}']
+)
 def test_no_record_is_one_clear_error(tmp_path: Path, text: str) -> None:
     (tmp_path / "machine.json").write_text(text)
     with pytest.raises(MachineError, match="not a machine's record"):
