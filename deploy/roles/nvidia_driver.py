@@ -1,6 +1,7 @@
 """Role nvidia_driver: NVIDIA's driver without a desktop, its modules for every kernel."""
 
 from dataclasses import dataclass
+from urllib.parse import urlsplit
 
 from pyinfra.api import deploy
 
@@ -9,7 +10,19 @@ from deploy.data import read
 from deploy.held import HELD
 from deploy.operations import apt, driver, systemd
 from deploy.operations.files import put_atomic
+from deploy.operations.keyring import fetch_key
 from deploy.sources import file_text, template_text
+
+NVIDIA = "https://developer.download.nvidia.com/compute/cuda/repos"
+KEYRING = "/etc/apt/keyrings/nvidia-cuda.asc"
+
+#: NVIDIA's folder for a release, the key in it, and its fingerprint. Debian 13 refuses the older
+#: key, whose own signature is of SHA-1. Source: NVIDIA/cuda-repo-management, README.md, "GPG keys",
+#: and its issues 30 and 39.
+REPOSITORIES = {
+    "debian-13": ("debian13", "8793F200.pub", "02182E60104FCDC26EAE1B8597A5D4CB8793F200"),
+    "ubuntu-24.04": ("ubuntu2404", "3bf863cc.pub", "EB693B3035CD5710E231E123A4B469963BF863CC"),
+}
 
 OPTIONS = "/etc/modprobe.d/60-cube-nvidia.conf"
 RULES = "/etc/udev/rules.d/60-cube-nvidia.rules"
@@ -77,17 +90,35 @@ def add_archives(data: NvidiaDriver, os_name: str) -> None:
         components = "contrib" if data.driver_source == "nvidia" else DEBIAN_COMPONENTS
         archives.add_debian_components(components, apt_mirror=data.apt_mirror)
     if data.driver_source == "nvidia":
-        archives.add_nvidia(
-            os_name,
-            url=data.nvidia_url,
-            fingerprint=data.nvidia_fingerprint,
-            proxy=data.proxy,
-            apt_mirror=data.apt_mirror,
-        )
+        add_nvidia(data, os_name)
         apt.install(
             name=f"Pin the driver to branch {data.driver_branch}",
             packages=(f"nvidia-driver-pinning-{data.driver_branch}",),
         )
+
+
+def add_nvidia(data: NvidiaDriver, os_name: str) -> None:
+    """Take packages from NVIDIA, or a mirror of it; its key is known by its fingerprint."""
+    folder, key, known = REPOSITORIES[os_name]
+    base = f"{(data.nvidia_url or NVIDIA).rstrip('/')}/{folder}/x86_64"
+    fetch_key(
+        name="Fetch NVIDIA's signing key",
+        url=f"{base}/{key}",
+        dest=KEYRING,
+        fingerprint=data.nvidia_fingerprint or known,
+        proxy=data.proxy,
+    )
+    archives.add_source(
+        "NVIDIA's package archive",
+        "nvidia-cuda",
+        template_text("nvidia_driver/nvidia.sources.j2", base=base, keyring=KEYRING),
+        data.apt_mirror,
+    )
+    put_atomic(
+        name="Prefer NVIDIA's packages to others of the same names",
+        dest="/etc/apt/preferences.d/60-cube-nvidia",
+        content=template_text("nvidia_driver/preferences.j2", host=urlsplit(base).hostname),
+    )
 
 
 def packages(data: NvidiaDriver, os_name: str) -> tuple[str, ...]:
