@@ -5,12 +5,15 @@ import sys
 import tempfile
 from pathlib import Path
 
+from pip._internal.models.index import PyPI
+
 from cube import run
 from cube.errors import CommandError, StackError
 from cube.stack import lockfile
 from cube.stack.profile import Framework, Profile
 
-PYPI = "https://pypi.org/simple"
+#: The public index, as pip knows it: every virtual environment has pip.
+PYPI = PyPI.simple_url
 #: The oldest Python that a lock is for; PLATFORM says the same to people.
 PYTHON = "3.12"
 #: Only these machines: the lock holds nothing for others.

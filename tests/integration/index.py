@@ -15,9 +15,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import urlparse
 
+from pip._internal.models.index import PyPI
+
 #: The machine that runs the container, as the container sees it. Source: slirp4netns(1).
 HOST = "10.0.2.2"
-PYPI = "https://pypi.org/simple"
 #: Source: PyPA, "Simple repository API", JSON serialization.
 JSON = "application/vnd.pypi.simple.v1+json"
 CHUNK = 1 << 18
@@ -56,7 +57,9 @@ class Index:
         file = self.folder / f"{name}.json"
         with self.locks[name]:
             if not file.exists():
-                request = urllib.request.Request(f"{PYPI}/{name}/", headers={"Accept": JSON})
+                request = urllib.request.Request(
+                    f"{PyPI.simple_url}/{name}/", headers={"Accept": JSON}
+                )
                 with urllib.request.urlopen(request, timeout=60) as answer:
                     file.write_bytes(answer.read())
         page = json.loads(file.read_text())

@@ -1,6 +1,7 @@
 """Layer 2 for real on Debian 13: the driver's module is built for the image's kernel.
 
-The small form installs the driver alone. `make test-gpu-stack` runs the full one, with CUDA.
+`make test-gpu-stack` runs it. The quick suite builds a smaller module, a stand-in's, through the
+same DKMS: see test_gpu_archive.py.
 """
 
 import contextlib
@@ -20,6 +21,8 @@ from cube.provision import Applied
 from cube.spec import Spec
 from cube.testing import CheckRun
 from tests.integration.conftest import Built
+
+pytestmark = pytest.mark.gpu_stack
 
 #: The distribution's driver 550 can drive it, and its CUDA 12.4 can compile for it.
 STACK = """\
@@ -177,7 +180,6 @@ def test_a_failure_of_dkms_is_told_in_the_compilers_words(box: Box) -> None:
     assert "error: #error planted by a test" in caught.value.details
 
 
-@pytest.mark.gpu_stack
 def test_the_whole_layer_with_cuda(
     built: Built, key_file: Path, tmp_path: Path, record_property: Callable[[str, object], None]
 ) -> None:

@@ -10,6 +10,7 @@ import pytest
 from cube import cli, hardware
 from cube.errors import StackError
 from cube.stack import lockfile, profile
+from cube.wheels import resolve
 from tests.unit.wheels.samples import fat_binary, library, wheel
 
 UV = """#!/bin/sh
@@ -137,7 +138,7 @@ def test_lock(place: Path, mine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert lock.version("torch") == "2.13.0"
     arguments = (place / "arguments").read_text().split("\n")
     assert {"--universal", "--generate-hashes", "--no-emit-index-url"} <= set(arguments)
-    assert arguments[arguments.index("--default-index") + 1] == "https://pypi.org/simple"
+    assert arguments[arguments.index("--default-index") + 1] == resolve.PYPI
     assert "--constraints" not in arguments
     assert "x86_64" in (place / "pyproject.toml").read_text()
     assert "torch==2.13.0" in (place / "wanted.in").read_text()
