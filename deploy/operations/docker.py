@@ -79,7 +79,7 @@ def merge(
             nested = last if isinstance(last, Mapping) else {}
             merged[key], lines = merge(old, value, before=nested)
             kept += [f"{key}.{line}" for line in lines]
-        elif key not in current or old == last:
+        elif key not in current or (key in before and old == last):
             merged[key] = value
         elif old != value:
             is_there, is_wanted = json.dumps(old), json.dumps(value)
@@ -117,32 +117,51 @@ def loaded(archives: tuple[str, ...]) -> Generator[str | FileUploadCommand, None
         OperationValueError: a file is no such archive.
     """
     wanted = {archive: image_ids(Path(archive)) for archive in archives}
-    every = tuple(sorted({name for ids in wanted.values() for name in ids}))
-    there = host.get_fact(DockerImages, names=every)
-    for archive, ids in wanted.items():
-        if not there.issuperset(ids):
+    every = {name for ways in wanted.values() for ids in ways for name in ids}
+    there = host.get_fact(DockerImages, names=tuple(sorted(every)))
+    for archive, ways in wanted.items():
+        if not any(there.issuperset(ids) for ids in ways):
             yield f"mkdir -p {Path(INCOMING).parent}"
             yield FileUploadCommand(archive, INCOMING)
             yield f"docker load --quiet --input {INCOMING}; code=$?; rm -f {INCOMING}; exit $code"
 
 
-def image_ids(archive: Path) -> list[str]:
-    """Return the ids of the images in an archive of `docker save`: "sha256:...".
+def image_ids(archive: Path) -> list[list[str]]:
+    """Return the ids of the images in an archive of `docker save`, in each way of naming them.
 
-    Source: moby, image/spec/v1.2.md: manifest.json lists each image's configuration, whose
-    digest is the id; newer archives hold it as blobs/sha256/DIGEST, older ones as DIGEST.json.
+    An engine knows an image by the digest of its configuration or, with containerd's image store
+    (the default from Docker 29 on), by that of its manifest. Source: moby, image/spec/v1.2.md,
+    manifest.json; OCI image layout specification, index.json; moby issue 48401.
+
+    Returns:
+        Lists of "sha256:..."; the images are there when all of one list are.
 
     Raises:
         OperationValueError: it is no such archive.
     """
     try:
         with tarfile.open(archive) as tar:
-            member = tar.extractfile("manifest.json")
-            assert member is not None  # it is a file, or KeyError
-            entries = json.load(member)
-        configs = [Path(entry["Config"]).name.removesuffix(".json") for entry in entries]
+            entries = read_member(tar, "manifest.json")
+            configs = [Path(entry["Config"]).name.removesuffix(".json") for entry in entries]
+            ways = [[f"sha256:{config}" for config in configs]]
+            if "index.json" in tar.getnames():
+                index = read_member(tar, "index.json")
+                ways.append([entry["digest"] for entry in index["manifests"]])
     except (OSError, tarfile.TarError, KeyError, ValueError, TypeError) as error:
         raise OperationValueError(
             f"{archive}: is no archive of docker save: {error}; make it with docker save -o"
         ) from error
-    return [f"sha256:{config}" for config in configs]
+    return [ids for ids in ways if ids]
+
+
+def read_member(tar: tarfile.TarFile, name: str) -> Any:  # noqa: ANN401 (whatever JSON can hold)
+    """Parse a file of an archive.
+
+    Raises:
+        KeyError: there is no such file.
+        ValueError: it is no JSON.
+    """
+    member = tar.extractfile(name)
+    if member is None:
+        raise KeyError(f"{name} is no file")
+    return json.load(member)

@@ -6,10 +6,13 @@ from collections.abc import Generator
 from pyinfra import host
 from pyinfra.api import operation
 
-from deploy.facts.apt import FileExists
+from deploy.facts.keys import KeyFingerprint, fingerprint_of
 
 #: As apt does (see deploy/files/common/50cube-network).
 RETRY = "--retry 3 --retry-connrefused --connect-timeout 30"
+
+#: The file that was fetched, in the shell.
+NEW = '"$new"'
 
 
 @operation()
@@ -18,24 +21,24 @@ def fetch_key(
 ) -> Generator[str, None, None]:
     """Download a signing key; it is put in place only when its fingerprint is the known one.
 
+    A key that is there with another fingerprint is replaced.
+
     Args:
         url: where it is.
         dest: an .asc file.
         fingerprint: 40 hexadecimal digits of the one primary key in the file.
         proxy: proxy URL; empty for none.
     """
-    if host.get_fact(FileExists, path=dest):
-        host.noop(f"{dest} is there")
+    if host.get_fact(KeyFingerprint, path=dest) == fingerprint:
+        host.noop(f"{dest} is the known key")
         return
     options = f"--proxy {shlex.quote(proxy)} " if proxy else ""
     folder = dest.rsplit("/", 1)[0]
-    # Source: GnuPG, doc/DETAILS: "fpr" records, field 10; the first belongs to the primary key.
     yield (
         f"mkdir -p {folder} && new=$(mktemp {dest}.XXXXXX) && trap 'rm -f \"$new\"' EXIT"
         f" && curl --fail --silent --show-error --location {RETRY} {options}"
         f'--output "$new" {url}'
-        ' && found=$(gpg --show-keys --with-colons "$new"'
-        " | awk -F: '/^pub/ { n++ } /^fpr/ && !f { f = $10 } END { if (n == 1) print f }')"
+        f" && found=$({fingerprint_of(NEW)})"
         f' && if [ "$found" != {fingerprint} ]; then'
         f' echo "{url}: fingerprint $found, expected {fingerprint}" >&2; exit 1; fi'
         f' && chmod 644 "$new" && mv "$new" {dest}'

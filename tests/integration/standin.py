@@ -6,8 +6,8 @@ such a machine are reported as `simulated`.
 
     key = Key.make(folder / "gnupg")
     archive = Archive(folder / "toolkit", key)
-    archive.publish(TOOLKIT)                   # InRelease, Packages and *.deb, in archive.folder
-    archive.break_checksum("libnvidia-container1")
+    archive.publish(toolkit("1.20.0"))         # InRelease, Packages and *.deb, in archive.folder
+    archive.damage("libnvidia-container1")     # apt must refuse it
 """
 
 import hashlib

@@ -249,19 +249,28 @@ def test_an_upgrade_is_refused(box: Box, applied: provision.Applied) -> None:
     assert f"{VERSION}-1" in box.sh("dpkg-query -W nvidia-container-toolkit")
 
 
-def test_an_archive_that_changes_its_key_is_refused_by_apt(
+def test_an_archive_that_changes_its_key_is_refused_until_its_fingerprint_is_told(
     box: Box, applied: provision.Applied, tmp_path: Path
 ) -> None:
     stranger = standin.Key.make(tmp_path / "home")
+    public = box.archive.folder.parents[2] / "gpgkey"
+    known = public.read_text()
     try:
         standin.Archive(box.archive.folder, stranger).sign()
+        public.write_text(stranger.export())
         box.serve()
         said = box.sh("apt-get -o APT::Update::Error-Mode=any update 2>&1", accept=(100,))
+        told = Box(box.endpoint, box.archive, write_spec(tmp_path, stranger.fingerprint))
+        changed = [name.split(": ")[1] for name in told.apply().changed]
+        box.sh("apt-get -o APT::Update::Error-Mode=any update")
     finally:
         box.archive.sign()
+        public.write_text(known)
         box.serve()
         stranger.close()
     assert "NO_PUBKEY" in said or "Missing key" in said
+    assert changed == ["Fetch the container toolkit's signing key"]
+    assert [name.split(": ")[1] for name in box.apply().changed] == changed
 
 
 def test_the_checks_pass_and_say_that_they_are_simulated(

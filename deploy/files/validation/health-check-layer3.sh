@@ -6,7 +6,31 @@
 
 check_gpu_runtime() {
   check "container toolkit" nvidia-ctk --version
+  check_held
+  check "docker's settings" dockerd --validate --config-file "$ROOT/etc/docker/daemon.json"
   check_docker_runtime
+  check_cdi
+}
+
+# An upgrade by itself would move the toolkit away from the version that was proven.
+check_held() {
+  run apt-mark showhold
+  if [[ $OUTPUT == *nvidia-container-toolkit-base* ]]; then
+    ok "toolkit is held" "no upgrade moves it"
+  else
+    fail "toolkit is held" "apt-mark hold nvidia-container-toolkit nvidia-container-toolkit-base"
+  fi
+}
+
+# Without a GPU there is nothing to describe; that is passed over, and has not failed.
+check_cdi() {
+  local unit=nvidia-cdi-refresh.service
+  run systemctl is-failed "$unit"
+  if [[ $OUTPUT == failed ]]; then
+    fail "GPUs are described to containers" "$unit failed: journalctl -u $unit"
+  else
+    ok "GPUs are described to containers" "$unit: ${OUTPUT:-unknown}"
+  fi
 }
 
 check_docker_runtime() {

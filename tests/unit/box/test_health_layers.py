@@ -87,13 +87,38 @@ def test_layer2_finds_a_compiler_that_is_missing(layer2: Box) -> None:
     assert failed(layer2.judge("health-check-layer2.sh")[1]) == ["CUDA compiler"]
 
 
-def test_layer3(box: Box) -> None:
+@pytest.fixture
+def layer3(box: Box) -> Box:
+    """A box on which all of layer 3 is right."""
     box.install(3)
     box.fake("nvidia-ctk", "NVIDIA Container Toolkit CLI version 1.20.0")
     box.fake("docker", '{"nvidia":{"path":"nvidia-container-runtime"},"runc":{"path":"runc"}}')
-    assert box.judge("health-check-layer3.sh")[0] == 0
-    box.fake("docker", '{"runc":{"path":"runc"}}')
-    assert failed(box.judge("health-check-layer3.sh")[1]) == ["docker knows the GPU runtime"]
+    box.fake("dockerd", "configuration OK")
+    box.fake("apt-mark", "nvidia-container-toolkit\nnvidia-container-toolkit-base")
+    box.fake("systemctl", "inactive", code=1)
+    return box
+
+
+def test_layer3_passes(layer3: Box) -> None:
+    code, data = layer3.judge("health-check-layer3.sh")
+    assert (code, failed(data), data["evidence"]) == (0, [], "simulated")
+
+
+@pytest.mark.parametrize(
+    ("program", "output", "code", "name"),
+    [
+        ("nvidia-ctk", "not found", 127, "container toolkit"),
+        ("apt-mark", "", 0, "toolkit is held"),
+        ("dockerd", "unable to configure the Docker daemon", 1, "docker's settings"),
+        ("docker", '{"runc":{"path":"runc"}}', 0, "docker knows the GPU runtime"),
+        ("systemctl", "failed", 0, "GPUs are described to containers"),
+    ],
+)
+def test_layer3_finds_its_fault_and_no_other(
+    layer3: Box, program: str, output: str, code: int, name: str
+) -> None:
+    layer3.fake(program, output, code=code)
+    assert failed(layer3.judge("health-check-layer3.sh")[1]) == [name]
 
 
 @pytest.fixture

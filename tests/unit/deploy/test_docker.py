@@ -31,6 +31,7 @@ KEPT: list[tuple[str, dict[str, Any], dict[str, Any], dict[str, Any], str]] = [
     ("set by hand", {"a": 3}, {"a": 1}, {}, "a stays 3, somebody set it; 1 was wanted"),
     ("changed by hand since", {"a": 3}, {"a": 2}, {"a": 1}, "a stays 3"),
     ("inside", {"o": {"x": "9"}}, {"o": {"x": "5"}}, {}, 'o.x stays "9"'),
+    ("a null by hand", {"a": None}, {"a": 1}, {}, "a stays null, somebody set it; 1 was wanted"),
     ("another kind", {"o": 1}, {"o": {"x": 1}}, {}, "o stays 1"),
 ]
 
@@ -71,19 +72,29 @@ def test_both_files_are_read(file: str, note: str, found: Daemon) -> None:
     assert DockerDaemon().process(output) == found
 
 
-def write_archive(path: Path, configs: list[str]) -> Path:
-    manifest = json.dumps([{"Config": config, "Layers": []} for config in configs]).encode()
+def write_archive(path: Path, configs: list[str], digests: list[str]) -> Path:
+    files: dict[str, object] = {"manifest.json": [{"Config": one, "Layers": []} for one in configs]}
+    if digests:
+        files["index.json"] = {"manifests": [{"digest": one} for one in digests]}
     with tarfile.open(path, "w") as tar:
-        info = tarfile.TarInfo("manifest.json")
-        info.size = len(manifest)
-        tar.addfile(info, io.BytesIO(manifest))
+        for name, data in files.items():
+            text = json.dumps(data).encode()
+            info = tarfile.TarInfo(name)
+            info.size = len(text)
+            tar.addfile(info, io.BytesIO(text))
     return path
 
 
 def test_images_of_an_archive_are_known_by_their_ids(tmp_path: Path) -> None:
     new, old = "1" * 64, "2" * 64
-    archive = write_archive(tmp_path / "a.tar", [f"blobs/sha256/{new}", f"{old}.json"])
-    assert image_ids(archive) == [f"sha256:{new}", f"sha256:{old}"]
+    archive = write_archive(tmp_path / "a.tar", [f"blobs/sha256/{new}", f"{old}.json"], [])
+    assert image_ids(archive) == [[f"sha256:{new}", f"sha256:{old}"]]
+
+
+def test_images_of_an_archive_may_be_known_by_their_manifests(tmp_path: Path) -> None:
+    config, manifest = "1" * 64, f"sha256:{'2' * 64}"
+    archive = write_archive(tmp_path / "a.tar", [f"blobs/sha256/{config}"], [manifest])
+    assert image_ids(archive) == [[f"sha256:{config}"], [manifest]]
 
 
 def test_a_file_that_is_no_archive_of_images_is_named(tmp_path: Path) -> None:
