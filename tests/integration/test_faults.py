@@ -21,7 +21,7 @@ from tests.integration.conftest import PROJECT, Built, copy_project, plant_check
 #: Seconds for a build to reach the step at which a test breaks it.
 REACH_S = 600
 #: Seconds within which a broken build must have ended and released everything.
-END_S = 120
+END_S = 240
 #: Seconds until the rest of its output was read; a child that a kill left may keep it open.
 READ_S = 10
 
