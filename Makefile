@@ -23,7 +23,7 @@ doctor: setup ## Say what this machine lacks
 lint: setup ## Style and types
 	@.venv/bin/ruff check . && .venv/bin/ruff format --check . && .venv/bin/mypy
 
-test: lint ## Style, units, real builds and boots (root; about half an hour without KVM)
+test: lint ## Style, units, real builds and boots (root; up to an hour without KVM)
 	@if [ "$$(id -u)" -eq 0 ]; then .venv/bin/pytest; else sudo .venv/bin/pytest; fi
 
 test-all: lint ## Every test: also LVM, a kill of QEMU in a layer, further boots, the GPU stack
