@@ -13,6 +13,7 @@ from testinfra.backend.base import CommandResult
 from testinfra.host import Host
 
 from checks import session as ssh
+from checks import shell
 from checks.inventory import known_targets
 from checks.nature import LACKS, Nature
 from checks.targets import Target, TargetError, asks_for_names, select
@@ -50,6 +51,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    shell.use()
     for number in range(1, 6):
         config.addinivalue_line("markers", f"layer{number}: a statement of layer {number}")
     for line in (

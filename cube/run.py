@@ -179,6 +179,22 @@ def launch(argv: Argv, *, output: Path, tethered: bool = False) -> Process:
     return process
 
 
+def converse(argv: Argv) -> subprocess.Popen[bytes]:
+    """Start a program that the caller talks to over its three streams, and stops.
+
+    Raises:
+        CommandError: the program is missing.
+    """
+    log.debug(f"$ {quote(argv)} <>")
+    try:
+        return subprocess.Popen(
+            die_with_parent(argv), stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE, bufsize=0, env=environment(None), start_new_session=True,
+        )  # fmt: skip
+    except FileNotFoundError as error:
+        raise missing_tool(str(error.filename)) from error
+
+
 def die_with_parent(argv: Argv) -> list[str]:
     """Return the command wrapped so that the kernel kills it when our process dies.
 
