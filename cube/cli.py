@@ -18,6 +18,7 @@ from cube.commands import (
     build,
     chain,
     machine,
+    passport,
     rollback,
     stack,
     validate,
@@ -35,7 +36,7 @@ def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(prog="cube", description=DESCRIPTION, epilog=EPILOG)
     top.add_argument("--version", action="version", version=f"cube {__version__}")
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for group in (build, machine, chain, rollback, bisect, box, stack, validate):
+    for group in (build, machine, chain, rollback, bisect, box, stack, validate, passport):
         group.add_commands(commands)
     return top
 

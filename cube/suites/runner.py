@@ -89,13 +89,32 @@ def run_suite(box: Box, suite: Suite, *, quick: bool, arguments: tuple[str, ...]
     """
     boot, started = login.boot_id(box), time.monotonic()
     listener = Listener(suite)
-    words = [suite.path, "--json", *suite.arguments, *(["--quick"] if quick else []), *arguments]
+    words = command(suite, quick=quick, arguments=arguments)
     limit_s = suite.limit(quick=quick)
     code = follow(box, render_script(words, limit_s=limit_s), listener.hear, limit_s=limit_s)
     seconds = time.monotonic() - started
     if code == login.SSH_FAILED and not listener.ended:
         raise lost(box, suite, boot, seconds)
-    broken = explain(listener.ended, code, suite, limit_s=limit_s)
+    return conclude(listener, code, quick=quick, seconds=seconds)
+
+
+def command(suite: Suite, *, quick: bool, arguments: tuple[str, ...] = ()) -> list[str]:
+    """Return the command line of a suite on the box."""
+    short = ["--quick"] if quick else []
+    return [suite.path, "--json", *suite.arguments, *short, *arguments]
+
+
+def conclude(listener: Listener, code: int, *, quick: bool, seconds: float) -> SuiteResult:
+    """Return the result of a suite that has ended.
+
+    Args:
+        listener: that heard what it printed.
+        code: exit code of the script that `render_script` made.
+        quick: whether it ran in its short form.
+        seconds: how long it ran.
+    """
+    suite = listener.suite
+    broken = explain(listener.ended, code, suite, limit_s=suite.limit(quick=quick))
     if broken:
         return result.broken(suite.name, broken, seconds=seconds, output=listener.output)
     return result.parse(
