@@ -9,7 +9,7 @@ from pyinfra.api import deploy
 from deploy import supported
 from deploy.data import read
 from deploy.facts.docker import DAEMON
-from deploy.operations import accounts, apt, systemd
+from deploy.operations import accounts, apparmor, apt, systemd
 from deploy.operations.docker import CONTAINERS_LIVE_ON, settings
 from deploy.operations.files import put_atomic
 from deploy.operations.keyring import fetch_key
@@ -41,6 +41,7 @@ class Docker:
     docker_source: str
     proxy: str = ""
     apt_mirror: str = ""
+    building: bool = False
 
 
 @deploy("Docker")
@@ -63,6 +64,9 @@ def docker() -> None:
     )
     packages = PACKAGES.get((data.docker_source, os_name), VENDOR_PACKAGES)
     apt.install(name="Install Docker Engine, compose and buildx", packages=(*COMMON, *packages))
+    if data.building:
+        # A minute of the first boot of a guest without KVM.
+        apparmor.compile_profiles(name="Compile AppArmor's profiles for the image's kernel")
     systemd.units(names="docker.service", name="Run Docker", running=True)
     systemd.restart_if_older(
         name="Let containerd read its limits again", unit="containerd.service", than=(LIMITS,)
