@@ -87,7 +87,7 @@ def compile_args(index: str, *, shared: bool) -> list[str]:
 
 
 def find_uv() -> str:
-    """Return uv: beside our Python, or on PATH.
+    """Return uv: the one that the tool's own lock brings beside our Python, or one on PATH.
 
     Raises:
         StackError: it is not installed.
@@ -95,5 +95,5 @@ def find_uv() -> str:
     beside = Path(sys.executable).with_name("uv")
     found = str(beside) if beside.is_file() else shutil.which("uv")
     if not found:
-        raise StackError("uv: program not found", hint="pip install uv")
+        raise StackError("uv: program not found", hint="./setup.sh installs it beside the tool")
     return found
