@@ -93,10 +93,13 @@ def test_a_box_passes_and_all_forms_of_the_result_are_there(desk: Desk) -> None:
 
 
 def test_pytest_judges_the_same(desk: Desk) -> None:
-    argv: list[str | Path] = [BIN / "pytest", "checks/", "-m", "stage4", "--quick", f"--hosts={desk.word}",
-            f"--spec={desk.spec.file}", "-p", "no:cacheprovider", "-q"]  # fmt: skip
-    done = subprocess.run(argv, capture_output=True, text=True, check=False, cwd=PROJECT,
-                          timeout=300)  # fmt: skip
+    argv: list[str | Path] = [
+        BIN / "pytest", "checks/", "-m", "stage4", "--quick", f"--hosts={desk.word}",
+        f"--spec={desk.spec.file}", "-p", "no:cacheprovider", "-q",
+    ]  # fmt: skip
+    done = subprocess.run(
+        argv, capture_output=True, text=True, check=False, cwd=PROJECT, timeout=300
+    )
 
     assert "5 passed" in done.stdout, done.stdout
     assert done.returncode == 0
