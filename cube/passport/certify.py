@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from cube import __version__, log, testing
-from cube.box import apply
+from cube.box import apply, login
 from cube.box.host import Box
 from cube.errors import PassportError
 from cube.findings import CheckReport
@@ -58,6 +58,7 @@ def certify(
         BusyError: another validation runs there.
         MachineError: it does not answer.
     """
+    refuse_virtual(box)
     found = unit.look(box)
     refuse_other_image(box.name, found, manifest)
     with log.step(f"Checking {box.name}"):
@@ -66,6 +67,23 @@ def certify(
     suites = validation.validate(box, wanted)
     refuse_suites(suites, exceptions)
     return Certified(unit=found, checks=checks, suites=suites, exceptions=exceptions)
+
+
+def refuse_virtual(box: Box) -> None:
+    """Refuse a machine that is none of its own before an hour of suites, not after.
+
+    Source: systemd-detect-virt(1), EXIT STATUS
+
+    Raises:
+        PassportError: it is virtual, or a container.
+    """
+    found = login.execute(box, "systemd-detect-virt", accept=(0, 1))
+    if found.returncode == 0:
+        raise PassportError(
+            f"{box.name} cannot be certified: it is virtual ({found.stdout.strip()}),"
+            " and would not be judged on hardware",
+            hint="a passport is for a box on a desk: certify that",
+        )
 
 
 def run_checks(spec: Spec, box: Box) -> CheckReport:

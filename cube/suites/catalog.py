@@ -43,7 +43,7 @@ class Suite:
 SUITES = (
     Suite(
         name="gpus", title="GPU detection", program="validate-gpus.sh", arguments=("--load",),
-        limit_s=300, quick_limit_s=180, gate=True,
+        limit_s=600, quick_limit_s=300, gate=True,
     ),
     Suite(
         name="pytorch", title="PyTorch DDP", program="test-pytorch-ddp.py",

@@ -136,7 +136,8 @@ def render_script(words: list[str], *, limit_s: int) -> str:
         "--working-directory=/", "--", *words,
     ])  # fmt: skip
     return (
-        f"out=$(mktemp); trap 'rm -f \"$out\"' EXIT\n"
+        # One stream keeps its order: two may be mixed within a line on their way here.
+        f"exec 2>&1; out=$(mktemp); trap 'rm -f \"$out\"' EXIT\n"
         f"test -x {shlex.quote(words[0])} || exit 127\n"
         f'{unit} </dev/null >"$out"; code=$?\n'
         f"printf '\\n{MARK}'; tr '\\n' ' ' <\"$out\"; echo\n"

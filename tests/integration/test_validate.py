@@ -143,16 +143,19 @@ sleep 4711
     assert "... step 1" in found.output
     assert time.monotonic() - started < LIMIT_S + runner.STOP_S + 20
     assert nothing_runs(desk)
-    assert desk.sh("pgrep -f 'sleep 4711' || true") == ""
+    assert desk.sh("pgrep -f 'sleep [4]711' || true") == ""
 
 
 def test_a_suite_that_takes_all_memory_is_ended_and_the_box_goes_on(desk: Desk, box: Box) -> None:
+    if "memory" not in desk.sh("cat /sys/fs/cgroup/cgroup.controllers 2>&1 || true"):
+        pytest.skip("this host's kernel gives containers no memory controller (cgroup v1)")
     found = run(desk, box, """\
 #!/usr/bin/python3
-from pathlib import Path
-limit = Path("/sys/fs/cgroup") / Path("/proc/self/cgroup").read_text().strip()[4:] / "memory.max"
-limit.write_text(str(64 << 20))
-bytearray(256 << 20)
+import subprocess
+subprocess.run(["systemctl", "set-property", "--runtime", "cube-suite.service", "MemoryMax=64M"],
+               check=True)
+bytearray(512 << 20)
+print("{}")
 """)  # fmt: skip
 
     assert found.outcome == "error"
@@ -163,7 +166,7 @@ bytearray(256 << 20)
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        ("#!/bin/sh\nkill -SEGV $$\n", "it crashed"),
+        ("#!/bin/sh\nkill -SEGV $$\n", "killed by a signal"),
         ("#!/bin/sh\necho torch is broken >&2\nexit 2\n", "exit code 2"),
         ("#!/bin/sh\necho 'not json'\n", "cannot be read"),
         ("#!/no/interpreter\n", "exit code"),
@@ -217,7 +220,7 @@ def test_a_container_is_never_certified(desk: Desk, built: Built, tmp_path: Path
                      "--manifest", str(built.work.manifest))  # fmt: skip
 
     assert done.code == PassportError.exit_code
-    assert "judged on container, not on hardware" in done.of("error")["text"]
+    assert "it is virtual (systemd-nspawn)" in done.of("error")["text"]
     assert not list(Path(desk.spec.build.dir).rglob("passport.json"))
 
 
