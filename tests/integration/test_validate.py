@@ -14,16 +14,13 @@ from pathlib import Path
 
 import pytest
 
-from cube import disk, spec
 from cube.box.host import Box
 from cube.errors import BusyError, MachineError, PassportError, ValidationError
-from cube.machines import MachineRequest
-from cube.machines.container import Containers
 from cube.suites import hold, runner
 from cube.suites.catalog import NAMES, Suite, named
 from cube.suites.result import SuiteResult
-from tests.integration.conftest import PROJECT, Built, write_spec
-from tests.integration.test_box import BIN, Desk
+from tests.integration.conftest import PROJECT, Built
+from tests.integration.desk import BIN, Desk, standing
 
 #: A program that says that it passed on a processor.
 PASSING = """\
@@ -38,15 +35,8 @@ LIMIT_S = 6
 
 @pytest.fixture(scope="module")
 def desk(built: Built, key_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
-    folder = tmp_path_factory.mktemp("desk")
-    overlay = folder / "disk.qcow2"
-    disk.create_overlay(overlay, built.store.named("layer5").disk.absolute())
-    request = MachineRequest(
-        name="desk", disk=overlay, run_dir=folder / "run", key_file=key_file
-    )  # fmt: skip
-    loaded = spec.load(write_spec(folder, folder / "build"))
-    with Containers().start(request) as machine:
-        yield Desk(machine, loaded)
+    with standing(built, key_file, tmp_path_factory.mktemp("desk")) as up:
+        yield up
 
 
 @pytest.fixture
