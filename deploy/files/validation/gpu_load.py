@@ -324,9 +324,8 @@ def judge_throttling(report: Report, gpu: Gpu, load: Load) -> None:
     slow = [bits & SLOWDOWNS for bits in seen if bits & SLOWDOWNS]
     told = described(slow[-1] if slow else seen[-1])
     good = len(slow) < LEAST_SIGHTINGS
-    report.judge(
-        name, good=good, detail=f"{told}; slowed down in {len(slow)} of {len(seen)} samples"
-    )
+    share = f"slowed down in {len(slow)} of {len(seen)} samples"
+    report.judge(name, good=good, detail=f"{told}; {share}")
 
 
 def judge_bandwidth(report: Report, gpu: Gpu, load: Load) -> None:

@@ -60,10 +60,10 @@ class Machine:
         return {**os.environ, "PATH": path, "LC_ALL": "C.UTF-8"}
 
 
-def find_machine() -> Machine:
-    """Return this machine, or the one that stands in for it."""
+def find_machine(base: Path = Path("/")) -> Machine:
+    """Return the machine whose root is `base`, or the one that stands in for it."""
     root = os.environ.get("CUBE_ROOT", "")
-    state = Path(root or "/")
+    state = Path(root or base)
     stand_in = state / SIMULATED_GPUS
     marked = any((state / STAND_INS).glob("*"))
     hardware = stand_in if stand_in.is_dir() else state
@@ -114,6 +114,9 @@ def ask(machine: Machine, *argv: str) -> Answer:
         told = f"no answer within {LIMIT_S:g} s"
         if not end(process):
             told += f", and process {process.pid} cannot be killed: restart the machine"
+        for pipe in (process.stdout, process.stderr):
+            assert pipe
+            pipe.close()
         return Answer(program=argv[0], code=NO_ANSWER, text="", complaint=told)
     return Answer(program=argv[0], code=process.returncode, text=text, complaint=complaint)
 

@@ -16,7 +16,7 @@ MODULES = ("nvidia", "nvidia-current", "nvidia-current-open")
 LIBRARY_PACKAGES = ("libnvidia-ml1", "libnvidia-compute*")
 
 #: Xid lines of the driver, and what it says of a GPU that is gone. Source: NVIDIA, "XID Errors".
-XID = re.compile(r"NVRM: Xid \(((?:PCI:)?[0-9a-fA-F:.]+)\)[^0-9]*(\d+),")
+XID = re.compile(r"NVRM: Xid \([^)]*\)\D*(\d+)")
 GONE = "fallen off the bus"
 
 Advice = tuple[str, str]
@@ -254,6 +254,6 @@ def classify(line: str) -> Advice:
     found = XID.search(line)
     if found is None:
         return (f"GPU {GONE}" if GONE in line else "Xid of an unknown form", "restart the machine")
-    xid = int(found[2])
+    xid = int(found[1])
     advice = next((text for text, xids in CLASSES.items() if xid in xids), UNKNOWN_XID)
     return (f"Xid {xid}", advice)
