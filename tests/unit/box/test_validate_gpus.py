@@ -14,7 +14,7 @@ from cube.run import run
 from tests.simulated.box import SimulatedBox
 from tests.simulated.faults import FAULTS, HEALTHY, UNDER_LOAD
 
-from .conftest import VALIDATION
+from .conftest import PROJECT, VALIDATION
 
 SCRIPT = VALIDATION / "validate_gpus.py"
 LOAD = ("--load", "--seconds", "0.2")
@@ -86,6 +86,13 @@ def test_every_check_has_a_fault_that_fails_it() -> None:
     planted = {name for fault in FAULTS.values() for name in (*fault.fails, *fault.fails_loaded)}
     kinds = {re.sub(r"^GPU \d", "GPU", name) for name in planted}
     assert kinds == {re.sub(r"^GPU \d", "GPU", name) for name in gpu_report.names(4, load=True)}
+
+
+def test_every_check_is_described() -> None:
+    text = (PROJECT / "docs/suites.md").read_text().partition("## GPU detection")[2]
+    text = text.partition("\n## ")[0]
+    rows = {line.split("`")[1] for line in text.splitlines() if line.startswith("| `")}
+    assert rows == {re.sub(r"^GPU \d", "GPU N", name) for name in gpu_report.names(4, load=True)}
 
 
 @pytest.mark.parametrize("fault", ["three", "lost", "no_driver", "load_dies"])
