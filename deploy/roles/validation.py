@@ -26,8 +26,8 @@ PROGRAMS = {
 GPU_MODULES = {
     f"/usr/local/lib/cube/{name}.py": f"{name}.py"
     for name in (
-        "gpu_burn", "gpu_idle", "gpu_load", "gpu_machine", "gpu_report", "gpu_system",
-        "validate_gpus",
+        "gpu_burn", "gpu_device", "gpu_idle", "gpu_load", "gpu_machine", "gpu_pcie",
+        "gpu_report", "gpu_system", "gpu_watch", "validate_gpus",
     )
 }  # fmt: skip
 

@@ -192,6 +192,8 @@ UNDER_LOAD = (
           programs={"nvidia-smi": {"code": 15, "text": "GPU is lost\n", "only_busy": True}}),
     Fault(name="lazy", busy={"utilization.gpu": "4"}, fails_loaded=("GPU 3 load",),
           says="busy 4 % (median)"),
+    Fault(name="lost_in_load", fails_loaded=("GPU 3 load",), says="lost under load",
+          busy=dict.fromkeys((*OPTIONAL, "temperature.gpu"), "[GPU is lost]")),
     Fault(name="drops_to_gen4", busy={"pcie.link.gen.gpucurrent": "4"},
           fails_loaded=("GPU 3 link under load",), says="generation 4 x16, expected generation 5"),
     Fault(name="narrow_in_load", busy={"pcie.link.width.current": "8"},

@@ -7,13 +7,16 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import gpu_machine
-from gpu_idle import OTHER_MODELS, Gpu
+from gpu_device import Gpu
 from gpu_machine import Bus, Machine
 from gpu_report import Report
 
 MODULES = ("nvidia", "nvidia-current", "nvidia-current-open")
 #: Packages of the driver's library: Debian's name, NVIDIA's and Ubuntu's with or without branch.
 LIBRARY_PACKAGES = ("libnvidia-ml1", "libnvidia-compute*")
+
+#: Words that make another model of the one whose name they follow.
+OTHER_MODELS = {"d", "laptop", "max", "mobile", "super", "ti"}
 
 #: Xid lines of the driver, and what it says of a GPU that is gone. Source: NVIDIA, "XID Errors".
 XID = re.compile(r"NVRM: Xid \([^)]*\)\D*(\d+)")
@@ -195,7 +198,7 @@ def judge_p2p(report: Report, machine: Machine, *, gpus: int) -> None:
     elif states[0] == "OK":
         report.judge(name, good=True, detail="supported between all pairs")
     else:
-        report.skip(name, f"not supported between any pair ({states[0]}), as GeForce is")
+        report.skip(name, f"not supported between any pair ({states[0]}); GeForce never has it")
 
 
 def read_p2p(text: str) -> list[str]:

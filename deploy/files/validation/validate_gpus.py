@@ -13,11 +13,14 @@ from types import FrameType
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))  # python3 -I leaves it out
 
+import gpu_device
 import gpu_idle
 import gpu_load
 import gpu_machine
+import gpu_pcie
 import gpu_system
-from gpu_idle import Gpu
+import gpu_watch
+from gpu_device import Gpu
 from gpu_machine import Bus, Machine, SmiError
 from gpu_report import (
     EXIT_CANNOT_RUN,
@@ -93,7 +96,7 @@ def positive(text: str) -> float:
         ValueError: it is none.
     """
     seconds = float(text)
-    if not 0 < seconds <= gpu_load.LONGEST_S:
+    if not 0 < seconds <= gpu_watch.LONGEST_S:
         raise ValueError(text)
     return seconds
 
@@ -142,7 +145,7 @@ def read_gpus(report: Report, machine: Machine) -> list[Gpu]:
     Raises:
         SmiError: it does not.
     """
-    rows = gpu_machine.query(machine, gpu_idle.REQUIRED)
+    rows = gpu_machine.query(machine, gpu_device.REQUIRED)
     whole = [row for row in rows if row["index"].isdigit()]
     told = [" ".join(row.values()) for row in rows if row not in whole] or (
         [] if whole else ["nvidia-smi names no GPU"]
@@ -152,7 +155,7 @@ def read_gpus(report: Report, machine: Machine) -> list[Gpu]:
     )
     report.judge("driver answers", good=not told, detail="; ".join(told) or f"driver {versions}")
     gpus = [Gpu(index=int(row["index"]), values=row) for row in whole]
-    known = gpu_machine.query_known(machine, gpu_idle.OPTIONAL)
+    known = gpu_machine.query_known(machine, gpu_device.OPTIONAL)
     for gpu in gpus:
         gpu.values.update(known.get(str(gpu.index), {}))
     return gpus
@@ -183,7 +186,7 @@ def ask_about(
         gpu_load.judge_load(report, machine, whole, seconds=seconds)
     for gpu in gpus:  # after the load: it may have left errors
         gpu_idle.judge_gpu(report, gpu, machine)
-    gpu_idle.judge_replays(report, whole, machine)
+    gpu_pcie.judge_replays(report, whole, machine)
 
 
 def reason(name: str, gpus: list[Gpu]) -> str:

@@ -8,7 +8,7 @@ import gpu_idle
 import gpu_machine
 import gpu_system
 import pytest
-from gpu_idle import Gpu
+from gpu_device import Gpu
 from gpu_machine import Machine
 from gpu_report import Report
 
