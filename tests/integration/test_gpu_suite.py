@@ -84,7 +84,7 @@ def test_healthy_gpus_pass_with_load_and_are_simulated(guest: Guest) -> None:
     guest.plug("healthy")
     code, told = guest.judge("--load", "--seconds", "1")
     assert (code, told["outcome"], told["evidence"]) == (0, "pass", "simulated")
-    assert len(told["figures"]["samples"]) >= 3
+    assert len(told["figures"]["power_watts"]["GPU 3"]) >= 3
     assert guest.desk.sh("ls /usr/local/lib/cube").count("__pycache__") == 0
     assert guest.desk.sh("pgrep -f gpu_burn.py || true") == ""
 

@@ -20,6 +20,13 @@ BUSY_PERCENT = 80
 #: for 4 and 3, seven tenths of what the wire carries (31.5, 15.8), as no measurement is at hand.
 BANDWIDTH_LIMITS = {5: 50.0, 4: 22.0, 3: 11.0}
 
+#: Figures that are plotted over the samples, by their fields.
+SERIES = {
+    "utilisation_percent": "utilization.gpu", "temperature_celsius": "temperature.gpu",
+    "power_watts": "power.draw", "pcie_generation": "pcie.link.gen.gpucurrent",
+    "pcie_lanes": "pcie.link.width.current",
+}  # fmt: skip
+
 
 def judge_load(report: Report, machine: Machine, gpus: list[Gpu], *, seconds: float) -> None:
     """Keep all GPUs busy for a while, and judge each of them meanwhile."""
@@ -37,7 +44,7 @@ def judge_load(report: Report, machine: Machine, gpus: list[Gpu], *, seconds: fl
     virtual = gpu_machine.in_virtual_machine(machine)
     for gpu in gpus:
         judge_gpu(report, gpu, load, virtual=virtual)
-    report.figures["samples"] = [render_sample(sample) for sample in load.samples]
+    report.figures.update(render_series(load, gpus))
     return None
 
 
@@ -49,19 +56,24 @@ def skip_all(report: Report, gpus: list[Gpu], reason: str) -> None:
             report.skip(name, reason)
 
 
-def render_sample(sample: dict[str, dict[str, str]]) -> dict[str, object]:
-    """Return a sample with units in its names, for plots; None is "not told"."""
-    fields = {
-        "utilization_percent": "utilization.gpu", "temperature_celsius": "temperature.gpu",
-        "power_watts": "power.draw", "pcie_generation": "pcie.link.gen.gpucurrent",
-        "pcie_lanes": "pcie.link.width.current",
-    }  # fmt: skip
-    rows = [
-        {"index": number(row, "index")} | {key: number(row, name) for key, name in fields.items()}
-        for row in sample.values()
-    ]
-    first = next(iter(sample.values()), {})
-    return {"seconds": number(first, "seconds"), "gpus": rows}
+def render_series(load: Load, gpus: list[Gpu]) -> dict[str, object]:
+    """Return figures for plots: each GPU's values in every sample; None is "not told"."""
+    rows = {
+        f"GPU {gpu.index}": [sample.get(str(gpu.index), {}) for sample in load.samples]
+        for gpu in gpus
+    }
+    series = {
+        key: {gpu: [number(row, name) for row in seen] for gpu, seen in rows.items()}
+        for key, name in SERIES.items()
+    }
+    ways = {
+        f"bandwidth_to_{end}_gigabytes_per_second": {
+            f"GPU {index}": rates[way] for index, rates in sorted(load.bandwidth.items())
+        }
+        for way, end in enumerate(("gpu", "host"))
+    }
+    told = {key: lines for key, lines in series.items() if any(map(any, lines.values()))}
+    return {**told, **ways}
 
 
 def judge_gpu(report: Report, gpu: Gpu, load: Load, *, virtual: bool) -> None:
@@ -151,8 +163,8 @@ def judge_bandwidth(report: Report, gpu: Gpu, load: Load) -> None:
     if rates is None:
         report.judge(name, good=False, detail="was not measured: the load passed this GPU over")
         return
-    gpu.figures["bandwidth_to_gpu_gb_per_second"] = rates[0]
-    gpu.figures["bandwidth_to_host_gb_per_second"] = rates[1]
+    gpu.figures["bandwidth_to_gpu_gigabytes_per_second"] = rates[0]
+    gpu.figures["bandwidth_to_host_gigabytes_per_second"] = rates[1]
     told = f"{rates[0]:g} GB/s to the GPU, {rates[1]:g} GB/s from it"
     if limit is None:
         report.skip(name, f"{told}; no limit is known for this generation")

@@ -21,7 +21,7 @@ PYTHON = "opt/cube/venvs/pytorch/bin/python"
 BURN = Path(__file__).resolve().with_name("gpu_burn.py")
 
 #: PyTorch starts, the bandwidth of each GPU is measured: seconds until all are busy.
-START_LIMIT_S = float(os.environ.get("CUBE_LOAD_LIMIT_S", "180"))
+START_LIMIT_S = float(os.environ.get("CUBE_LOAD_LIMIT_S", "120"))
 END_LIMIT_S = min(15.0, START_LIMIT_S)
 #: Below the limit after which the generator ends by itself.
 LONGEST_S = 240
@@ -180,6 +180,5 @@ def watch(
         time.monotonic() - start < seconds or len(load.samples) < LEAST_SAMPLES
     ):
         rows = gpu_machine.query(machine, fields)
-        now = f"{time.monotonic() - start:.1f}"
-        load.samples.append({row["index"]: {**row, "seconds": now} for row in rows})
+        load.samples.append({row["index"]: row for row in rows})
         time.sleep(step_s)

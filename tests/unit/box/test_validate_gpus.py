@@ -151,9 +151,10 @@ def test_numbers_carry_their_limit_and_unit(healthy: SimulatedBox) -> None:
     gpu = verdict.told["figures"]["gpus"][2]
     assert gpu["uuid"].endswith("2")
     assert gpu["pci_address"] == "00000000:81:00.0"
-    assert gpu["bandwidth_to_host_gb_per_second"] == 57.3
-    sample = verdict.told["figures"]["samples"][-1]["gpus"][0]
-    assert sample["power_watts"] == 561.77
+    assert gpu["bandwidth_to_host_gigabytes_per_second"] == 57.3
+    figures = verdict.told["figures"]
+    assert figures["power_watts"]["GPU 3"][-1] == 561.77
+    assert figures["bandwidth_to_gpu_gigabytes_per_second"]["GPU 0"] == 56.3
     assert verdict.told["versions"]["driver_kernel"] == "580.95.05"
     assert verdict.told["versions"]["torch"] == "2.13.0+simulated"
 
