@@ -72,8 +72,13 @@ def render_series(load: Load, gpus: list[Gpu]) -> dict[str, object]:
         }
         for way, end in enumerate(("gpu", "host"))
     }
-    told = {key: lines for key, lines in series.items() if any(map(any, lines.values()))}
+    told = {key: lines for key, lines in series.items() if is_told(lines)}
     return {**told, **ways}
+
+
+def is_told(lines: dict[str, list[float | None]]) -> bool:
+    """Tell whether any GPU has a value."""
+    return any(value is not None for values in lines.values() for value in values)
 
 
 def judge_gpu(report: Report, gpu: Gpu, load: Load, *, virtual: bool) -> None:
