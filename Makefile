@@ -43,8 +43,7 @@ bench-chain: setup ## What the layer chain saves, by real builds in a copy (root
 	@if [ "$$(id -u)" -eq 0 ]; then .venv/bin/python bench/chain.py $(OS) $(if $(CASES),--cases $(CASES)); \
 	else sudo .venv/bin/python bench/chain.py $(OS) $(if $(CASES),--cases $(CASES)); fi
 
-lock: ## Refresh requirements.lock from pyproject.toml
-	@.venv/bin/pip install -q uv
+lock: setup ## Refresh requirements.lock from pyproject.toml
 	@.venv/bin/uv pip compile -q --universal --generate-hashes --no-annotate --upgrade \
 	    --custom-compile-command "make lock" --extra dev pyproject.toml build-requirements.txt -o requirements.lock
 

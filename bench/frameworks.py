@@ -3,17 +3,20 @@
 Run as root in the project's folder, with a build that has layer 1 (`make image` leaves one):
 
     python bench/frameworks.py build --disk 60
+    python bench/frameworks.py build --disk 20 --profile tests/integration/profiles/cpu
 
 Both install the same locks of the same profile on the same machine, one after the other; what uv
-made is removed before pip begins. It prints one JSON object.
+made is removed before pip begins. uv goes first: a proxy that keeps downloads would help pip. Its
+seconds are those of layer 4 as a whole, with pyinfra's start. It prints one JSON object.
 """
 
 import argparse
 import json
+import os
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -53,7 +56,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("build", type=Path, help="folder of a build of debian-13")
     parser.add_argument("--disk", type=int, default=60, help="GiB of the machine's disk")
-    parser.add_argument("--profile", default="cube", help="whose locks are installed")
+    parser.add_argument("--profile", default="cube", help="shipped one, or a folder")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="cube-bench-") as name:
         print(json.dumps(measure(options, Path(name).absolute()), indent=2))  # noqa: T201
@@ -62,7 +65,12 @@ def main() -> int:
 
 def measure(options: argparse.Namespace, folder: Path) -> dict[str, object]:
     """Boot a machine on layer 1 and let both work on it."""
-    wanted = write_spec(folder, options.profile)
+    chosen = (
+        options.profile
+        if options.profile in profile.names()
+        else str(Path(options.profile).absolute())
+    )
+    wanted = write_spec(folder, chosen)
     base = Store(folder=options.build.absolute() / "debian-13/chain").named("layer1").disk
     create_roomy(folder / "disk.qcow2", base, options.disk * GIB)
     ssh.make_key(folder / "key")
@@ -76,6 +84,8 @@ def measure(options: argparse.Namespace, folder: Path) -> dict[str, object]:
         alone = {name: disk_mib(machine, f"/opt/cube/venvs/{name}") for name in names}
         pip = timed(machine, lambda: install_by_pip(machine, wanted))
         return {
+            "profile": options.profile,
+            "frameworks": list(names),
             "uv": {**uv, "disk_mib": together, "each_alone_mib": alone},
             "pip": {**pip, "disk_mib": disk_mib(machine, "/opt/pip")},
         }
@@ -94,18 +104,22 @@ def write_spec(folder: Path, chosen: str) -> Spec:
 
 def install_by_pip(machine: Machine, wanted: Spec) -> None:
     """Install the same locks by one pip each, all at once."""
-    index = wanted.network.pypi_index
+    execute(machine, pip_script(wanted.stack.frameworks, wanted.network.pypi_index))
+
+
+def pip_script(names: Sequence[str], index: str) -> str:
+    """Return the shell script that installs the locks of what layer 4 has made."""
     script = PIP.replace("OPTIONS", f"--index-url {index}" if index else "")
-    script = script.replace("NAMES", " ".join(wanted.stack.frameworks))
-    execute(machine, script)
+    return script.replace("NAMES", " ".join(names))
 
 
-def timed(machine: Machine, work: Callable[[], object]) -> dict[str, int]:
-    """Return how long work takes, and what comes from the network meanwhile."""
+def timed(machine: Machine, work: Callable[[], object]) -> dict[str, float]:
+    """Return how long work takes, what comes from the network meanwhile, and the load after it."""
     before, started = received_mib(machine), time.monotonic()
     work()
     seconds = round(time.monotonic() - started)
-    return {"seconds": seconds, "network_mib": received_mib(machine) - before}
+    load = round(os.getloadavg()[0], 1)
+    return {"seconds": seconds, "network_mib": received_mib(machine) - before, "load": load}
 
 
 def received_mib(machine: Machine) -> int:

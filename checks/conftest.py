@@ -13,6 +13,7 @@ from testinfra.backend.base import CommandResult
 from testinfra.host import Host
 
 from checks import session as ssh
+from checks import shell
 from checks.inventory import known_targets
 from checks.nature import LACKS, Nature
 from checks.targets import Target, TargetError, asks_for_names, select
@@ -21,8 +22,8 @@ from cube.errors import CubeError
 from cube.spec import GPU_LAYERS, LAYER_ROLES, Spec, load
 
 HERE = Path(__file__).parent
-#: Folders that are judged only when they are named on the command line.
-ON_REQUEST = ("clone",)
+#: Folders that are judged only when they are named on the command line, or by ``-m``.
+ON_REQUEST = ("clone", "stage4")
 #: Seconds for one check; the slowest ones start a container on a guest without KVM.
 CHECK_S = 180
 
@@ -47,9 +48,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         metavar="FILE",
         help="the specification that the machine is judged by (default: cube.toml)",
     )
+    group.addoption("--quick", action="store_true", help="stage 4: the short form of each suite")
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    shell.use()
     for number in range(1, 6):
         config.addinivalue_line("markers", f"layer{number}: a statement of layer {number}")
     for line in (
@@ -113,6 +116,7 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     if (place[0] == "hygiene") != bool(config.getoption("root")):
         return True
     named = any(_is_below(Path(arg.split("::")[0]), HERE / place[0]) for arg in config.args)
+    named = named or place[0] in config.option.markexpr.replace(f"not {place[0]}", "").split()
     return True if place[0] in ON_REQUEST and not named else None
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import testinfra
 from testinfra.backend.base import CommandResult
 
+from checks import shell
 from checks.targets import CONNECT_S, Target, TargetError, render_ssh_config
 
 
@@ -20,7 +21,8 @@ def open_folder(targets: Sequence[Target]) -> Path:
 
 
 def close_folder(folder: Path, targets: Sequence[Target]) -> None:
-    """End every shared connection and remove the folder."""
+    """End every shell and shared connection, and remove the folder."""
+    shell.close()
     here = testinfra.get_host("local://")
     for target in targets:
         here.run("ssh -F %s -O exit %s", str(folder / "config"), target.name)

@@ -12,7 +12,17 @@ from types import FrameType
 from rich.console import Console
 
 from cube import __version__, progress
-from cube.commands import bisect, box, build, chain, machine, rollback, stack
+from cube.commands import (
+    bisect,
+    box,
+    build,
+    chain,
+    machine,
+    passport,
+    rollback,
+    stack,
+    validate,
+)
 from cube.commands.shared import Run
 from cube.errors import DISK_FULL, INTERRUPTED, MAKE_ROOM, CubeError, HostError
 from cube.spec import load
@@ -26,7 +36,7 @@ def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(prog="cube", description=DESCRIPTION, epilog=EPILOG)
     top.add_argument("--version", action="version", version=f"cube {__version__}")
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for group in (build, machine, chain, rollback, bisect, box, stack):
+    for group in (build, machine, chain, rollback, bisect, box, stack, validate, passport):
         group.add_commands(commands)
     return top
 

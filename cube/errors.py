@@ -114,6 +114,18 @@ class StackError(CubeError):
     exit_code = 17
 
 
+class ValidationError(CubeError):
+    """A box did not pass the suites of stage 4, or one of them did not run there."""
+
+    exit_code = 18
+
+
+class PassportError(CubeError):
+    """A box cannot be certified, or a passport is not what its signature says."""
+
+    exit_code = 19
+
+
 class CommandError(CubeError):
     """A program that we called failed, timed out or is missing.
 

@@ -2,7 +2,7 @@
 
 import contextlib
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -14,7 +14,6 @@ from cube.clone import (
     answer,
     expect_grown,
     expect_name,
-    expect_same,
     look,
     refuse_build_key,
     refuse_likeness,
@@ -23,6 +22,7 @@ from cube.detect import ImageFacts
 from cube.errors import MachineError, ProofError
 from cube.findings import CheckReport
 from cube.machines import BUILD_USER, Firmware, Machine, MachineRequest, Machines, Seed
+from cube.second_boot import SecondBoot
 from cube.spec import Spec
 from cube.testing import CheckRun
 
@@ -45,6 +45,10 @@ PLANS = (
     Plan(name="cube-proof-1", firmware="bios", marker="not layer5"),
     Plan(name="cube-proof-2", firmware="uefi", marker="layer5 or clone"),
 )
+
+
+#: Which of them is booted a second time: the one with fewer checks.
+AGAIN = 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,13 +119,10 @@ def prove(request: ProofRequest, machines: Machines) -> Proven:
     with contextlib.ExitStack() as stack:
         booted = boot_all(request, machines, stack)
         refuse_likeness([one.seen for one in booted])
-        with log.step("Checking both clones"):
-            reports = testing.run_side_by_side([check_run(request, one) for one in booted])
+        reports, again_s = check_all(request, booted)
         shown = [judge(request, one, report) for one, report in zip(booted, reports, strict=True)]
-        first = booted[0]
-        facts = detect.detect(lambda command: answer(first.machine, command))
-        again = boot_again(first)
-    shown[0] = replace(shown[0], second_boot_seconds=again)
+        facts = detect.detect(lambda command: answer(booted[0].machine, command))
+    shown[AGAIN] = replace(shown[AGAIN], second_boot_seconds=again_s)
     return Proven(
         proof=Proof(clones=tuple(shown), seconds=time.monotonic() - started),
         facts=facts,
@@ -147,6 +148,25 @@ def boot_all(
             Booted(plan=plan, machine=machine, seconds=taken, seen=look(machine))
             for plan, machine, taken in zip(PLANS, up, seconds, strict=True)
         ]
+
+
+def check_all(request: ProofRequest, booted: Sequence[Booted]) -> tuple[list[CheckReport], float]:
+    """Judge the clones side by side, and boot one again as soon as its own checks have ended.
+
+    Returns:
+        A report a clone, and the seconds of the second boot.
+
+    Raises:
+        ProofError: the second boot failed, or is another machine's.
+        CheckError: a check failed.
+    """
+    again = SecondBoot(booted[AGAIN].machine, booted[AGAIN].seen)
+    with log.step("Checking both clones"):
+        reports = testing.run_side_by_side(
+            [check_run(request, one) for one in booted],
+            on_end=lambda place: again.begin() if place == AGAIN else None,
+        )
+    return reports, again.finish()
 
 
 @contextlib.contextmanager
@@ -226,22 +246,3 @@ def judge(request: ProofRequest, booted: Booted, report: CheckReport) -> Clone:
         grown_bytes=grown, build_key_refused=True, system_state=seen.state,
         boot_seconds=booted.seconds, second_boot_seconds=None, checks=report.summary,
     )  # fmt: skip
-
-
-def boot_again(booted: Booted) -> float:
-    """Restart a clone; return the seconds until it let the admin in again.
-
-    Raises:
-        ProofError: it did not come back as the same machine.
-    """
-    name, started = booted.plan.name, time.monotonic()
-    with log.step(f"Booting {name} again"):
-        try:
-            booted.machine.reboot()
-        except MachineError as error:
-            raise ProofError(
-                f"{name} does not boot a second time: {error.message}", details=error.details
-            ) from error
-        seconds = time.monotonic() - started
-        expect_same(name, booted.seen, look(booted.machine))
-    return seconds

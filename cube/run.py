@@ -179,6 +179,22 @@ def launch(argv: Argv, *, output: Path, tethered: bool = False) -> Process:
     return process
 
 
+def converse(argv: Argv) -> subprocess.Popen[bytes]:
+    """Start a program that the caller talks to over its three streams, and stops.
+
+    Raises:
+        CommandError: the program is missing.
+    """
+    log.debug(f"$ {quote(argv)} <>")
+    try:
+        return subprocess.Popen(
+            die_with_parent(argv), stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE, bufsize=0, env=environment(None), start_new_session=True,
+        )  # fmt: skip
+    except FileNotFoundError as error:
+        raise missing_tool(str(error.filename)) from error
+
+
 def die_with_parent(argv: Argv) -> list[str]:
     """Return the command wrapped so that the kernel kills it when our process dies.
 
@@ -300,6 +316,7 @@ def stream_all(
     timeout_s: float,
     stop_with: signal.Signals = signal.SIGTERM,
     on_tick: Callable[[], None] = lambda: None,
+    on_end: Callable[[int], None] = lambda _: None,
 ) -> list[int]:
     """Run programs side by side to their ends; their lines are read in this thread.
 
@@ -308,6 +325,7 @@ def stream_all(
         timeout_s: seconds after which those that still run are ended.
         stop_with: the polite signal on a time-out, Ctrl-C or an exception in a callback.
         on_tick: called in the caller's thread several times a second.
+        on_end: called in the caller's thread with the place of each job that has ended.
 
     Returns:
         The exit codes, in the order of the jobs.
@@ -324,10 +342,15 @@ def stream_all(
             )
             for job, lines in zip(jobs, queues, strict=True)
         ]
+        ended: set[int] = set()
         while unfinished := [one for one in running if one.returncode is None]:
             for job, lines in zip(jobs, queues, strict=True):
                 _drain(lines, job.on_line, wait_s=TICK_S / len(jobs))
             on_tick()
+            done = {place for place, one in enumerate(running) if one.returncode is not None}
+            for place in sorted(done - ended):
+                on_end(place)
+            ended |= done
             if time.monotonic() > deadline:
                 raise CommandError(f"{unfinished[0].command}: no end after {timeout_s:.0f} s")
     for job, lines in zip(jobs, queues, strict=True):

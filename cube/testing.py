@@ -9,7 +9,7 @@ import json
 import re
 import signal
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TextIO
@@ -72,14 +72,26 @@ def run_checks(one: CheckRun, *, timeout_s: float = TIMEOUT_S) -> CheckReport:
 
 
 def run_side_by_side(
-    runs: Sequence[CheckRun], *, timeout_s: float = TIMEOUT_S
+    runs: Sequence[CheckRun],
+    *,
+    timeout_s: float = TIMEOUT_S,
+    on_end: Callable[[int], None] = lambda _: None,
 ) -> list[CheckReport]:
-    """Judge several machines at once; returns and raises as `run_checks`, for each of them."""
+    """Judge several machines at once; returns and raises as `run_checks`, for each of them.
+
+    Args:
+        runs: what is judged by which checks.
+        timeout_s: seconds after which they are ended.
+        on_end: called with the place of each run that has ended.
+    """
     with contextlib.ExitStack() as stack:
         followed = [stack.enter_context(following(one)) for one in runs]
         # SIGINT, not SIGTERM: pytest then closes its SSH connections.
         codes = run.stream_all(
-            [job for job, _ in followed], timeout_s=timeout_s, stop_with=signal.SIGINT
+            [job for job, _ in followed],
+            timeout_s=timeout_s,
+            stop_with=signal.SIGINT,
+            on_end=on_end,
         )
     return [
         finish(one, code, follower)

@@ -1,9 +1,52 @@
 """Package archives beyond those of a bare system."""
 
+from dataclasses import dataclass
+
 from pyinfra import host
 
 from deploy.operations import apt
 from deploy.operations.files import put_atomic
+from deploy.operations.keyring import fetch_key
+
+
+@dataclass(frozen=True, kw_only=True)
+class Archive:
+    """An archive of somebody else, who is known by the fingerprint of a key.
+
+    Args:
+        owner: whose it is: "Docker".
+        stem: of the names of its files: "docker".
+        key_url: where its key is.
+        fingerprint: 40 hexadecimal digits of the key.
+        url: of the archive.
+        suite: "noble"; "/" for an archive that has none.
+        components: "stable"; an archive without suites has none.
+    """
+
+    owner: str
+    stem: str
+    key_url: str
+    fingerprint: str
+    url: str
+    suite: str = "/"
+    components: str = ""
+
+    @property
+    def keyring(self) -> str:
+        """Return the file that holds the key."""
+        return f"/etc/apt/keyrings/{self.stem}.asc"
+
+    def render_source(self) -> str:
+        """Return what apt reads. Source: sources.list(5), "Deb822-style format"."""
+        lines = [
+            "Types: deb",
+            f"URIs: {self.url}",
+            f"Suites: {self.suite}",
+            *([f"Components: {self.components}"] if self.components else []),
+            "Architectures: amd64",
+            f"Signed-By: {self.keyring}",
+        ]
+        return "\n".join(lines) + "\n"
 
 
 def add_debian_components(names: str, *, apt_mirror: str = "") -> None:
@@ -22,13 +65,28 @@ def add_debian_components(names: str, *, apt_mirror: str = "") -> None:
         )
 
 
-def add_source(title: str, stem: str, content: str, apt_mirror: str) -> None:
-    """Put a source where apt looks now, and where it looks once the image is sealed."""
+def add(archive: Archive, *, proxy: str = "", apt_mirror: str = "") -> None:
+    """Take packages from an archive, once its key is the known one.
+
+    The source is put where apt looks now, and where it looks once the image is sealed.
+
+    Args:
+        archive: what to add.
+        proxy: URL of one that the key is fetched by.
+        apt_mirror: it is used while building.
+    """
+    fetch_key(
+        name=f"Fetch {archive.owner}'s signing key",
+        url=archive.key_url,
+        dest=archive.keyring,
+        fingerprint=archive.fingerprint,
+        proxy=proxy,
+    )
     for parts in host.loop(sorted({"/etc/apt", folder_of(apt_mirror)})):
         put_atomic(
-            name=f"Add {title}",
-            dest=f"{parts}/sources.list.d/{stem}.sources",
-            content=content,
+            name=f"Add {archive.owner}'s package archive",
+            dest=f"{parts}/sources.list.d/{archive.stem}.sources",
+            content=archive.render_source(),
         )
 
 

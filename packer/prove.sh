@@ -34,6 +34,14 @@ update-grub 2>/dev/null
 grep -Eq 'root=(LABEL=cube-root|/dev/mapper/ubuntu--vg-ubuntu--lv) ' /boot/grub/grub.cfg ||
     fail "the boot menu does not name the root"
 
+# What this kernel's AppArmor can do: layer 1 compiles the profiles for it, where that is quick.
+features=/sys/kernel/security/apparmor/features
+if [ -d "$features" ]; then
+    rm -rf /usr/share/cube/apparmor-features
+    mkdir -p /usr/share/cube
+    cp -r "$features" /usr/share/cube/apparmor-features
+fi
+
 mkdir -p /var/lib/cube
 echo "$CUBE_NONCE" >/var/lib/cube/base
 sync

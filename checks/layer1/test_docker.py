@@ -2,12 +2,13 @@
 
 import json
 from collections.abc import Iterator
-from ipaddress import ip_address, ip_network
+from ipaddress import ip_address
 from typing import Any
 
 import pytest
 from testinfra.host import Host
 
+from checks.engine import LEAST_SHM, LOG_LIMITS, POOL, size_bytes
 from checks.layer1.wire import CONNECT, NETS, Stranger, connect
 from cube.spec import Spec
 
@@ -26,8 +27,6 @@ tar --create . | docker import - {IMAGE}
 RUN = "docker run --rm --volume /usr:/usr:ro --volume /etc/alternatives:/etc/alternatives:ro"
 #: Limits that any machine grants: where limits cannot be raised, the engine's own do not work.
 MODEST = f"{RUN} --ulimit memlock=65536 --ulimit nofile=1024"
-#: Docker's own choice, 172.17.0.0/16 and 192.168.0.0/16, collides with the networks of offices.
-POOL = ip_network("10.213.0.0/16")
 #: Who owns the engine's program, by docker.source.
 PACKAGES = {"distribution": "docker.io", "docker": "docker-ce"}
 
@@ -142,14 +141,12 @@ def test_a_container_gets_an_address_of_ours(container: dict[str, Any]) -> None:
 
 
 def test_a_container_has_shared_memory_for_frameworks(container: dict[str, Any]) -> None:
-    # Docker's own 64 MiB break the workers of data loaders.
-    # Source: https://docs.pytorch.org/docs/stable/multiprocessing.html, "shared memory"
-    assert container["HostConfig"]["ShmSize"] >= 1024**3
+    assert container["HostConfig"]["ShmSize"] >= LEAST_SHM
 
 
-@pytest.mark.parametrize("option", ["max-size", "max-file"])
+@pytest.mark.parametrize("option", LOG_LIMITS)
 def test_log_of_a_new_container_is_limited_by(container: dict[str, Any], option: str) -> None:
-    assert option in container["HostConfig"]["LogConfig"]["Config"]
+    assert size_bytes(container["HostConfig"]["LogConfig"]["Config"].get(option, "0")) > 0
 
 
 @pytest.mark.parametrize("net", NETS)

@@ -1,11 +1,13 @@
 """Docker knows the GPU runtime and CDI, and kept what layer 1 had told it."""
 
 import json
+from ipaddress import IPv4Network
 from typing import Any
 
 import pytest
 from testinfra.host import Host
 
+from checks.engine import LEAST_SHM, LOG_LIMITS, POOL, size_bytes
 from cube.spec import Spec
 
 
@@ -44,9 +46,23 @@ def test_engine_looks_for_devices_in_cdi_files(info: dict[str, Any]) -> None:
     assert "/var/run/cdi" in info["CDISpecDirs"]
 
 
-@pytest.mark.parametrize("key", ["live-restore", "log-opts", "default-shm-size"])
-def test_engine_is_still_told_what_layer_1_told_it(settings: dict[str, Any], key: str) -> None:
-    assert key in settings
+def test_containers_still_outlive_a_restart_of_the_engine(info: dict[str, Any]) -> None:
+    assert info["LiveRestoreEnabled"] is True
+
+
+def test_containers_still_get_addresses_of_ours_alone(info: dict[str, Any]) -> None:
+    pools = [pool["Base"] for pool in info["DefaultAddressPools"]]
+    assert pools
+    assert [pool for pool in pools if not IPv4Network(pool).subnet_of(POOL)] == []
+
+
+def test_containers_still_get_shared_memory_for_frameworks(settings: dict[str, Any]) -> None:
+    assert size_bytes(settings.get("default-shm-size", "64m")) >= LEAST_SHM
+
+
+@pytest.mark.parametrize("option", LOG_LIMITS)
+def test_log_of_a_new_container_is_still_limited_by(settings: dict[str, Any], option: str) -> None:
+    assert size_bytes(settings.get("log-opts", {}).get(option, "0")) > 0
 
 
 @pytest.mark.parametrize("unit", ["nvidia-cdi-refresh.path", "nvidia-cdi-refresh.service"])

@@ -80,6 +80,8 @@ def compile_args(index: str, *, shared: bool) -> list[str]:
     """Return uv's command line. No host name gets into the lock."""
     return [
         find_uv(), "pip", "compile", "wanted.in", "--output-file", "lock.txt", "--quiet",
+        # Ours suffices to resolve for another: uv would download one for what it may have to build.
+        "--python", sys.executable, "--no-python-downloads",
         "--universal", "--python-version", PYTHON, "--generate-hashes", "--no-header",
         "--no-annotate", "--no-emit-index-url", "--no-emit-find-links",
         "--default-index", index, *(["--constraints", "shared.txt"] if shared else []),
@@ -87,7 +89,7 @@ def compile_args(index: str, *, shared: bool) -> list[str]:
 
 
 def find_uv() -> str:
-    """Return uv: beside our Python, or on PATH.
+    """Return uv: the one that the tool's own lock brings beside our Python, or one on PATH.
 
     Raises:
         StackError: it is not installed.
@@ -95,5 +97,5 @@ def find_uv() -> str:
     beside = Path(sys.executable).with_name("uv")
     found = str(beside) if beside.is_file() else shutil.which("uv")
     if not found:
-        raise StackError("uv: program not found", hint="pip install uv")
+        raise StackError("uv: program not found", hint="./setup.sh installs it beside the tool")
     return found

@@ -17,6 +17,14 @@ class Lists:
     usable: bool
 
 
+@dataclass(frozen=True, kw_only=True)
+class Package:
+    """An installed package: its version, and whether it is held."""
+
+    version: str
+    held: bool = False
+
+
 class PackageLists(FactBase[Lists]):
     """How fresh the package lists are."""
 
@@ -57,21 +65,24 @@ class Installed(FactBase[set[str]]):
         return {line.split()[1] for line in output if line[1:2] == "i"}
 
 
-class Held(FactBase[set[str]]):
-    """Names of the packages that no upgrade may touch."""
+class Packages(FactBase[dict[str, Package]]):
+    """Every package that is fully installed, by name."""
 
     def command(self) -> str:
-        """List them."""
-        return "apt-mark showhold"
+        """List them; the first letter says what is wanted, "h" is held."""
+        return "dpkg-query --show --showformat '${db:Status-Abbrev} ${Package} ${Version}\\n'"
 
     @staticmethod
-    def default() -> set[str]:
+    def default() -> dict[str, Package]:
         """Return none."""
-        return set()
+        return {}
 
-    def process(self, output: list[str]) -> set[str]:
-        """Return the lines."""
-        return set(output)
+    def process(self, output: list[str]) -> dict[str, Package]:
+        """Keep what is whole ("ii", "hi")."""
+        rows = [line.split() for line in output if line[1:2] == "i"]
+        return {
+            name: Package(version=version, held=state[0] == "h") for state, name, version in rows
+        }
 
 
 class Upgradable(FactBase[list[str]]):

@@ -1,37 +1,8 @@
-"""NVIDIA's packages and units on a host."""
+"""NVIDIA's units on a host, and packages that are new there."""
 
-from dataclasses import dataclass
 from shlex import quote
 
 from pyinfra.api import FactBase
-
-
-@dataclass(frozen=True, kw_only=True)
-class Package:
-    """An installed package: its version, and whether it is held."""
-
-    version: str
-    held: bool = False
-
-
-class Packages(FactBase[dict[str, Package]]):
-    """Every package that is fully installed, by name."""
-
-    def command(self) -> str:
-        """List them; the first letter says what is wanted, "h" is held."""
-        return "dpkg-query --show --showformat '${db:Status-Abbrev} ${Package} ${Version}\\n'"
-
-    @staticmethod
-    def default() -> dict[str, Package]:
-        """Return none."""
-        return {}
-
-    def process(self, output: list[str]) -> dict[str, Package]:
-        """Keep what is whole ("ii", "hi")."""
-        rows = [line.split() for line in output if line[1:2] == "i"]
-        return {
-            name: Package(version=version, held=state[0] == "h") for state, name, version in rows
-        }
 
 
 class StartCommand(FactBase[str]):

@@ -1,12 +1,13 @@
 """Packages, in few calls and without races against apt's own timers."""
 
+import re
 import shlex
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 
 from pyinfra import host
 from pyinfra.api import operation
 
-from deploy.facts.apt import STAMP, FileExists, FirstLine, Held, Installed, PackageLists, Upgradable
+from deploy.facts import apt as facts
 
 #: A day: as often as the distributions' own timer. In seconds.
 MAX_AGE_S = 24 * 3600
@@ -36,7 +37,7 @@ def hold_timers(until: str) -> Generator[str, None, None]:
     Args:
         until: a file that exists once the timers may run again; then nothing is done.
     """
-    if host.get_fact(FileExists, path=until):
+    if host.get_fact(facts.FileExists, path=until):
         host.noop("apt's timers are set up")
         return
     # A run of theirs that has begun is waited for: to kill dpkg leaves packages half installed.
@@ -66,7 +67,7 @@ def release_timers() -> Generator[str, None, None]:
     masked = [
         name
         for name in TIMERS.split()
-        if host.get_fact(FileExists, path=f"/run/systemd/system/{name}")
+        if host.get_fact(facts.FileExists, path=f"/run/systemd/system/{name}")
     ]
     if masked:
         names = " ".join(masked)
@@ -80,7 +81,7 @@ def refresh(max_age_s: int = MAX_AGE_S) -> Generator[str, None, None]:
     Args:
         max_age_s: how old they may be.
     """
-    lists = host.get_fact(PackageLists)
+    lists = host.get_fact(facts.PackageLists)
     if lists.usable and lists.age_s <= max_age_s:
         host.noop("the package lists are fresh")
         return
@@ -88,14 +89,14 @@ def refresh(max_age_s: int = MAX_AGE_S) -> Generator[str, None, None]:
     # Source: apt-get(8), "APT::Update::Error-Mode".
     yield (
         f"{APT_GET} -o APT::Update::Error-Mode=any update"
-        f" && mkdir -p {STAMP.rsplit('/', 1)[0]} && touch {STAMP}"
+        f" && mkdir -p {facts.STAMP.rsplit('/', 1)[0]} && touch {facts.STAMP}"
     )
 
 
 @operation()
 def full_upgrade() -> Generator[str, None, None]:
     """Bring every package to its newest version."""
-    if host.get_fact(Upgradable):
+    if host.get_fact(facts.Upgradable):
         yield f"{APT_GET} full-upgrade"
 
 
@@ -106,7 +107,7 @@ def install(packages: Sequence[str]) -> Generator[str, None, None]:
     Args:
         packages: names; a version is never given here.
     """
-    installed = host.get_fact(Installed)
+    installed = host.get_fact(facts.Installed)
     missing = [name for name in packages if name not in installed]
     if missing:
         yield from refresh._inner(MAX_AGE_S)
@@ -114,16 +115,38 @@ def install(packages: Sequence[str]) -> Generator[str, None, None]:
 
 
 @operation()
-def hold(packages: Sequence[str]) -> Generator[str, None, None]:
-    """Keep packages at the version that is installed.
+def hold(
+    packages: Sequence[str] = (), *, patterns: Sequence[str] = (), but: str = ""
+) -> Generator[str, None, None]:
+    """Keep packages at the version that is installed, until somebody lets go of them.
 
     Args:
         packages: names.
+        patterns: regular expressions of installed packages, matched from a name's start.
+        but: one of those that no pattern counts for.
     """
-    held = host.get_fact(Held)
-    free = sorted(set(packages) - held)
+    installed = host.get_fact(facts.Packages)
+    free = loose(installed, packages, patterns=patterns, but=but)
     if free:
         yield f"apt-mark hold {shlex.join(free)}"
+
+
+def loose(
+    installed: Mapping[str, facts.Package],
+    packages: Sequence[str],
+    *,
+    patterns: Sequence[str],
+    but: str,
+) -> list[str]:
+    """Return what `hold` has yet to hold, sorted."""
+    matching = {
+        name
+        for name in installed
+        if any(re.match(pattern, name) for pattern in patterns)
+        and not (but and re.match(but, name))
+    }
+    held = {name for name, package in installed.items() if package.held}
+    return sorted({*packages, *matching} - held)
 
 
 @operation()
@@ -136,7 +159,7 @@ def mirror(url: str) -> Generator[str, None, None]:
         url: "http://mirror.example/debian/".
     """
     stamp = "/etc/apt/cube-build/mirror"
-    if host.get_fact(FirstLine, path=stamp) == url:
+    if host.get_fact(facts.FirstLine, path=stamp) == url:
         host.noop("the mirror is set")
         return
     edit = rf"/debian-security/! s#https\?://[^ ]*/\(debian\|ubuntu\)/\?#{url.rstrip('/')}/#g"
@@ -159,7 +182,7 @@ def components(names: str, *, suites: str, folder: str) -> Generator[str, None, 
     """
     target, first = f"{folder}/sources.list.d/cube-components.sources", suites.split(maxsplit=1)[0]
     head = f"# {suites}: {names}, beside main"
-    if host.get_fact(FirstLine, path=target) == head:
+    if host.get_fact(facts.FirstLine, path=target) == head:
         host.noop(f"{target} has {names}")
         return
     sources = f"-o Dir::Etc::SourceList={folder}/sources.list"

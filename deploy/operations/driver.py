@@ -1,4 +1,4 @@
-"""The NVIDIA driver: packages with modules for every kernel, held, and proven to fit together."""
+"""The NVIDIA driver: packages with modules for every kernel, proven to fit together."""
 
 import re
 import shlex
@@ -7,9 +7,9 @@ from collections.abc import Collection, Generator, Mapping, Sequence
 from pyinfra import host
 from pyinfra.api import StringCommand, operation
 
-from deploy.facts.apt import FileExists, Installed
+from deploy.facts.apt import FileExists, Installed, Package, Packages
 from deploy.facts.kernels import Kernel, Kernels, StaleInitramfs
-from deploy.facts.nvidia import InstalledSinceBoot, Package, Packages, StartCommand
+from deploy.facts.nvidia import InstalledSinceBoot, StartCommand
 from deploy.operations.apt import APT_GET, MAX_AGE_S, refresh
 from deploy.operations.files import put_atomic
 
@@ -79,26 +79,6 @@ def require(names: Sequence[str], signed: str) -> str:
         ' package $name in the archives; remove that kernel, or add an archive that has it" >&2;'
         " exit 1; fi; done"
     )
-
-
-@operation()
-def hold(patterns: Sequence[str], *, but: str = "") -> Generator[str, None, None]:
-    """Keep installed packages at their version until somebody lets go of them.
-
-    Args:
-        patterns: regular expressions, matched from a name's start.
-        but: names that are left alone.
-    """
-    packages = host.get_fact(Packages)
-    loose = [
-        name
-        for name, package in sorted(packages.items())
-        if not package.held
-        and any(re.match(pattern, name) for pattern in patterns)
-        and not (but and re.match(but, name))
-    ]
-    if loose:
-        yield f"apt-mark hold {shlex.join(loose)}"
 
 
 @operation()

@@ -32,9 +32,14 @@ def fetch_key(
     if host.get_fact(KeyFingerprint, path=dest) == fingerprint:
         host.noop(f"{dest} is the known key")
         return
+    yield fetch_script(url, dest, fingerprint=fingerprint, proxy=proxy)
+
+
+def fetch_script(url: str, dest: str, *, fingerprint: str, proxy: str = "") -> str:
+    """Return the shell script that downloads a key and keeps it when it is the known one."""
     options = f"--proxy {shlex.quote(proxy)} " if proxy else ""
     folder = dest.rsplit("/", 1)[0]
-    yield (
+    return (
         f"mkdir -p {folder} && new=$(mktemp {dest}.XXXXXX) && trap 'rm -f \"$new\"' EXIT"
         f" && curl --fail --silent --show-error --location {RETRY} {options}"
         f'--output "$new" {url}'

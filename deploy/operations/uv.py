@@ -47,9 +47,20 @@ def require_space(venvs: Mapping[str, str], *, folder: str, mib: int) -> Generat
     if not unlike(found, venvs):
         host.noop("every venv is as locked")
         return
-    there = " ".join(quote(path) for path in (*venvs, CACHE))
+    yield space_script((*venvs, CACHE), folder=folder, mib=mib)
+
+
+def space_script(paths: Sequence[str], *, folder: str, mib: int) -> str:
+    """Return the shell script that fails when a folder's disk has no room.
+
+    Args:
+        paths: folders that count as there already.
+        folder: as `require_space` has it.
+        mib: as `require_space` has it.
+    """
+    there = " ".join(map(quote, paths))
     need = f"{mib} MiB and {SPARE_MIB} MiB to work with"
-    yield (
+    return (
         f"there=$(du -cm {there} 2>/dev/null | tail -n 1 | cut -f 1)"
         f" && free=$(df --output=avail -BM {quote(folder)} | tail -n 1 | tr -dc 0-9)"
         f" && missing=$(({mib + SPARE_MIB} - there - free))"

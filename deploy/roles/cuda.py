@@ -7,7 +7,7 @@ from pyinfra.api import deploy
 from deploy import supported
 from deploy.data import read
 from deploy.held import HELD
-from deploy.operations import apt, driver
+from deploy.operations import apt
 from deploy.operations.files import put_atomic
 from deploy.roles.nvidia_driver import LATER
 from deploy.sources import template_text
@@ -38,7 +38,7 @@ def cuda() -> None:
         content=template_text("cuda/profile.sh.j2", home=HOMES[data.driver_source]),
         validate="sh -n %s",
     )
-    driver.hold(name="Hold CUDA's packages at their version", patterns=HELD, but=LATER)
+    apt.hold(name="Hold CUDA's packages at their version", patterns=HELD, but=LATER)
 
 
 def packages(data: Cuda) -> tuple[str, ...]:

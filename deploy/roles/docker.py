@@ -3,20 +3,17 @@
 import json
 from dataclasses import dataclass
 
-from pyinfra import host
 from pyinfra.api import deploy
 
-from deploy import supported
+from deploy import archives, supported
 from deploy.data import read
 from deploy.facts.docker import DAEMON
-from deploy.operations import accounts, apt, systemd
+from deploy.operations import accounts, apparmor, apt, systemd
 from deploy.operations.docker import CONTAINERS_LIVE_ON, settings
 from deploy.operations.files import put_atomic
-from deploy.operations.keyring import fetch_key
-from deploy.sources import file_text, template_text
+from deploy.sources import file_text
 
 LIMITS = "/etc/systemd/system/containerd.service.d/60-cube.conf"
-KEYRING = "/etc/apt/keyrings/docker.asc"
 
 #: Source: docs.docker.com, "Install Docker Engine on Debian", "Verify the fingerprint".
 FINGERPRINT = "9DC858229FC7DD38854AE2D88D81803C0EBFCD88"
@@ -41,6 +38,7 @@ class Docker:
     docker_source: str
     proxy: str = ""
     apt_mirror: str = ""
+    building: bool = False
 
 
 @deploy("Docker")
@@ -63,6 +61,9 @@ def docker() -> None:
     )
     packages = PACKAGES.get((data.docker_source, os_name), VENDOR_PACKAGES)
     apt.install(name="Install Docker Engine, compose and buildx", packages=(*COMMON, *packages))
+    if data.building:
+        # A minute of the first boot of a guest without KVM.
+        apparmor.compile_profiles(name="Compile AppArmor's profiles for the image's kernel")
     systemd.units(names="docker.service", name="Run Docker", running=True)
     systemd.restart_if_older(
         name="Let containerd read its limits again", unit="containerd.service", than=(LIMITS,)
@@ -81,23 +82,14 @@ def docker() -> None:
 def add_repository(data: Docker, os_name: str) -> None:
     """Take Docker from its makers, whose key is known by its fingerprint."""
     distribution = os_name.split("-", maxsplit=1)[0]
-    base = f"{REPOSITORY}/{distribution}"
-    fetch_key(
-        name="Fetch Docker's signing key",
-        url=f"{base}/gpg",
-        dest=KEYRING,
+    url = f"{REPOSITORY}/{distribution}"
+    archive = archives.Archive(
+        owner="Docker",
+        stem="docker",
+        key_url=f"{url}/gpg",
         fingerprint=FINGERPRINT,
-        proxy=data.proxy,
+        url=url,
+        suite=supported.CODENAMES[os_name],
+        components="stable",
     )
-    folder = "/etc/apt/cube-build" if data.apt_mirror else "/etc/apt"
-    for parts in host.loop(sorted({"/etc/apt", folder})):
-        put_atomic(
-            name="Add Docker's package archive",
-            dest=f"{parts}/sources.list.d/docker.sources",
-            content=template_text(
-                "docker/docker.sources.j2",
-                base=base,
-                codename=supported.CODENAMES[os_name],
-                keyring=KEYRING,
-            ),
-        )
+    archives.add(archive, proxy=data.proxy, apt_mirror=data.apt_mirror)

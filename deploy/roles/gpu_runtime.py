@@ -9,7 +9,6 @@ from deploy.data import read
 from deploy.facts.docker import DAEMON
 from deploy.operations import apt, docker, systemd
 from deploy.operations.files import put_atomic
-from deploy.operations.keyring import fetch_key
 from deploy.sources import file_text, template_text
 
 #: Source: docs.nvidia.com/datacenter/cloud-native/container-toolkit, "Installing with apt".
@@ -17,7 +16,6 @@ REPOSITORY = "https://nvidia.github.io/libnvidia-container"
 #: Of cudatools@nvidia.com, "NVIDIA CORPORATION (Open Source Projects)"; the same in every
 #: configuration of others that pins it, such as Google's dataproc initialization actions.
 FINGERPRINT = "C95B321B61E88C1809C4F759DDCAE044F796ECB0"
-KEYRING = "/etc/apt/keyrings/nvidia-container-toolkit.asc"
 PREFERENCES = "/etc/apt/preferences.d/cube-nvidia-container-toolkit"
 
 PACKAGES = (
@@ -75,19 +73,14 @@ def gpu_runtime() -> None:
 def install_toolkit(data: GpuRuntime) -> None:
     """Install the container toolkit in the profile's version, and keep it there."""
     url = data.toolkit_url.rstrip("/") or REPOSITORY
-    fetch_key(
-        name="Fetch the container toolkit's signing key",
-        url=f"{url}/gpgkey",
-        dest=KEYRING,
+    archive = archives.Archive(
+        owner="the container toolkit",
+        stem="nvidia-container-toolkit",
+        key_url=f"{url}/gpgkey",
         fingerprint=data.toolkit_fingerprint or FINGERPRINT,
-        proxy=data.proxy,
+        url=f"{url}/stable/deb/amd64",
     )
-    archives.add_source(
-        "the container toolkit's package archive",
-        "nvidia-container-toolkit",
-        template_text("gpu_runtime/toolkit.sources.j2", url=url, keyring=KEYRING),
-        data.apt_mirror,
-    )
+    archives.add(archive, proxy=data.proxy, apt_mirror=data.apt_mirror)
     put_atomic(
         name=f"Pin the container toolkit to {data.toolkit_version}",
         dest=PREFERENCES,

@@ -10,11 +10,9 @@ from deploy.data import read
 from deploy.held import HELD
 from deploy.operations import apt, driver, systemd
 from deploy.operations.files import put_atomic
-from deploy.operations.keyring import fetch_key
 from deploy.sources import file_text, template_text
 
 NVIDIA = "https://developer.download.nvidia.com/compute/cuda/repos"
-KEYRING = "/etc/apt/keyrings/nvidia-cuda.asc"
 
 #: NVIDIA's folder for a release, the key in it, and its fingerprint. Debian 13 refuses the older
 #: key, whose own signature is of SHA-1. Source: NVIDIA/cuda-repo-management, README.md, "GPG keys",
@@ -78,7 +76,7 @@ def nvidia_driver() -> None:
     )
     set_up_daemon()
     driver.refresh_initramfs(name="Keep nouveau out of the initramfs", files=(OPTIONS,))
-    driver.hold(name="Hold NVIDIA's packages at their version", patterns=HELD, but=LATER)
+    apt.hold(name="Hold NVIDIA's packages at their version", patterns=HELD, but=LATER)
     driver.verify(name="Prove that packages and modules are of one version, for every kernel")
     prepare_secure_boot(data, os_name)
     driver.ask_for_restart(name="Ask for a restart when the driver is new")
@@ -101,19 +99,14 @@ def add_nvidia(data: NvidiaDriver, os_name: str) -> None:
     """Take packages from NVIDIA, or a mirror of it; its key is known by its fingerprint."""
     folder, key, known = REPOSITORIES[os_name]
     base = f"{(data.nvidia_url or NVIDIA).rstrip('/')}/{folder}/x86_64"
-    fetch_key(
-        name="Fetch NVIDIA's signing key",
-        url=f"{base}/{key}",
-        dest=KEYRING,
+    archive = archives.Archive(
+        owner="NVIDIA",
+        stem="nvidia-cuda",
+        key_url=f"{base}/{key}",
         fingerprint=data.nvidia_fingerprint or known,
-        proxy=data.proxy,
+        url=f"{base}/",
     )
-    archives.add_source(
-        "NVIDIA's package archive",
-        "nvidia-cuda",
-        template_text("nvidia_driver/nvidia.sources.j2", base=base, keyring=KEYRING),
-        data.apt_mirror,
-    )
+    archives.add(archive, proxy=data.proxy, apt_mirror=data.apt_mirror)
     put_atomic(
         name="Prefer NVIDIA's packages to others of the same names",
         dest="/etc/apt/preferences.d/60-cube-nvidia",

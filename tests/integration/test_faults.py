@@ -15,7 +15,15 @@ from pathlib import Path
 import pytest
 
 from cube.chain.store import Store
-from cube.errors import INTERRUPTED, BusyError, CheckError, HostError, PackerError, SpecError
+from cube.errors import (
+    INTERRUPTED,
+    BusyError,
+    CheckError,
+    HostError,
+    PackerError,
+    SpecError,
+    VerifyError,
+)
 from tests.integration.conftest import PROJECT, Built, copy_project, plant_check, write_spec
 
 #: Seconds for a build to reach the step at which a test breaks it.
@@ -87,11 +95,12 @@ class Place:
         more: str = "",
         prefix: tuple[str, ...] = (),
         project: Path = PROJECT,
+        image: str = "debian-13",
     ) -> Run:
         file = write_spec(self.folder, self.folder / "build", more)
         if spec:
             file.write_text(spec)
-        argv = [sys.executable, "-m", "cube", "build", "debian-13", "--plain"]
+        argv = [sys.executable, "-m", "cube", "build", image, "--plain"]
         process = subprocess.Popen(
             [*prefix, *argv, "--spec", str(file), *words],
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=project,
@@ -184,6 +193,33 @@ def test_an_unreachable_mirror(place: Place, run_of: Keep) -> None:
     assert run.end() == PackerError.exit_code
     assert "127.0.0.1:9" in run.text
     assert "Traceback" not in run.text
+    place.assert_nothing_left()
+
+
+def test_a_template_that_does_not_validate(place: Place, run_of: Keep) -> None:
+    project = copy_project(place.folder / "project")
+    template = project / "packer/debian-13/debian-13.pkr.hcl"
+    template.write_text(template.read_text().replace("headless ", "headles "))
+
+    run = run_of(place.start(project=project))
+
+    assert run.end() == VerifyError.exit_code
+    assert '"headles"' in run.text
+    assert "Traceback" not in run.text
+    place.assert_nothing_left()
+
+
+def test_an_iso_with_a_wrong_checksum(place: Place, run_of: Keep) -> None:
+    (place.folder / "x.iso").write_bytes(b"not what was promised")
+    text = (PROJECT / "cube.toml").read_text().replace('dir = "build"', f'dir = "{place.folder}"')
+    for key, value in (("iso_url", f"file://{place.folder}/x.iso"), ("iso_sha256", "0" * 64)):
+        text = re.sub(rf"^{key} = .*$", f'{key} = "{value}"', text, flags=re.MULTILINE)
+
+    run = run_of(place.start(spec=text, image="ubuntu-24.04"))
+
+    assert run.end() == PackerError.exit_code
+    assert "x.iso: wrong checksum: sha256 is" in run.text
+    assert "correct iso_sha256 in cube.toml" in run.text
     place.assert_nothing_left()
 
 

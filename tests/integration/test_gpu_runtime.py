@@ -1,6 +1,7 @@
 """Layer 3 on a real machine, from a signed archive of stand-ins: all results are `simulated`."""
 
 import contextlib
+import io
 import json
 import subprocess
 from collections.abc import Iterator
@@ -14,11 +15,13 @@ from cube.errors import CheckError, ProvisionError
 from cube.machines import Endpoint, Machine, MachineRequest
 from cube.machines.container import Containers
 from cube.spec import Spec
-from tests.integration import standin
+from tests.integration import registry, standin
 from tests.integration.conftest import Built
 
 #: Where the machine itself serves the archive.
 PORT = 8099
+#: Where it serves images.
+REGISTRY, IMAGES = "127.0.0.1:8098", "/srv/registry"
 VERSION, NEWER = "1.20.0", "1.21.0"
 PLACE = "/srv/stand-in"
 DAEMON = "/etc/docker/daemon.json"
@@ -40,21 +43,25 @@ class Box:
 
     def serve(self) -> None:
         """Bring the archive as it is now, and let apt read it where it knows it already."""
-        folder = self.archive.folder
+        self.bring(self.archive.folder.parents[2], PLACE)
+        self.sh("rm -f /var/cache/apt/archives/*.deb; apt-get update -q || true")
+
+    def bring(self, folder: Path, place: str) -> None:
+        """Replace a folder of the machine by one of ours."""
         packed = subprocess.run(
-            ["tar", "--create", "--directory", str(folder.parents[2]), "."],
-            check=True, capture_output=True,
-        ).stdout  # fmt: skip
-        target = folder.parents[2] / "packed.tar"
-        target.write_bytes(packed)
+            ["tar", "--create", "--directory", str(folder), "."], check=True, capture_output=True
+        ).stdout
         with ssh.connected(self.endpoint) as client, client.open_sftp() as sftp:
-            sftp.put(str(target), "/tmp/packed.tar")
-        target.unlink()
+            sftp.putfo(io.BytesIO(packed), "/tmp/packed.tar")
         self.sh(
-            f"rm -rf {PLACE} && mkdir -p {PLACE} && tar -xf /tmp/packed.tar -C {PLACE}"
-            " && rm -f /tmp/packed.tar /var/cache/apt/archives/*.deb"
+            f"rm -rf {place} && mkdir -p {place} && tar -xf /tmp/packed.tar -C {place}"
+            " && rm -f /tmp/packed.tar"
         )
-        self.sh("apt-get update -q || true")
+
+    def start(self, unit: str, command: str, url: str) -> None:
+        """Start a server of the machine, and wait until it answers."""
+        self.sh(f"systemd-run --quiet --unit={unit} {command}")
+        self.sh(f"for n in $(seq 100); do curl -sf {url} && exit 0; sleep 0.1; done; exit 1")
 
     def apply(self) -> provision.Applied:
         return provision.apply(3, self, spec=self.spec)
@@ -111,11 +118,8 @@ def box(machine: Machine, key: standin.Key, tmp_path_factory: pytest.TempPathFac
     (folder / "www/gpgkey").write_text(key.export())
     box = Box(machine.endpoint, archive, write_spec(folder, key.fingerprint))
     box.serve()
-    box.sh(
-        f"systemd-run --quiet --unit=stand-in python3 -m http.server --bind 127.0.0.1 {PORT}"
-        f" --directory {PLACE}"
-    )
-    box.sh(f"for n in $(seq 100); do curl -sf 127.0.0.1:{PORT}/gpgkey && exit 0; sleep 0.1; done")
+    server = f"python3 -m http.server --bind 127.0.0.1 {PORT} --directory {PLACE}"
+    box.start("stand-in", server, f"127.0.0.1:{PORT}/gpgkey")
     return box
 
 
@@ -273,17 +277,22 @@ def test_an_archive_that_changes_its_key_is_refused_until_its_fingerprint_is_tol
     assert [name.split(": ")[1] for name in box.apply().changed] == changed
 
 
-def test_the_checks_pass_and_say_that_they_are_simulated(
-    box: Box, applied: provision.Applied, tmp_path: Path
-) -> None:
+def judge(box: Box, folder: Path) -> tuple[findings.Check, ...]:
+    """Return what layer 3's checks find."""
     with contextlib.suppress(CheckError):
         testing.run_checks(
             testing.CheckRun(
                 target=box.endpoint, select=["checks/layer3"], spec_file=box.spec.file,
-                results_dir=tmp_path, name="run",
+                results_dir=folder, name="run",
             )
         )  # fmt: skip
-    checks = findings.read_entries((tmp_path / "run.jsonl").read_text().splitlines())
+    return findings.read_entries((folder / "run.jsonl").read_text().splitlines())
+
+
+def test_the_checks_pass_and_say_that_they_are_simulated(
+    box: Box, applied: provision.Applied, tmp_path: Path
+) -> None:
+    checks = judge(box, tmp_path)
     assert {check.title: check.reason for check in checks if check.outcome == "failed"} == {}
     assert {check.evidence for check in checks} == {"simulated"}
     assert [check for check in checks if check.outcome == "passed"]
@@ -305,14 +314,74 @@ def test_an_archive_of_images_is_loaded_once(
     assert with_image.apply().changed == ()
 
 
+@pytest.fixture(scope="module")
+def images(box: Box, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
+    """Names of an image in a registry: as it is, and by a digest that is not its own."""
+    folder = tmp_path_factory.mktemp("images") / "registry"
+    genuine = registry.publish(folder, "tiny")
+    forged = registry.forge(folder, "tiny", genuine)
+    box.bring(folder, IMAGES)
+    server = f"--working-directory={IMAGES} python3 server.py {REGISTRY.split(':')[1]}"
+    box.start("registry", server, f"{REGISTRY}/v2/tiny/manifests/{genuine}")
+    return f"{REGISTRY}/tiny@{genuine}", f"{REGISTRY}/tiny@{forged}"
+
+
+def asking(box: Box, folder: Path, image: str) -> Box:
+    """Return the machine with an image in its specification."""
+    wanted = write_spec(folder, box.archive.key.fingerprint, f'images = ["{image}"]')
+    return Box(box.endpoint, box.archive, wanted)
+
+
+def test_an_image_is_pulled_by_its_digest_once(
+    box: Box, applied: provision.Applied, images: tuple[str, str], tmp_path: Path
+) -> None:
+    name, _ = images
+    asked = asking(box, tmp_path, name)
+    assert [op.split(": ")[1] for op in asked.apply().changed] == ["Pull container images"]
+    assert name in box.sh(f"docker image inspect --format '{{{{json .RepoDigests}}}}' {name}")
+    said = box.sh(
+        "docker run --rm --ulimit memlock=65536 --ulimit nofile=1024 --volume /usr:/usr:ro"
+        f" --entrypoint /usr/lib64/ld-linux-x86-64.so.2 {name} --library-path"
+        " /usr/lib/x86_64-linux-gnu /usr/bin/cat /etc/proof"
+    )
+    assert said == "pulled\n"
+    assert asked.apply().changed == ()
+
+
+def test_an_image_of_another_digest_is_refused(
+    box: Box, applied: provision.Applied, images: tuple[str, str], tmp_path: Path
+) -> None:
+    _, name = images
+    error = fails(asking(box, tmp_path, name))
+    assert "Pull container images" in error.message
+    assert f"manifest verification failed for digest {name.split('@')[1]}" in error.details
+    assert f"{name}: cannot be pulled, 3 attempts" in error.details
+    assert box.sh(f"docker image inspect {name} 2>&1", accept=(1,))
+
+
 def test_an_image_that_cannot_be_pulled_is_named(
     box: Box, applied: provision.Applied, tmp_path: Path
 ) -> None:
     name = f"127.0.0.1:1/nothing@sha256:{'0' * 64}"
-    asked = Box(
-        box.endpoint, box.archive,
-        write_spec(tmp_path, box.archive.key.fingerprint, f'images = ["{name}"]'),
-    )  # fmt: skip
-    error = fails(asked)
+    error = fails(asking(box, tmp_path, name))
     assert "Pull container images" in error.message
     assert f"{name}: cannot be pulled, 3 attempts" in error.details
+
+
+def test_the_checks_find_settings_of_layer_1_that_were_spoiled(
+    box: Box, applied: provision.Applied, tmp_path: Path
+) -> None:
+    spoil = (
+        "import json, pathlib; p = pathlib.Path('/etc/docker/daemon.json');"
+        " d = json.loads(p.read_text()); d['log-opts']['max-size'] = '-1';"
+        " d['default-shm-size'] = '64m'; p.write_text(json.dumps(d))"
+    )
+    box.sh(f'cp {DAEMON} /root/daemon.json && python3 -c "{spoil}"')
+    try:
+        found = judge(box, tmp_path)
+    finally:
+        box.sh(f"mv /root/daemon.json {DAEMON}")
+    assert {check.title for check in found if check.outcome == "failed"} == {
+        "containers still get shared memory for frameworks",
+        "log of a new container is still limited by (max-size)",
+    }

@@ -11,11 +11,9 @@ from typing import Any
 
 import pytest
 
-from cube import disk, spec, ssh
-from cube.machines import MachineRequest
-from cube.machines.container import Containers
-from tests.integration.conftest import Built, write_spec
-from tests.integration.test_box import Desk
+from cube import ssh
+from tests.integration.conftest import Built
+from tests.integration.desk import Desk, standing
 from tests.simulated.box import ON_A_GUEST, SimulatedBox
 
 SUITE = "/usr/local/bin/validate-gpus.sh"
@@ -57,14 +55,7 @@ def guest(
     built: Built, key_file: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Guest]:
     folder = tmp_path_factory.mktemp("guest")
-    overlay = folder / "disk.qcow2"
-    disk.create_overlay(overlay, built.store.named("layer5").disk.absolute())
-    request = MachineRequest(
-        name="gpu-suite", disk=overlay, run_dir=folder / "run", key_file=key_file
-    )  # fmt: skip
-    loaded = spec.load(write_spec(folder, folder / "build"))
-    with Containers().start(request) as machine:
-        desk = Desk(machine, loaded)
+    with standing(built, key_file, folder) as desk:
         applied = desk.cube("apply", "--layers", "1,5", "--no-checks")
         assert applied.code == 0, applied.told[-1]
         yield Guest(desk, folder)
@@ -86,7 +77,7 @@ def test_healthy_gpus_pass_with_load_and_are_simulated(guest: Guest) -> None:
     assert (code, told["outcome"], told["evidence"]) == (0, "pass", "simulated")
     assert len(told["figures"]["power_watts"]["GPU 3"]) >= 3
     assert guest.desk.sh("ls /usr/local/lib/cube").count("__pycache__") == 0
-    assert guest.desk.sh("pgrep -f gpu_burn.py || true") == ""
+    assert guest.desk.sh("pgrep -f [g]pu_burn || true") == ""
 
 
 @pytest.mark.parametrize(
@@ -115,3 +106,14 @@ def test_the_timer_s_run_sees_them_inside_its_confinement(
     (told,) = [result for result in record["results"] if result["check"] == "gpus"]
     assert (told["outcome"], told["evidence"]) == (outcome, "simulated")
     assert failed(told) == ({"GPU 3 temperature"} if fault == "hot" else set())
+
+
+def test_a_validation_tells_the_same_and_says_simulated(guest: Guest) -> None:
+    guest.plug("slow_copies")
+    done = guest.desk.cube("validate", "--suites", "gpus", "--quick")
+    told = done.of("validation")
+    assert (told["verdict"], told["evidence"]) == ("failed", "simulated")
+    assert "gpus GPU 3 bandwidth: 56.1 GB/s to the GPU" in str(done.of("error")["details"])
+    page = Path(told["files"]["html"]).read_text()
+    assert "Utilisation" in page
+    assert "GPU 3" in page

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from bench import cases, chain, project, sizes, table
+from bench import cases, chain, frameworks, project, sizes, table
 from bench.cases import Bench
 from bench.project import Project
 from bench.sizes import Change, Cost
@@ -332,3 +332,12 @@ def test_a_run_works_in_a_copy_and_leaves_nothing(
 def test_the_shipped_cube_toml_can_be_measured() -> None:
     loaded = spec.load(project.SOURCE / "cube.toml")
     assert loaded.build.dir.is_relative_to(project.SOURCE)
+
+
+@pytest.mark.parametrize("index", ["", "http://index.example/simple"])
+def test_pip_installs_each_lock_in_an_environment_of_its_own(index: str) -> None:
+    script = frameworks.pip_script(["pytorch", "vllm"], index)
+    run.run(["sh", "-n"], stdin=script)
+    assert script.count("for name in pytorch vllm; do") == 2
+    assert ("--index-url http://index.example/simple" in script) is bool(index)
+    assert not {"NAMES", "OPTIONS"} & set(script.split())

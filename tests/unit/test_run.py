@@ -126,3 +126,16 @@ def test_a_spawned_program_dies_when_we_are_killed(tmp_path: Path) -> None:
     os.kill(parent.pid, signal.SIGKILL)
     parent.wait()
     wait_until_dead(int(pid_file.read_text()))
+
+
+def test_the_end_of_one_program_is_told_while_another_goes_on() -> None:
+    ended: list[int] = []
+    jobs = [
+        run.Job(argv=["sleep", "1.5"], on_line=lambda _: None),
+        run.Job(argv=["true"], on_line=lambda _: None),
+    ]
+
+    codes = run.stream_all(jobs, timeout_s=30, on_end=ended.append)
+
+    assert codes == [0, 0]
+    assert ended == [1, 0]

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from deploy.facts.apt import Package
 from deploy.facts.kernels import Kernel, Kernels, Module
-from deploy.facts.nvidia import Package, Packages, StartCommand
+from deploy.facts.nvidia import StartCommand
 from deploy.operations.driver import SAY_WHY, followers, problems, require, versions
 from deploy.roles import cuda
 from deploy.roles.cuda import Cuda
@@ -135,14 +136,6 @@ def test_modules_belong_to_the_kernel_before_them() -> None:
     assert first.headers
     assert [one.version for one in first.modules] == ["550.163.01"]
     assert second == Kernel(release="6.12.2")
-
-
-def test_only_whole_packages_count_and_holds_are_seen() -> None:
-    output = ["ii  bash 5.2", "hi  libcuda1 550-1", "rc  nano 8", "iF  half 1"]
-    assert Packages().process(output) == {
-        "bash": Package(version="5.2"),
-        "libcuda1": Package(version="550-1", held=True),
-    }
 
 
 def test_a_unit_without_a_file_starts_nothing() -> None:

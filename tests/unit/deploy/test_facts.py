@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from deploy.facts.apt import Installed, Lists, PackageLists, Upgradable
+from deploy.facts.apt import Installed, Lists, Package, PackageLists, Packages, Upgradable
 from deploy.facts.files import FileState, Stat
 from deploy.facts.system import AccountState, AuthorizedKeys, KernelSettings, bare_key
 from deploy.facts.systemd import ConfigNewer, Unit, Units, parse_timestamp
@@ -27,6 +27,14 @@ def test_file_state_is_read_from_a_real_file(tmp_path: Path) -> None:
 
 def test_a_missing_file_is_no_error() -> None:
     assert sh(FileState().command("/nowhere/at all")) == []
+
+
+def test_only_whole_packages_count_and_holds_are_seen() -> None:
+    output = ["ii  bash 5.2", "hi  libcuda1 550-1", "rc  nano 8", "iF  half 1"]
+    assert Packages().process(output) == {
+        "bash": Package(version="5.2"),
+        "libcuda1": Package(version="550-1", held=True),
+    }
 
 
 UNITS = """\

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import subprocess
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pytest
 from pyinfra.api.exceptions import DeployError
 
 from deploy.facts.venv import Locks
-from deploy.operations.uv import BRIEF, sync_script, unlike
+from deploy.operations.uv import BRIEF, SPARE_MIB, space_script, sync_script, unlike
 from deploy.roles.frameworks import Frameworks, read_lock, read_locks, render_kernel
 
 LOCK = (
@@ -92,6 +93,34 @@ def test_a_proxy_and_an_index_are_passed_on() -> None:
     script = sync_script("/x", whole=False, index="http://i.example/s", proxy="http://p.example:1")
     assert "--default-index http://i.example/s" in script
     assert "HTTPS_PROXY=http://p.example:1" in script
+
+
+#: Free are 5000 MiB; what is there already takes 300.
+TOOLS = {
+    "df": "printf ' Avail\\n5000M\\n'",
+    "du": "printf '100\\t/a\\n200\\t/b\\n300\\ttotal\\n'",
+}
+
+
+@pytest.mark.parametrize(
+    ("mib", "missing"),
+    [(1000, ""), (5300 - SPARE_MIB, ""), (5301 - SPARE_MIB, "1 MiB are missing"),
+     (10_000, f"{4700 + SPARE_MIB} MiB are missing")],
+)  # fmt: skip
+def test_a_disk_without_room_is_known_before_the_download(
+    mib: int, missing: str, tmp_path: Path
+) -> None:
+    for name, body in TOOLS.items():
+        (tmp_path / name).write_text(f"#!/bin/sh\n{body}\n")
+        (tmp_path / name).chmod(0o755)
+    script = space_script(["/a", "/b"], folder="/opt/cube", mib=mib)
+    done = subprocess.run(
+        ["sh", "-c", script], capture_output=True, text=True, check=False,
+        env={"PATH": f"{tmp_path}:{os.environ['PATH']}"},
+    )  # fmt: skip
+    assert done.returncode == bool(missing)
+    assert missing in done.stderr
+    assert ("nothing was downloaded" in done.stderr) is bool(missing)
 
 
 def test_a_mismatch_is_told_without_hundreds_of_hashes() -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from deploy.facts.apt import Package
 from deploy.operations import apt
 from deploy.operations.files import put_script
 from deploy.operations.firewall import has_rule
@@ -77,6 +78,31 @@ def test_a_run_of_apts_timers_that_does_not_end_is_told(tmp_path: Path) -> None:
     assert done.returncode == 1
     assert "has not ended in 1 s" in done.stderr
     assert "status apt-daily.service apt-daily-upgrade.service" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("packages", "patterns", "but", "expected"),
+    [
+        ((), (), "", []),
+        (("nano", "bash"), (), "", ["bash", "nano"]),  # named ones are held as soon as they come
+        (("libcuda1",), (), "", []),  # it is held
+        ((), ("nvidia-", "lib(cuda|nv)"), "", ["nvidia-container-toolkit", "nvidia-smi"]),
+        ((), ("nvidia-",), "nvidia-container", ["nvidia-smi"]),
+        ((), ("smi",), "", []),  # from a name's start
+        (("nvidia-container-toolkit",), ("nvidia-",), "nvidia-container",
+         ["nvidia-container-toolkit", "nvidia-smi"]),
+    ],
+)  # fmt: skip
+def test_what_has_yet_to_be_held(
+    packages: tuple[str, ...], patterns: tuple[str, ...], but: str, expected: list[str]
+) -> None:
+    installed = {
+        "bash": Package(version="5.2"),
+        "libcuda1": Package(version="550-1", held=True),
+        "nvidia-container-toolkit": Package(version="1.20.0-1"),
+        "nvidia-smi": Package(version="550-1"),
+    }
+    assert apt.loose(installed, packages, patterns=patterns, but=but) == expected
 
 
 STATUS = """\

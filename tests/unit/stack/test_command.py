@@ -177,4 +177,11 @@ def test_no_uv(
     monkeypatch.setattr(sys, "executable", str(place / "python"))
     monkeypatch.setenv("PATH", str(place))
     assert run(place, "lock") == StackError.exit_code
-    assert "pip install uv" in capsys.readouterr().err
+    err = capsys.readouterr().err
+    assert "uv: program not found" in err
+    assert "./setup.sh" in err
+
+
+def test_uv_comes_with_the_tool(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "")
+    assert Path(resolve.find_uv()).parent == Path(sys.executable).parent

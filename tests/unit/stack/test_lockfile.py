@@ -20,6 +20,17 @@ TINY = Framework(
     cuda="", disk_mib=1,
 )  # fmt: skip
 
+TESTS = Path(__file__).parents[2] / "integration/profiles"
+#: Every profile of the project: those that ship, and those that the integration tests apply.
+PROFILES = [
+    *profile.names(),
+    *(str(file.parent) for file in sorted(TESTS.glob(f"*/{profile.FILE}"))),
+]
+
+
+def test_the_profiles_of_the_integration_tests_are_found() -> None:
+    assert set(profile.names()) < set(PROFILES)
+
 
 @pytest.fixture
 def mine(tmp_path: Path) -> Profile:
@@ -31,14 +42,24 @@ def mine(tmp_path: Path) -> Profile:
     return chosen
 
 
-@pytest.mark.parametrize("name", profile.names())
-def test_the_shipped_locks_answer_their_profiles(name: str) -> None:
+@pytest.mark.parametrize("name", PROFILES)
+def test_a_lock_answers_its_profile(name: str) -> None:
     chosen = profile.load(name)
-    assert [lockfile.check(chosen, one) for one in chosen.frameworks.values()] == [[], [], []]
+    assert chosen.frameworks
+    assert [
+        line for one in chosen.frameworks.values() for line in lockfile.check(chosen, one)
+    ] == []
 
 
-@pytest.mark.parametrize("name", profile.names())
-def test_the_shipped_locks_name_no_host(name: str) -> None:
+@pytest.mark.parametrize("name", PROFILES)
+def test_a_folder_holds_no_lock_that_nobody_checks(name: str) -> None:
+    chosen = profile.load(name)
+    files = {chosen.lock(framework) for framework in chosen.frameworks}
+    assert set(chosen.folder.glob("*.txt")) == files
+
+
+@pytest.mark.parametrize("name", PROFILES)
+def test_a_lock_names_no_host(name: str) -> None:
     chosen = profile.load(name)
     for framework in chosen.frameworks:
         assert not re.search(r"://|--index|--find-links| @ ", chosen.lock(framework).read_text())

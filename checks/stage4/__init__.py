@@ -1,0 +1,1 @@
+"""Checks of the whole machine: its GPUs and the frameworks at work."""

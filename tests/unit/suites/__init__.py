@@ -1,0 +1,1 @@
+"""Tests of cube.suites and cube.passport."""
