@@ -59,6 +59,6 @@ def test_the_service_runs_what_is_installed() -> None:
 
 def test_the_timer_runs_at_boot_and_every_quarter_of_an_hour() -> None:
     timer = unit("cube-health.timer")
-    assert timer["Timer"]["OnBootSec"] == "2min"
+    assert timer["Timer"]["OnBootSec"] == "5min"
     assert timer["Timer"]["OnUnitActiveSec"] == "15min"
     assert timer["Install"]["WantedBy"] == "timers.target"
