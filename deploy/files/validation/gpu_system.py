@@ -116,7 +116,7 @@ def judge_versions(report: Report, machine: Machine, *, answered: str) -> None:
     """
     told = {"nvidia-smi": answered, **dict(read_versions(machine))}
     found = {what: version for what, version in told.items() if version}
-    report.versions.update({f"driver_{what.replace(' ', '_')}": v for what, v in found.items()})
+    report.versions.update({f"driver_{re.sub('[ -]', '_', what)}": v for what, v in found.items()})
     name, kinds = "driver versions agree", set(found.values())
     pairs = ", ".join(f"{what} {version}" for what, version in found.items())
     if len(kinds) > 1:
