@@ -22,6 +22,15 @@ PROGRAMS = {
     "/usr/local/bin/cube-health": "cube_health.py",
 }
 
+#: What validate-gpus.sh is made of; not to be run by themselves.
+GPU_MODULES = {
+    f"/usr/local/lib/cube/{name}.py": f"{name}.py"
+    for name in (
+        "gpu_burn", "gpu_device", "gpu_idle", "gpu_load", "gpu_machine", "gpu_pcie",
+        "gpu_report", "gpu_system", "gpu_watch", "validate_gpus",
+    )
+}  # fmt: skip
+
 TIMER = "cube-health.timer"
 UNIT_FILES = ("/etc/systemd/system/cube-health.service", f"/etc/systemd/system/{TIMER}")
 
@@ -31,6 +40,7 @@ class Validation:
     """What the box must carry; `gpu_memory_mib` is the least of each GPU."""
 
     admin_user: str
+    gpu_model: str
     gpu_count: int
     gpu_memory_mib: int
 
@@ -48,6 +58,8 @@ def validation() -> None:
         dest=LIBRARY,
         content=file_text("validation/health.sh"),
     )
+    for dest, source in GPU_MODULES.items():
+        put_atomic(name=f"Install {dest}", dest=dest, content=file_text(f"validation/{source}"))
     for dest, source in PROGRAMS.items():
         put_atomic(
             name=f"Install {dest}",

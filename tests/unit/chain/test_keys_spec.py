@@ -42,7 +42,7 @@ TABLE: list[tuple[str, Any, Names]] = [
     ("layers.layer4", (), {4}),
     ("layers.layer5", ("validation",), {5}),
     ("gpu.mode", "assume", GPU),
-    ("gpu.model", "rtx-4090", NOTHING),
+    ("gpu.model", "rtx-4090", {5}),
     ("gpu.count", 2, {5}),
     ("gpu.memory_mib", 24000, {5}),
     ("stack.profile", "specification", {2, 4}),

@@ -7,6 +7,7 @@ import pytest
 
 from deploy.data import build
 from deploy.roles.validation import (
+    GPU_MODULES,
     LIBRARY,
     PROGRAMS,
     UNIT_FILES,
@@ -24,17 +25,18 @@ def unit(name: str) -> configparser.ConfigParser:
 
 
 def test_expectations_are_those_of_the_specification() -> None:
-    data = build(Validation, {"admin_user": "ada", "gpu_count": 4, "gpu_memory_mib": 32000})
-    assert json.loads(render_expectations(data)) == {
+    values = {
         "admin_user": "ada",
+        "gpu_model": "rtx-5090",
         "gpu_count": 4,
         "gpu_memory_mib": 32000,
     }
+    assert json.loads(render_expectations(build(Validation, values))) == values
 
 
 def test_every_file_is_installed() -> None:
     sources = {path.name for path in (ROOT / "files/validation").iterdir() if path.is_file()}
-    installed = {*PROGRAMS.values(), LIBRARY.rpartition("/")[2]}
+    installed = {*PROGRAMS.values(), *GPU_MODULES.values(), LIBRARY.rpartition("/")[2]}
     assert sources == installed | {path.rpartition("/")[2] for path in UNIT_FILES}
 
 
@@ -57,6 +59,6 @@ def test_the_service_runs_what_is_installed() -> None:
 
 def test_the_timer_runs_at_boot_and_every_quarter_of_an_hour() -> None:
     timer = unit("cube-health.timer")
-    assert timer["Timer"]["OnBootSec"] == "2min"
+    assert timer["Timer"]["OnBootSec"] == "5min"
     assert timer["Timer"]["OnUnitActiveSec"] == "15min"
     assert timer["Install"]["WantedBy"] == "timers.target"

@@ -1,0 +1,52 @@
+"""A GPU as nvidia-smi describes it, and the fields that it is asked for."""
+
+from dataclasses import dataclass, field
+
+from gpu_machine import number
+
+REQUIRED = (
+    "index", "name", "uuid", "pci.bus_id", "pci.device_id", "driver_version", "memory.total",
+    "temperature.gpu",
+)  # fmt: skip
+#: Fields that some drivers do not know. The clocks' reasons have their old name, too.
+OPTIONAL = (
+    "persistence_mode", "pcie.link.gen.max", "pcie.link.gen.gpumax", "pcie.link.gen.hostmax",
+    "pcie.link.width.max", "ecc.errors.uncorrected.volatile.total", "utilization.gpu",
+    "memory.used", "power.draw", "clocks_event_reasons.active", "clocks_throttle_reasons.active",
+    "serial", "vbios_version",
+)  # fmt: skip
+
+#: Above either, a GPU is in use: what a driver without any program holds is far less.
+IN_USE_PERCENT, IN_USE_MIB = 5, 1024
+
+SILENT = "the driver does not say"
+
+
+@dataclass(kw_only=True)
+class Gpu:
+    """A GPU as nvidia-smi describes it."""
+
+    index: int
+    values: dict[str, str]
+    cools: bool = False
+    figures: dict[str, object] = field(default_factory=dict)
+
+    @property
+    def lost(self) -> bool:
+        """Tell whether it answers with words instead of values, at exit code 0."""
+        return any("lost" in value.lower() for value in self.values.values())
+
+    @property
+    def in_use(self) -> bool:
+        """Tell whether a program works on it."""
+        percent, mib = self.number("utilization.gpu"), self.number("memory.used")
+        return (percent or 0) > IN_USE_PERCENT or (mib or 0) > IN_USE_MIB
+
+    @property
+    def able(self) -> float | None:
+        """Return the PCIe generation that the GPU itself is able of."""
+        return self.number("pcie.link.gen.gpumax") or self.number("pcie.link.gen.max")
+
+    def number(self, name: str) -> float | None:
+        """Return a value; None for "[N/A]", which is not zero."""
+        return number(self.values, name)

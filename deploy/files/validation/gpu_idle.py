@@ -1,0 +1,182 @@
+"""The checks of validate-gpus.sh that each GPU passes without any load."""
+
+import os
+import re
+import time
+
+import gpu_machine
+import gpu_pcie
+from gpu_device import OPTIONAL, SILENT, Gpu
+from gpu_machine import Machine
+from gpu_report import Report, named
+
+#: The specification: an idle GPU stays below.
+IDLE_LIMIT_C = 60
+#: A GPU in use may be this warm; NVIDIA's consumer cards slow themselves down at about 90.
+BUSY_LIMIT_C = 85
+#: How often a GPU that cools after work is read again, in seconds.
+SETTLE_STEP_S = float(os.environ.get("CUBE_SETTLE_S", "10"))
+
+#: Source: README of NVIDIA's open-gpu-kernel-modules; device 2B85 appears in this release first.
+LEAST_DRIVERS = {"0X2B8510DE": "570.86.16"}
+
+#: Source: nvml.h, nvmlClocksEventReasons.
+REASONS = {
+    0x1: "idle", 0x2: "clocks set by a user", 0x4: "power limit", 0x8: "hardware slowdown",
+    0x10: "sync boost", 0x20: "software thermal slowdown", 0x40: "hardware thermal slowdown",
+    0x80: "power brake", 0x100: "display clocks",
+}  # fmt: skip
+#: Those that say that something is wrong. The power limit is not: full load reaches it.
+SLOWDOWNS = 0x8 | 0x20 | 0x40 | 0x80
+#: A change of the clocks sets "hardware slowdown" for a moment (nvml.h): it is read twice.
+SECOND_LOOK_S = min(1.0, SETTLE_STEP_S)
+
+
+def judge_gpu(report: Report, gpu: Gpu, machine: Machine) -> None:
+    """Make the checks of one GPU that need no load; only the first for one that is lost."""
+    if gpu.lost:
+        lost = "lost: restart the machine, then look for Xid lines in the kernel log"
+        report.judge(named(gpu.index, ""), good=False, detail=lost)
+        return
+    told = f"{gpu.values['name']}, {gpu.values['uuid']} at {gpu.values['pci.bus_id']}"
+    report.judge(named(gpu.index, ""), good=True, detail=told)
+    judge_driver(report, gpu)
+    judge_persistence(report, gpu)
+    gpu_pcie.judge_link(report, gpu, virtual=gpu_machine.in_virtual_machine(machine))
+    judge_memory_errors(report, gpu)
+    gpu_pcie.judge_aer(report, gpu, machine)
+
+
+def judge_driver(report: Report, gpu: Gpu) -> None:
+    """The driver knows this GPU since a release."""
+    name, driver = named(gpu.index, "driver"), gpu.values["driver_version"]
+    least = LEAST_DRIVERS.get(gpu.values["pci.device_id"].upper())
+    if least is None:
+        report.skip(name, f"{driver}; which driver this GPU needs at least is not known here")
+        return
+    good = version(driver) >= version(least)
+    report.judge(name, good=good, detail=driver if good else f"{driver}, this GPU needs {least}")
+
+
+def version(text: str) -> tuple[int, ...]:
+    """Return a version's numbers; what is no number makes it the oldest."""
+    return tuple(int(part) for part in text.split(".") if part.isdigit())
+
+
+def judge_memory(report: Report, gpu: Gpu, *, least_mib: int) -> None:
+    """The memory is what the specification asks for at least; there is no other tolerance."""
+    memory = gpu.number("memory.total")
+    told = f"{gpu.values['memory.total']} MiB"
+    good = memory is not None and memory >= least_mib
+    report.judge(
+        named(gpu.index, "memory"), good=good, value=memory, limit=least_mib, unit="MiB",
+        detail=f"{told}, at least {least_mib}" if good else f"{told}, expected {least_mib}",
+    )  # fmt: skip
+
+
+def judge_temperature(report: Report, gpu: Gpu, *, settled: bool) -> None:
+    """An idle GPU is cool; one in use, or one that cools after work, may be warmer.
+
+    Args:
+        report: where the verdict goes.
+        gpu: the GPU, after `settle`.
+        settled: whether a GPU that still cools counts as idle (it had the time).
+    """
+    name, celsius = named(gpu.index, "temperature"), gpu.number("temperature.gpu")
+    if celsius is None:
+        told = f"cannot be read: {gpu.values['temperature.gpu']}"
+        report.judge(name, good=False, detail=told)
+        return
+    cools = gpu.cools and not settled
+    limit = BUSY_LIMIT_C if gpu.in_use or cools else IDLE_LIMIT_C
+    state = "in use" if gpu.in_use else "cooling after work" if cools else "idle"
+    report.judge(
+        name, good=celsius < limit, detail=f"{celsius:g} C, {state}, limit {limit} C",
+        value=celsius, limit=limit, unit="C",
+    )  # fmt: skip
+
+
+def settle(machine: Machine, gpus: list[Gpu], *, limit_s: float) -> None:
+    """Read the GPUs again that are idle and warm, as long as they cool.
+
+    Raises:
+        SmiError: nvidia-smi does not answer any more.
+    """
+    deadline = time.monotonic() + limit_s
+    warm = [gpu for gpu in gpus if too_warm(gpu)]
+    while warm and time.monotonic() < deadline:
+        time.sleep(SETTLE_STEP_S)
+        rows = gpu_machine.query(machine, ("index", "temperature.gpu"))
+        now = {row["index"]: row.get("temperature.gpu", "") for row in rows}
+        for gpu in warm:
+            before = gpu.number("temperature.gpu") or 0
+            gpu.values["temperature.gpu"] = now.get(str(gpu.index), "")
+            gpu.cools = (gpu.number("temperature.gpu") or before) < before
+        warm = [gpu for gpu in warm if gpu.cools and too_warm(gpu)]
+
+
+def too_warm(gpu: Gpu) -> bool:
+    """Tell whether a GPU is idle, and above what an idle one may have."""
+    return not gpu.in_use and (gpu.number("temperature.gpu") or 0) >= IDLE_LIMIT_C
+
+
+def judge_persistence(report: Report, gpu: Gpu) -> None:
+    """The driver stays loaded while no program uses the GPU."""
+    name, mode = named(gpu.index, "persistence"), gpu.values.get("persistence_mode", "")
+    if mode not in {"Enabled", "Disabled"}:
+        report.skip(name, SILENT)
+        return
+    advice = "disabled: systemctl enable --now nvidia-persistenced"
+    good = mode == "Enabled"
+    report.judge(name, good=good, detail="enabled" if good else advice)
+
+
+def judge_memory_errors(report: Report, gpu: Gpu) -> None:
+    """GeForce cards say [N/A]: not applicable, which is not zero."""
+    name = named(gpu.index, "memory errors")
+    errors = gpu.number("ecc.errors.uncorrected.volatile.total")
+    if errors is None:
+        report.skip(name, "this GPU does not count them")
+        return
+    told = f"{errors:g} uncorrected since the driver was loaded" if errors else "none"
+    report.judge(name, good=errors == 0, detail=told, value=errors, limit=0, unit="errors")
+
+
+# --- clocks -------------------------------------------------------------------------------
+
+
+def reasons_of(values: dict[str, str]) -> int | None:
+    """Return the bits of what holds the clocks down; None where the driver does not say."""
+    for name in ("clocks_event_reasons.active", "clocks_throttle_reasons.active"):
+        if re.fullmatch(r"0x[0-9a-fA-F]+", values.get(name, "")):
+            return int(values[name], 16)
+    return None
+
+
+def described(bits: int) -> str:
+    """Name the reasons; a bit that is not known here is shown as it is."""
+    known = [word for bit, word in REASONS.items() if bits & bit]
+    rest = bits & ~sum(REASONS)
+    return ", ".join([*known, *([f"unknown reason {rest:#x}"] if rest else [])]) or "none"
+
+
+def judge_throttling(report: Report, gpus: list[Gpu], machine: Machine) -> None:
+    """Nothing slows the clocks down.
+
+    Raises:
+        SmiError: nvidia-smi does not answer any more.
+    """
+    first = {gpu.index: reasons_of(gpu.values) for gpu in gpus}
+    again = first
+    if any((bits or 0) & SLOWDOWNS for bits in first.values()):
+        time.sleep(SECOND_LOOK_S)
+        fields = [name for name in OPTIONAL if name.startswith("clocks_")]
+        rows = gpu_machine.query_known(machine, fields)
+        again = {gpu.index: reasons_of(rows.get(str(gpu.index), {})) for gpu in gpus}
+    for gpu in gpus:
+        bits, second = first[gpu.index], again[gpu.index]
+        name = named(gpu.index, "throttling")
+        if bits is None or second is None:
+            report.skip(name, SILENT)
+            continue
+        report.judge(name, good=not bits & second & SLOWDOWNS, detail=described(second))

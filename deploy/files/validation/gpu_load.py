@@ -1,0 +1,180 @@
+"""The checks of validate-gpus.sh under load: every GPU is kept busy, and is watched meanwhile."""
+
+import statistics
+
+import gpu_machine
+import gpu_watch
+from gpu_device import SILENT, Gpu
+from gpu_idle import BUSY_LIMIT_C, SLOWDOWNS, described, reasons_of
+from gpu_machine import Machine, SmiError, number
+from gpu_pcie import LANES, VIRTUAL
+from gpu_report import LOADED, Report, named
+from gpu_watch import PYTHON, Load, LoadError
+
+#: A slowdown that is seen once may be a change of the clocks.
+LEAST_SIGHTINGS = 2
+
+#: A GPU below this was not really loaded, and what was seen of it says nothing.
+BUSY_PERCENT = 80
+#: GB/s by the generation of 16 lanes. Source: for 5, 56.3 and 57.3 measured by others on RTX 5090;
+#: for 4 and 3, seven tenths of what the wire carries (31.5, 15.8), as no measurement is at hand.
+BANDWIDTH_LIMITS = {5: 50.0, 4: 22.0, 3: 11.0}
+
+#: Figures that are plotted over the samples, by their fields.
+SERIES = {
+    "utilisation_percent": "utilization.gpu", "temperature_celsius": "temperature.gpu",
+    "power_watts": "power.draw", "pcie_generation": "pcie.link.gen.gpucurrent",
+    "pcie_lanes": "pcie.link.width.current",
+}  # fmt: skip
+
+
+def judge_load(report: Report, machine: Machine, gpus: list[Gpu], *, seconds: float) -> None:
+    """Keep all GPUs busy for a while, and judge each of them meanwhile."""
+    python = machine.hardware / PYTHON
+    if not python.exists():
+        return skip_all(report, gpus, f"deferred: there is no PyTorch environment: /{PYTHON}")
+    try:
+        load = gpu_watch.run(machine, gpus, seconds=seconds)
+    except (LoadError, SmiError) as error:
+        report.judge("load", good=False, detail=str(error))
+        return skip_all(report, gpus, "the load failed")
+    told = f"{len(gpus)} GPUs busy for {seconds:g} s, {len(load.samples)} samples"
+    report.judge("load", good=True, detail=told)
+    report.versions["torch"] = load.torch
+    virtual = gpu_machine.in_virtual_machine(machine)
+    for gpu in gpus:
+        judge_gpu(report, gpu, load, virtual=virtual)
+    report.figures.update(render_series(load, gpus))
+    return None
+
+
+def skip_all(report: Report, gpus: list[Gpu], reason: str) -> None:
+    """Say why nothing was judged under load."""
+    names = ["load", *(named(gpu.index, what) for gpu in gpus for what in LOADED)]
+    for name in names:
+        if name not in report.checks:
+            report.skip(name, reason)
+
+
+def render_series(load: Load, gpus: list[Gpu]) -> dict[str, object]:
+    """Return figures for plots: each GPU's values in every sample; None is "not told"."""
+    rows = {
+        f"GPU {gpu.index}": [sample.get(str(gpu.index), {}) for sample in load.samples]
+        for gpu in gpus
+    }
+    series = {
+        key: {gpu: [number(row, name) for row in seen] for gpu, seen in rows.items()}
+        for key, name in SERIES.items()
+    }
+    ways = {
+        f"bandwidth_to_{end}_gigabytes_per_second": {
+            f"GPU {index}": rates[way] for index, rates in sorted(load.bandwidth.items())
+        }
+        for way, end in enumerate(("gpu", "host"))
+    }
+    told = {key: lines for key, lines in series.items() if is_told(lines)}
+    return {**told, **ways}
+
+
+def is_told(lines: dict[str, list[float | None]]) -> bool:
+    """Tell whether any GPU has a value."""
+    return any(value is not None for values in lines.values() for value in values)
+
+
+def judge_gpu(report: Report, gpu: Gpu, load: Load, *, virtual: bool) -> None:
+    """Judge what was seen of one GPU."""
+    judge_busy(report, gpu, load)
+    judge_link(report, gpu, load, virtual=virtual)
+    judge_temperature(report, gpu, load)
+    judge_throttling(report, gpu, load)
+    judge_bandwidth(report, gpu, load)
+
+
+def judge_busy(report: Report, gpu: Gpu, load: Load) -> None:
+    """The GPU was really busy, or nothing here says anything."""
+    name, series = named(gpu.index, "load"), load.series(gpu, "utilization.gpu")
+    rows = [sample.get(str(gpu.index), {"gone": "lost"}) for sample in load.samples]
+    if any("lost" in value.lower() for row in rows for value in row.values()):
+        report.judge(name, good=False, detail="lost under load: restart the machine")
+        return
+    if not series:
+        report.skip(name, SILENT)
+        return
+    percent = statistics.median(series)
+    watts = load.series(gpu, "power.draw")
+    power = f", up to {max(watts):g} W" if watts else ""
+    gpu.figures["power_under_load_watts"] = max(watts) if watts else None
+    report.judge(
+        name, good=percent >= BUSY_PERCENT, value=percent, limit=BUSY_PERCENT, unit="%",
+        detail=f"busy {percent:g} % (median), limit {BUSY_PERCENT} %{power}",
+    )  # fmt: skip
+
+
+def judge_link(report: Report, gpu: Gpu, load: Load, *, virtual: bool) -> None:
+    """The link runs at the speed and the width that the GPU is able of, all the time."""
+    name = named(gpu.index, "link under load")
+    speeds = load.series(gpu, "pcie.link.gen.gpucurrent") or load.series(
+        gpu, "pcie.link.gen.current"
+    )
+    widths = load.series(gpu, "pcie.link.width.current")
+    if virtual:
+        report.skip(name, VIRTUAL)
+        return
+    if not speeds or not widths or gpu.able is None:
+        report.skip(name, SILENT)
+        return
+    speed, width = min(speeds), min(widths)
+    told = f"generation {speed:g} x{width:g}"
+    good = speed >= gpu.able and width >= LANES
+    advice = f"{told}, expected generation {gpu.able:g} x{LANES}: seat the card and its riser again"
+    report.judge(
+        name, good=good, detail=told if good else advice, value=speed, limit=gpu.able,
+        unit="generation",
+    )  # fmt: skip
+
+
+def judge_temperature(report: Report, gpu: Gpu, load: Load) -> None:
+    """A few seconds of load do not overheat a GPU."""
+    name, series = named(gpu.index, "temperature under load"), load.series(gpu, "temperature.gpu")
+    if not series:
+        report.skip(name, SILENT)
+        return
+    celsius = max(series)
+    report.judge(
+        name, good=celsius < BUSY_LIMIT_C, detail=f"{celsius:g} C, limit {BUSY_LIMIT_C} C",
+        value=celsius, limit=BUSY_LIMIT_C, unit="C",
+    )  # fmt: skip
+
+
+def judge_throttling(report: Report, gpu: Gpu, load: Load) -> None:
+    """Nothing but the power limit holds the clocks down under load."""
+    name = named(gpu.index, "throttling under load")
+    rows = [sample.get(str(gpu.index), {}) for sample in load.samples[1:]]
+    seen = [bits for bits in map(reasons_of, rows) if bits is not None]
+    if not seen:
+        report.skip(name, SILENT)
+        return
+    slow = [bits & SLOWDOWNS for bits in seen if bits & SLOWDOWNS]
+    told = described(slow[-1] if slow else seen[-1])
+    good = len(slow) < LEAST_SIGHTINGS
+    share = f"slowed down in {len(slow)} of {len(seen)} samples"
+    report.judge(name, good=good, detail=f"{told}; {share}")
+
+
+def judge_bandwidth(report: Report, gpu: Gpu, load: Load) -> None:
+    """Data moves between memory and GPU as fast as the link allows, both ways."""
+    name, rates = named(gpu.index, "bandwidth"), load.bandwidth.get(gpu.index)
+    limit = BANDWIDTH_LIMITS.get(int(gpu.able or 0))
+    if rates is None:
+        report.judge(name, good=False, detail="was not measured: the load passed this GPU over")
+        return
+    gpu.figures["bandwidth_to_gpu_gigabytes_per_second"] = rates[0]
+    gpu.figures["bandwidth_to_host_gigabytes_per_second"] = rates[1]
+    told = f"{rates[0]:g} GB/s to the GPU, {rates[1]:g} GB/s from it"
+    if limit is None:
+        report.skip(name, f"{told}; no limit is known for this generation")
+        return
+    report.judge(
+        name, good=min(rates) >= limit, detail=f"{told}, limit {limit:g}", value=min(rates),
+        limit=limit, unit="GB/s",
+    )  # fmt: skip

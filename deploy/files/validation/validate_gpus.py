@@ -1,0 +1,229 @@
+"""Judge the GPUs of the live box against /etc/cube/expectations.json; see docs/suites.md.
+
+nvidia-smi refuses a whole query for one unknown field (exit code 2), and answers 0 for a GPU that
+is lost: optional fields are asked again one by one, and every field is looked at.
+"""
+
+import argparse
+import signal
+import sys
+import time
+from pathlib import Path
+from types import FrameType
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))  # python3 -I leaves it out
+
+import gpu_device
+import gpu_idle
+import gpu_load
+import gpu_machine
+import gpu_pcie
+import gpu_system
+import gpu_watch
+from gpu_device import Gpu
+from gpu_machine import Bus, Machine, SmiError
+from gpu_report import (
+    EXIT_CANNOT_RUN,
+    EXIT_CODES,
+    MACHINE,
+    Report,
+    names,
+    not_run,
+    render_json,
+    render_text,
+)
+from gpu_system import Expectations
+
+LOAD_S, QUICK_LOAD_S = 10.0, 3.0
+#: An idle GPU has this long to cool after work, in seconds: without load it is read twice. With
+#: load, all that is waited for fits into the 300 s (quick: 180) that stage 4 gives.
+SETTLE_S, QUICK_SETTLE_BEFORE_LOAD_S, SETTLE_BEFORE_LOAD_S = 1.0, 30.0, 90.0
+
+USAGE = """\
+validate-gpus.sh [--json] [--load] [--quick] [--seconds N]
+
+Judge the GPUs: count, model, memory, driver, temperature, persistence, link, errors.
+One line a check: OK, FAIL or SKIP, its name, what was seen. Without --load it only reads, and
+takes seconds; no program on the GPUs is disturbed.
+"""
+EXITS = """\
+Exit codes:
+  0   every check that applies passed, and at least one ran
+  1   at least one check failed
+  2   it could not run: bad argument, no expectations
+  77  NOT RUN: there is no NVIDIA GPU; never a pass
+"""
+
+
+def main() -> int:
+    """Judge, print and return the exit code."""
+    options = read_options()
+    signal.signal(signal.SIGTERM, stop)
+    start = time.monotonic()
+    machine = gpu_machine.find_machine()
+    bus = gpu_machine.read_bus(machine)
+    try:
+        report = judge(machine, bus, options) if bus.gpus else absent(bus)
+    except ValueError as error:
+        sys.stderr.write(f"validate-gpus.sh: {error}\n")
+        return EXIT_CANNOT_RUN
+    report.seconds = time.monotonic() - start
+    print(render_json(report) if options.json else render_text(report))  # noqa: T201 (its output)
+    return EXIT_CODES[report.outcome]
+
+
+def read_options() -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(
+        prog="validate-gpus.sh", usage=USAGE, epilog=EXITS,
+        formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False,
+    )  # fmt: skip
+    parser.add_argument("--json", action="store_true", help="print one JSON object instead")
+    parser.add_argument(
+        "--load", action="store_true",
+        help="keep all GPUs busy, too: link, bandwidth, clocks; needs PyTorch's environment",
+    )  # fmt: skip
+    parser.add_argument("--quick", action="store_true", help=f"a load of {QUICK_LOAD_S:g} s only")
+    parser.add_argument(
+        "--seconds", type=positive, metavar="N", help=f"how long the load lasts [{LOAD_S:g}]"
+    )
+    return parser.parse_args()
+
+
+def positive(text: str) -> float:
+    """Return a number of seconds that a load may last.
+
+    Raises:
+        ValueError: it is none.
+    """
+    seconds = float(text)
+    if not 0 < seconds <= gpu_watch.LONGEST_S:
+        raise ValueError(text)
+    return seconds
+
+
+def stop(_signal: int, _frame: FrameType | None) -> None:
+    """Leave in the way in which the load is ended, too."""
+    sys.exit(EXIT_CANNOT_RUN)
+
+
+def absent(bus: Bus) -> Report:
+    """Report that there is nothing to judge."""
+    ids = ", ".join(sorted(set(bus.others)))
+    others = f", only display controllers of other vendors ({ids})" if ids else ""
+    return not_run(f"there is no NVIDIA GPU on the PCI bus{others}")
+
+
+def judge(machine: Machine, bus: Bus, options: argparse.Namespace) -> Report:
+    """Make all checks.
+
+    Raises:
+        ValueError: what is expected of this machine cannot be read.
+    """
+    expected = gpu_system.read_expectations(machine)
+    report = Report(evidence="simulated" if machine.simulated else "hardware")
+    gpu_system.judge_bus(report, bus, expected=expected.count)
+    gpus: list[Gpu] = []
+    try:
+        gpus = read_gpus(report, machine)
+        ask_about(report, machine, gpus, expected, options)
+    except SmiError as error:
+        report.checks.pop("driver answers", None)
+        report.judge("driver answers", good=False, detail=str(error))
+    answered = next((gpu.values["driver_version"] for gpu in gpus if not gpu.lost), "")
+    gpu_system.judge_versions(report, machine, answered=answered)
+    gpu_system.judge_container_runtime(report, machine)
+    gpu_system.judge_kernel_log(report, machine)
+    report.figures["gpus"] = [render_gpu(gpu) for gpu in gpus]
+    count = max(expected.count, *(gpu.index + 1 for gpu in gpus), 0)
+    report.complete(names(count, load=options.load), lambda name: reason(name, gpus))
+    return report
+
+
+def read_gpus(report: Report, machine: Machine) -> list[Gpu]:
+    """Read the GPUs that the driver sees, and say whether it answers.
+
+    Raises:
+        SmiError: it does not.
+    """
+    rows = gpu_machine.query(machine, gpu_device.REQUIRED)
+    whole = [row for row in rows if row["index"].isdigit()]
+    told = [" ".join(row.values()) for row in rows if row not in whole] or (
+        [] if whole else ["nvidia-smi names no GPU"]
+    )
+    versions = ", ".join(
+        sorted({row["driver_version"] for row in whole if "[" not in row["driver_version"]})
+    )
+    report.judge("driver answers", good=not told, detail="; ".join(told) or f"driver {versions}")
+    gpus = [Gpu(index=int(row["index"]), values=row) for row in whole]
+    known = gpu_machine.query_known(machine, gpu_device.OPTIONAL)
+    for gpu in gpus:
+        gpu.values.update(known.get(str(gpu.index), {}))
+    return gpus
+
+
+def ask_about(
+    report: Report, machine: Machine, gpus: list[Gpu], expected: Expectations,
+    options: argparse.Namespace,
+) -> None:  # fmt: skip
+    """Make the checks for which nvidia-smi answers, in the order in which load changes nothing.
+
+    Raises:
+        SmiError: it does not answer any more.
+    """
+    gpu_system.judge_seen(report, len(gpus), expected=expected.count)
+    whole = [gpu for gpu in gpus if not gpu.lost]
+    if not whole:
+        return
+    gpu_system.judge_models(report, whole, expected=expected.model)
+    gpu_idle.settle(machine, whole, limit_s=settle_s(options))
+    for gpu in whole:
+        gpu_idle.judge_memory(report, gpu, least_mib=expected.memory_mib)
+        gpu_idle.judge_temperature(report, gpu, settled=options.load)
+    gpu_idle.judge_throttling(report, whole, machine)
+    gpu_system.judge_p2p(report, machine, gpus=len(whole))
+    if options.load:
+        seconds = options.seconds or (QUICK_LOAD_S if options.quick else LOAD_S)
+        gpu_load.judge_load(report, machine, whole, seconds=seconds)
+    for gpu in gpus:  # after the load: it may have left errors
+        gpu_idle.judge_gpu(report, gpu, machine)
+    gpu_pcie.judge_replays(report, whole, machine)
+
+
+def settle_s(options: argparse.Namespace) -> float:
+    """Return how long a warm GPU may cool, in seconds."""
+    if not options.load:
+        return SETTLE_S
+    return QUICK_SETTLE_BEFORE_LOAD_S if options.quick else SETTLE_BEFORE_LOAD_S
+
+
+def reason(name: str, gpus: list[Gpu]) -> str:
+    """Say why a check was not made."""
+    if not gpus:
+        return "the driver does not answer"
+    if name in MACHINE or name == "load":
+        return "no GPU answers"
+    index = int(name.split()[1])
+    gpu = next((gpu for gpu in gpus if gpu.index == index), None)
+    if gpu is None:
+        return "the driver does not see this GPU"
+    return "this GPU is lost" if gpu.lost else "nvidia-smi does not answer any more"
+
+
+def render_gpu(gpu: Gpu) -> dict[str, object]:
+    """Return what is known of a GPU, with units in the names."""
+    words = {"name": "name", "uuid": "uuid", "pci_address": "pci.bus_id", "serial": "serial",
+             "vbios": "vbios_version"}  # fmt: skip
+    numbers = {"memory_mib": "memory.total", "temperature_celsius": "temperature.gpu",
+               "power_watts": "power.draw", "pcie_generation_limit": "pcie.link.gen.max",
+               "pcie_lanes_limit": "pcie.link.width.max"}  # fmt: skip
+    return {
+        "index": gpu.index,
+        **{key: gpu.values.get(field, "") for key, field in words.items()},
+        **{key: gpu.number(field) for key, field in numbers.items()},
+        **gpu.figures,
+    }
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""A machine whose GPUs are made up: every result that is seen through it is `simulated`."""
