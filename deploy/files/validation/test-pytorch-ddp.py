@@ -214,10 +214,10 @@ def family() -> list[int]:
     return found[1:]
 
 
-def end_family(grace_s: float = GRACE_S) -> bool:
+def end_family() -> bool:
     """End all processes that come from this one; return whether SIGTERM was enough."""
-    for number, wait_s in ((signal.SIGTERM, grace_s), (signal.SIGKILL, GRACE_S)):
-        deadline = time.monotonic() + wait_s
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        deadline = time.monotonic() + GRACE_S
         for pid in family():
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, number)
@@ -438,10 +438,10 @@ PLANS = {
     ("cpu", False): Plan(batch=8, image=96, warmup=2, steps=16, seconds=0, limit_s=900),
     ("cpu", True): Plan(batch=4, image=64, warmup=1, steps=8, seconds=0, limit_s=300),
     ("pretended", False): Plan(
-        batch=4, image=32, warmup=1, steps=12, seconds=0, limit_s=300, width=4, pretend_s=0.5
+        batch=4, image=32, warmup=1, steps=8, seconds=0, limit_s=300, width=4, pretend_s=1.0
     ),
     ("pretended", True): Plan(
-        batch=4, image=32, warmup=1, steps=8, seconds=0, limit_s=300, width=4, pretend_s=0.4
+        batch=4, image=32, warmup=1, steps=6, seconds=0, limit_s=300, width=4, pretend_s=0.8
     ),
 }
 
@@ -655,14 +655,20 @@ class Pace:
         """Make one step."""
         import torch
 
+        started = time.perf_counter()
         optimizer.zero_grad(set_to_none=True)
         with torch.autocast("cuda", dtype=torch.bfloat16, enabled=self.device.type == "cuda"):
             loss = torch.nn.functional.cross_entropy(model(self.data), self.labels)
-        if self.job["pretend_s"] or self.pause_s:
-            time.sleep(self.job["pretend_s"] + self.pause_s)
+        self.wait(started)
         loss.backward()
         optimizer.step()
         self.losses.append(loss.detach())
+
+    def wait(self, started: float) -> None:
+        """Let time go by: a pretended GPU's own, and what a slow rank loses."""
+        time.sleep(self.pause_s)
+        spent = time.perf_counter() - started - self.pause_s
+        time.sleep(max(0.0, self.job["pretend_s"] - spent))
 
     def steps(self, model: Any, optimizer: Any, count: int) -> float:
         """Make steps; return the seconds that one took."""

@@ -213,10 +213,10 @@ def family() -> list[int]:
     return found[1:]
 
 
-def end_family(grace_s: float = GRACE_S) -> bool:
+def end_family() -> bool:
     """End all processes that come from this one; return whether SIGTERM was enough."""
-    for number, wait_s in ((signal.SIGTERM, grace_s), (signal.SIGKILL, GRACE_S)):
-        deadline = time.monotonic() + wait_s
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        deadline = time.monotonic() + GRACE_S
         for pid in family():
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, number)
@@ -701,7 +701,8 @@ def judge_memory(report: Report, meter: Meter, limit_mib: float) -> None:
     peak = max((used for _, used in meter.series), default=0.0)
     where = "on one GPU" if meter.gpus else "by all processes of the engine"
     if not peak:
-        report.judge(False, "memory", "could not be measured: nvidia-smi gave no answer")
+        source = "nvidia-smi" if meter.gpus else "/proc"
+        report.judge(False, "memory", f"could not be measured: {source} gave no answer")
         return
     report.figures["memory_peak_mib"] = peak
     report.figures["memory"] = {
@@ -721,6 +722,7 @@ def judge_agreement(report: Report, ours: list[dict[str, Any]], ended: Ended) ->
         return
     leading = [common(one["tokens"], other) for one, other in zip(ours, theirs, strict=True)]
     report.figures["agreeing_tokens"] = leading
+    report.figures["distinct_tokens"] = len({token for one in ours for token in one["tokens"]})
     whole = sum(one >= AGREEING_TOKENS for one in leading)
     percent = 100 * whole / len(leading)
     detail = (

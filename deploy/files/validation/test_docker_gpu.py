@@ -211,10 +211,10 @@ def family() -> list[int]:
     return found[1:]
 
 
-def end_family(grace_s: float = GRACE_S) -> bool:
+def end_family() -> bool:
     """End all processes that come from this one; return whether SIGTERM was enough."""
-    for number, wait_s in ((signal.SIGTERM, grace_s), (signal.SIGKILL, GRACE_S)):
-        deadline = time.monotonic() + wait_s
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        deadline = time.monotonic() + GRACE_S
         for pid in family():
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, number)
