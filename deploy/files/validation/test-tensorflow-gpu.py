@@ -272,7 +272,7 @@ def run_worker(python: str, job: dict[str, Any], limit_s: float, **more: str) ->
 
 def worker_environment(python: str, job: dict[str, Any]) -> dict[str, str]:
     """Return the variables of a worker: what its framework starts is beside its Python."""
-    path = f"{Path(python).parent}:{os.environ.get('PATH', os.defpath)}"
+    path = f"{Path(python).parent}:{os.environ.get('PATH', os.defpath)}:/usr/local/cuda/bin"
     kept = {
         name: text for name, text in os.environ.items() if name not in {"PYTHONPATH", "PYTHONHOME"}
     }
@@ -392,7 +392,7 @@ LOGICAL = 4
 #: Source: Higham, "Accuracy and Stability of Numerical Algorithms", section 3.1.
 TOLERANCE = 3e-5
 #: MiB that are written and read back on each device.
-ALLOCATION_MIB = {("gpu", False): 4096, ("gpu", True): 512, ("cpu", False): 64, ("cpu", True): 16}
+ALLOCATION_MIB = {("gpu", False): 2048, ("gpu", True): 512, ("cpu", False): 64, ("cpu", True): 16}
 #: Compute capability from which the official wheels are known to be broken, and the evidence.
 BLACKWELL = (12, 0)
 REFERENCE = "tensorflow/tensorflow#111958, #101746, #89272"
@@ -504,12 +504,17 @@ def allocate(job: dict[str, Any]) -> None:
     import numpy as np
     import tensorflow as tf
 
+    # float32, because TensorFlow keeps int32 in the host's memory; these whole numbers are exact.
+    one_mib = (np.arange(2**18) % 8191).astype("float32")
     held, wrong = [], {}
     for index, device in enumerate(devices_of(job)):
         try:
             with tf.device(device):
-                block = tf.range(job["mib"] * 2**18, dtype=tf.int32) ^ (index + 1)
-                held.append((device, tf.identity(block)))
+                block = tf.tile(tf.constant(one_mib), [job["mib"]]) + float(index + 1)
+                held.append((device, block))
+            used = memory_used(device)
+            if used is not None and used < job["mib"] * 2**20:
+                wrong[device] = f"only {used >> 20} MiB of it are in use"
         except tf.errors.ResourceExhaustedError:
             wrong[device] = f"out of memory for {job['mib']} MiB"
         except tf.errors.OpError as error:
@@ -517,9 +522,18 @@ def allocate(job: dict[str, Any]) -> None:
     for index, (device, block) in enumerate(held):
         if not block.device.endswith(device.removeprefix("/")):
             wrong[device] = f"was allocated on {block.device}"
-        elif (block.numpy() != np.arange(job["mib"] * 2**18, dtype="int32") ^ (index + 1)).any():
+        elif (block.numpy().reshape(job["mib"], -1) != one_mib + (index + 1)).any():
             wrong[device] = "what was read is not what was written"
     hand_back(job, {"wrong": wrong, "devices": [device for device, _ in held]})
+
+
+def memory_used(device: str) -> int | None:
+    """Return the bytes that TensorFlow uses of a GPU; it counts no other device."""
+    import tensorflow as tf
+
+    if "GPU" not in device:
+        return None
+    return int(tf.config.experimental.get_memory_info(device.rpartition("device:")[2])["current"])
 
 
 def train(job: dict[str, Any]) -> None:

@@ -275,7 +275,7 @@ def run_worker(python: str, job: dict[str, Any], limit_s: float, **more: str) ->
 
 def worker_environment(python: str, job: dict[str, Any]) -> dict[str, str]:
     """Return the variables of a worker: what its framework starts is beside its Python."""
-    path = f"{Path(python).parent}:{os.environ.get('PATH', os.defpath)}"
+    path = f"{Path(python).parent}:{os.environ.get('PATH', os.defpath)}:/usr/local/cuda/bin"
     kept = {
         name: text for name, text in os.environ.items() if name not in {"PYTHONPATH", "PYTHONHOME"}
     }

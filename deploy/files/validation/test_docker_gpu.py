@@ -273,7 +273,7 @@ def run_worker(python: str, job: dict[str, Any], limit_s: float, **more: str) ->
 
 def worker_environment(python: str, job: dict[str, Any]) -> dict[str, str]:
     """Return the variables of a worker: what its framework starts is beside its Python."""
-    path = f"{Path(python).parent}:{os.environ.get('PATH', os.defpath)}"
+    path = f"{Path(python).parent}:{os.environ.get('PATH', os.defpath)}:/usr/local/cuda/bin"
     kept = {
         name: text for name, text in os.environ.items() if name not in {"PYTHONPATH", "PYTHONHOME"}
     }
@@ -398,8 +398,9 @@ WAYS = {
 }  # fmt: skip
 #: Limits that any machine grants, a container's host among them.
 MODEST = ["--ulimit", "memlock=65536", "--ulimit", "nofile=1024"]
-#: What lends a container the box's own system.
-LENT = ["--volume", "/usr:/usr:ro", "--volume", "/etc/alternatives:/etc/alternatives:ro"]
+#: What lends a container the box's own system. The toolkit's hooks write links into /usr: they get
+#: a layer over it, which goes away.
+LENT = ["--volume", "/etc/alternatives:/etc/alternatives:ro"]
 LINKS = ("bin", "sbin", "lib", "lib64")
 #: Calculates on every GPU that a container sees. The sum of 2^20 ones is exact in float32.
 CALCULATE = (
@@ -447,7 +448,7 @@ class Docker:
 
     limit_s: float
     image: str = ""
-    own: bool = False
+    layer: Path | None = None
     started: list[str] = field(default_factory=list)
 
     def ask(self, *arguments: str, stdin: bytes | None = None) -> Answer:
@@ -456,7 +457,23 @@ class Docker:
 
     def options(self, *more: str) -> list[str]:
         """Return the options of a container."""
-        return [*MODEST, *(LENT if self.own else []), "--network", "none", *more]
+        lent = [*LENT, "--volume", f"{self.image}:/usr:nocopy"] if self.layer else []
+        return [*MODEST, *lent, "--network", "none", *more]
+
+    def lend_usr(self) -> Answer:
+        """Make the volume with the box's own /usr and an empty layer over it.
+
+        Source: docker volume create, "Driver-specific options": what mount(8) takes.
+        """
+        self.layer = Path(tempfile.mkdtemp(prefix="cube-suite-"))
+        upper, work = self.layer / "upper", self.layer / "work"
+        upper.mkdir(mode=0o755)
+        work.mkdir()
+        return self.ask(
+            "volume", "create", "--driver", "local", "--opt", "type=overlay",
+            "--opt", "device=overlay", self.image,
+            "--opt", f"o=lowerdir=/usr,upperdir={upper},workdir={work}",
+        )  # fmt: skip
 
     def run(self, *command: str, how: tuple[str, ...] = ()) -> Answer:
         """Run a command in a container that goes away."""
@@ -479,8 +496,10 @@ class Docker:
         """Remove the containers, and the image that was made."""
         if self.started:
             self.ask("rm", "--force", "--volumes", *self.started)
-        if self.own:
+        if self.layer:
+            self.ask("volume", "rm", "--force", self.image)
             self.ask("image", "rm", "--force", self.image)
+            shutil.rmtree(self.layer, ignore_errors=True)
 
 
 def make_archive() -> bytes:
@@ -517,8 +536,10 @@ def choose_image(report: Report, docker: Docker, given: str | None) -> None:
         docker.image = local[0]
         report.judge(True, "image", f"{docker.image}, found on this box")
         return
-    docker.image, docker.own = f"cube-suite-{os.getpid()}", True
-    made = docker.ask("import", "-", docker.image, stdin=make_archive())
+    docker.image = f"cube-suite-{os.getpid()}"
+    made = docker.lend_usr()
+    if made.code == 0:
+        made = docker.ask("import", "-", docker.image, stdin=make_archive())
     told = "made of links into the box's own /usr"
     report.need(made.code == 0, "image", told if made.code == 0 else made.fault)
 
@@ -607,7 +628,7 @@ def judge_sharing(report: Report, docker: Docker, wanted: list[str], venv: str) 
         report.judge(False, name, "nvidia-smi on the box itself lists no GPU")
         return
     say(name)
-    torch = docker.own and Path(venv, "bin/python").exists()
+    torch = docker.layer is not None and Path(venv, "bin/python").exists()
     lend = ["--volume", f"{venv}:{venv}:ro"] if torch else []
     pair = [docker.start(*WAYS["GPUs by --gpus"], *lend) for _ in range(2)]
     for container, answer in pair:

@@ -26,7 +26,7 @@ case "$1 $*" in
 info*) cat "$CUBE_ROOT/info" ;;
 "image "*" ls "*) cat "$CUBE_ROOT/images" 2>/dev/null || true ;;
 "image "*" inspect "*) [ "$FAULT" != no_image ] && echo sha256:0123456789abcdef ;;
-image*|rm*) ;;
+image*|rm*|volume*) ;;
 import*) cat > /dev/null; [ "$FAULT" != import ] ;;
 run*--detach*)
     prev= ; for word in "$@"; do [ "$prev" = --name ] && name=$word; prev=$word; done
@@ -105,7 +105,8 @@ def test_what_was_started_is_removed(gpus: Box) -> None:
     }
     (removed,) = [line.split()[3:] for line in asked if line.startswith("rm ")]
     assert set(removed) == names
-    assert any(line.startswith("image rm --force cube-suite-") for line in asked)
+    for what in ("image", "volume"):
+        assert any(line.startswith(f"{what} rm --force cube-suite-") for line in asked)
 
 
 @pytest.mark.parametrize(
@@ -196,7 +197,7 @@ def test_an_image_of_cuda_that_is_there_is_taken(gpus: Box) -> None:
     code, data = judge(gpus)
     assert code == 0
     assert "nvidia/cuda:13.0.3-base" in detail(data, "image")
-    assert "--volume /usr" not in (gpus.root / "asked").read_text()
+    assert ":/usr:" not in (gpus.root / "asked").read_text()
 
 
 def test_an_image_that_is_not_there_is_named(docker: Box) -> None:
