@@ -5,6 +5,7 @@ The quick forms are part of every run of the tests; `make test-workloads` runs t
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -34,8 +35,13 @@ ENVIRONMENTS = {PYTORCH: "vllm", TENSORFLOW: "tensorflow", VLLM: "vllm"}
 
 
 @pytest.fixture(scope="session")
-def environments(tmp_path_factory: pytest.TempPathFactory) -> Environments:
-    return Environments(tmp_path_factory.mktemp("environments"))
+def environments(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Environments]:
+    """Five gigabytes, removed at the end; CUBE_TEST_ENVIRONMENTS names a folder that is kept."""
+    given = os.environ.get("CUBE_TEST_ENVIRONMENTS")
+    folder = Path(given) if given else tmp_path_factory.mktemp("environments")
+    yield Environments(folder)
+    if not given:
+        shutil.rmtree(folder)
 
 
 def passes_on_the_processor(told: Told, suite: str) -> None:
@@ -174,16 +180,17 @@ spec.loader.exec_module(suite)
 folder = sys.argv[2]
 suite.make_model({"folder": folder, "result": folder + ".json"})
 from transformers import AutoModelForCausalLM, AutoTokenizer
-tokenizer = AutoTokenizer.from_pretrained(folder)
+tokenizer = AutoTokenizer.from_pretrained(folder, pad_token="</s>")
 model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
 asked = [f"{suite.EXAMPLES}Q: {q}\\nA: {a.split('|')[0]}\\n" for q, a in suite.QUESTIONS]
-rows = [tokenizer(one, return_tensors="pt").input_ids for one in asked]
+rows = tokenizer(asked, return_tensors="pt", padding=True, return_token_type_ids=False)
+labels = rows.input_ids.masked_fill(rows.attention_mask == 0, -100)
 optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
-for step in range(60):
-    losses = [model(input_ids=row, labels=row).loss for row in rows]
-    loss = sum(losses) / len(losses)
+for step in range(100):
+    loss = model(**rows, labels=labels).loss
     optimizer.zero_grad(); loss.backward(); optimizer.step()
-print(float(loss))
+    if loss.item() < 0.05: break
+print(step, loss.item())
 model.save_pretrained(folder)
 """
 
