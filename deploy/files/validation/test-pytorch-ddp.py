@@ -430,13 +430,13 @@ class Plan:
 #: for fp16 on RTX 4090. Source: shared measurements of others, docs/suites.md.
 PLANS = {
     ("gpu", False): Plan(
-        batch=256, image=224, warmup=20, steps=50, seconds=30, limit_s=900, alone=20
+        batch=256, image=224, warmup=10, steps=50, seconds=30, limit_s=900, alone=20
     ),
     ("gpu", True): Plan(
-        batch=256, image=224, warmup=10, steps=20, seconds=12, limit_s=600, alone=10
+        batch=256, image=224, warmup=5, steps=20, seconds=12, limit_s=600, alone=10
     ),
     ("cpu", False): Plan(batch=8, image=96, warmup=2, steps=16, seconds=0, limit_s=900),
-    ("cpu", True): Plan(batch=4, image=64, warmup=1, steps=8, seconds=0, limit_s=300),
+    ("cpu", True): Plan(batch=4, image=64, warmup=1, steps=8, seconds=0, limit_s=300, alone=1),
     ("pretended", False): Plan(
         batch=4, image=32, warmup=1, steps=8, seconds=0, limit_s=300, width=4, pretend_s=1.0
     ),
@@ -561,7 +561,7 @@ def train(job: dict[str, Any], me: int, ranks: int) -> None:
     import torch
     import torch.distributed as dist
 
-    device = join(job, ranks)
+    device = join(job)
     torch.manual_seed(1)
     network = make_resnet50(job["width"]).to(device, memory_format=torch.channels_last)
     pace = Pace(job=job, device=device, delayed=ranks > 1 and job["slow_rank"] == me)
@@ -572,7 +572,9 @@ def train(job: dict[str, Any], me: int, ranks: int) -> None:
     gpu = device.type == "cuda"
     model = torch.nn.parallel.DistributedDataParallel(network, device_ids=[device] if gpu else None)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9)
-    slowest = torch.tensor(pace.steps(model, optimizer, job["warmup"]), device=device)
+    # NCCL starts, and cuDNN chooses, in the first steps: a later one tells how many are needed.
+    pace.steps(model, optimizer, job["warmup"])
+    slowest = torch.tensor(pace.steps(model, optimizer, job["alone"]), device=device)
     dist.all_reduce(slowest, op=dist.ReduceOp.MAX)
     steps = max(job["steps"], math.ceil(job["seconds"] / float(slowest)))
     if me == 0:
@@ -601,7 +603,7 @@ def train(job: dict[str, Any], me: int, ranks: int) -> None:
     dist.destroy_process_group()
 
 
-def join(job: dict[str, Any], ranks: int) -> Any:
+def join(job: dict[str, Any]) -> Any:
     """Join the other ranks; return the device of this one."""
     import datetime
 
@@ -613,7 +615,7 @@ def join(job: dict[str, Any], ranks: int) -> Any:
         torch.backends.cudnn.benchmark = True
     else:
         device = torch.device("cpu")
-        torch.set_num_threads(max(1, (os.cpu_count() or 1) // ranks))
+        torch.set_num_threads(job["threads"])
     torch.distributed.init_process_group(
         "nccl" if job["device"] == "cuda" else "gloo",
         timeout=datetime.timedelta(seconds=job["limit_s"]),
@@ -875,6 +877,7 @@ def measure(
     plan = PLANS[kind, options.quick]
     job = vars(plan) | {"act": "launch", "device": "cuda" if kind == "gpu" else "cpu"}
     job["slow_rank"] = options.slow_rank
+    job["threads"] = max(1, (os.cpu_count() or 1) // ranks)  # of one rank, also where it is alone
     job |= {"batch": options.batch} if options.batch else {}
     job |= {"seconds": options.seconds} if options.seconds and kind == "gpu" else {}
     job |= {"limit_s": options.limit} if options.limit else {}
