@@ -3,7 +3,7 @@
 
 OS ?=
 .DEFAULT_GOAL := help
-.PHONY: help setup image verify doctor lint test test-all test-unit test-integration test-gpu-stack bench-chain lock clean
+.PHONY: help setup image verify doctor lint test test-all test-unit test-integration test-gpu-stack test-workloads bench-chain lock clean
 
 help: ## Say what there is
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 26
@@ -33,11 +33,15 @@ test-unit: lint ## The tests that take seconds
 	@.venv/bin/pytest -m "not integration"
 
 test-integration: setup ## The tests that build and boot (root)
-	@if [ "$$(id -u)" -eq 0 ]; then .venv/bin/pytest -m "integration and not exhaustive and not gpu_stack"; \
-	else sudo .venv/bin/pytest -m "integration and not exhaustive and not gpu_stack"; fi
+	@if [ "$$(id -u)" -eq 0 ]; then .venv/bin/pytest -m "integration and not exhaustive and not gpu_stack and not workloads"; \
+	else sudo .venv/bin/pytest -m "integration and not exhaustive and not gpu_stack and not workloads"; fi
 
 test-gpu-stack: setup ## The whole GPU stack from real packages: driver, CUDA, frameworks (root, 40 GB)
 	@if [ "$$(id -u)" -eq 0 ]; then .venv/bin/pytest -m gpu_stack; else sudo .venv/bin/pytest -m gpu_stack; fi
+
+test-workloads: setup ## The suites at full size: training, inference, containers (root, 10 GB)
+	@if [ "$$(id -u)" -eq 0 ]; then .venv/bin/pytest tests/integration/test_workloads.py -m ""; \
+	else sudo .venv/bin/pytest tests/integration/test_workloads.py -m ""; fi
 
 bench-chain: setup ## What the layer chain saves, by real builds in a copy (root; CASES=full,layer5 selects)
 	@if [ "$$(id -u)" -eq 0 ]; then .venv/bin/python bench/chain.py $(OS) $(if $(CASES),--cases $(CASES)); \

@@ -9,6 +9,13 @@ from testinfra.host import Host
 
 LAYERS = [f"health-check-layer{number}.sh" for number in range(1, 6)]
 SCRIPTS = [*LAYERS, "validate-gpus.sh"]
+#: Run by `cube validate`; what they say is judged there.
+SUITES = [
+    "test-pytorch-ddp.py",
+    "test-tensorflow-gpu.py",
+    "test-vllm-inference.py",
+    "test-docker-gpu.sh",
+]
 
 #: Exit code by outcome. Source: docs/layer5.md; 77 is automake's "skipped".
 CODES = {"pass": 0, "fail": 1, "not_run": 77}
@@ -43,18 +50,18 @@ def verdicts(host: Host, record: Mapping[str, Any]) -> dict[str, Verdict]:  # no
     return {name: Verdict(run.rc, json.loads(run.stdout)) for name, run in runs.items()}
 
 
-@pytest.mark.parametrize("script", SCRIPTS)
+@pytest.mark.parametrize("script", [*SCRIPTS, *SUITES])
 def test_script_is_for_all_to_run_and_for_root_to_change(host: Host, script: str) -> None:
     file = host.file(f"/usr/local/bin/{script}")
     assert (file.user, file.mode & 0o777) == ("root", 0o755)
 
 
-@pytest.mark.parametrize("script", SCRIPTS)
+@pytest.mark.parametrize("script", [*SCRIPTS, *SUITES])
 def test_script_explains_itself(host: Host, script: str) -> None:
     assert host.run("/usr/local/bin/%s --help", script).rc == 0
 
 
-@pytest.mark.parametrize("script", SCRIPTS)
+@pytest.mark.parametrize("script", [*SCRIPTS, *SUITES])
 def test_script_refuses_an_unknown_argument(host: Host, script: str) -> None:
     assert host.run("/usr/local/bin/%s --no-such-argument", script).rc == 2
 

@@ -13,6 +13,14 @@ from deploy.sources import file_text
 
 LIBRARY = "/usr/local/lib/cube/health.sh"
 
+#: The suites of workloads; docs/suites.md tells what each of them proves.
+SUITES = (
+    "test-pytorch-ddp.py",
+    "test-tensorflow-gpu.py",
+    "test-vllm-inference.py",
+    "test-docker-gpu.sh",
+)
+
 #: The programs with their sources in deploy/files/validation.
 PROGRAMS = {
     **{
@@ -20,6 +28,8 @@ PROGRAMS = {
     },
     "/usr/local/bin/validate-gpus.sh": "validate-gpus.sh",
     "/usr/local/bin/cube-health": "cube_health.py",
+    **{f"/usr/local/bin/{name}": name for name in SUITES},
+    "/usr/local/lib/cube/test_docker_gpu.py": "test_docker_gpu.py",
 }
 
 #: What validate-gpus.sh is made of; not to be run by themselves.
