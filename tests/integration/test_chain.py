@@ -252,6 +252,13 @@ def test_a_layer_that_fails_its_check_is_not_frozen(
 
 
 PLANTED = """    server.shell(name="Write the time", commands="date +%N >/etc/planted")
+    now = StringIO(f"the time is\\n{time_ns()}\\n")
+    files.put(name="Put the time", src=now, dest="/etc/planted-file")
+"""
+IMPORTS = """from io import StringIO
+from time import time_ns
+
+from pyinfra.operations import files, server
 """
 
 
@@ -265,13 +272,18 @@ def test_an_operation_that_always_changes_something_stops_the_layer(
     imports = "from pyinfra.api import deploy\n"
     assert line in text
     assert imports in text
-    text = text.replace(imports, imports + "from pyinfra.operations import server\n")
+    text = text.replace(imports, imports + IMPORTS)
     role.write_text(text.replace(line, line + PLANTED))
     run = run_of(chained.start(project=project))
     assert run.end(REACH_S) == ProvisionError.exit_code, run.text[-3000:]
-    assert "layer 5: its second application changed something: 1 operation" in run.text
+    assert "layer 5: its second application changed something: 2 operations" in run.text
     assert "monitoring: Write the time: " in run.text
     assert "date +%N >/etc/planted" in run.text
+    assert re.search(
+        r"monitoring: Put the time: .*\n +Will modify /etc/planted-file\n +@@ .*\n"
+        r" +the time is\n +- \d+\n +\+ \d+\n",
+        run.text,
+    )
     assert chained.store.named("").name == "layer1"
     chained.assert_nothing_left()
 
