@@ -6,8 +6,6 @@ killed are links that the test itself planted, with nothing in them.
 """
 
 import re
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -21,7 +19,6 @@ from tests.integration.conftest import PROJECT, write_spec
 from tests.integration.server import Server, serve
 from tests.integration.test_chain import kill_cube, kill_pyinfra, stop
 from tests.integration.test_faults import (
-    REACH_S,
     Keep,
     Place,
     Run,
@@ -103,17 +100,6 @@ def reach(run: Run, layer: int, archives: Server) -> None:
         archives.wait_for_package()
 
 
-def verify(place: Place) -> None:
-    """Every byte of every link is what it was: `cube chain verify` says so."""
-    argv = [sys.executable, "-m", "cube", "chain", "verify", "--plain"]
-    done = subprocess.run(
-        [*argv, "--spec", str(place.folder / "cube.toml")],
-        capture_output=True, text=True, check=False, cwd=PROJECT, timeout=REACH_S,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert done.stdout.count("whole") == len(place.store.links())
-
-
 @dataclass(frozen=True)
 class Case:
     """What is killed, in which layer, on which machine."""
@@ -160,7 +146,8 @@ def test_after_a_kill_the_same_command_goes_on(
     assert run.end() not in {0, INTERRUPTED}, run.text[-3000:]
     assert "Traceback" not in run.text
     chained.assert_nothing_left()
-    verify(chained)
+    told = chained.cube("chain", "verify")
+    assert told.count(" whole") == len(chained.store.links())
     assert chained.store.named("").name == below
 
     again = start(case)
