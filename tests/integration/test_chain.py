@@ -271,11 +271,12 @@ PLANTED = """    server.shell(name="Write the time", commands="date +%N >/etc/pl
     now = StringIO(f"the time is\\n{time_ns()}\\n")
     files.put(name="Put the time", src=now, dest="/etc/planted-file")
 """
-IMPORTS = """from io import StringIO
-from time import time_ns
-
-from pyinfra.operations import files, server
-"""
+#: What is written after lines of the role; the code must stay clean.
+PLANTS = {
+    "from dataclasses import dataclass\n": "from io import StringIO\nfrom time import time_ns\n",
+    "from pyinfra.api import deploy\n": "from pyinfra.operations import files, server\n",
+    "    data = read(Monitoring)\n": PLANTED,
+}
 
 
 def test_an_operation_that_always_changes_something_stops_the_layer(
@@ -284,12 +285,10 @@ def test_an_operation_that_always_changes_something_stops_the_layer(
     chained.cut("layer1")
     role = project / "deploy/roles/monitoring.py"
     text = role.read_text()
-    line = "    data = read(Monitoring)\n"
-    imports = "from pyinfra.api import deploy\n"
-    assert line in text
-    assert imports in text
-    text = text.replace(imports, imports + IMPORTS)
-    role.write_text(text.replace(line, line + PLANTED))
+    for line, planted in PLANTS.items():
+        assert line in text
+        text = text.replace(line, line + planted)
+    role.write_text(text)
     run = run_of(chained.start(project=project))
     assert run.end(REACH_S) == ProvisionError.exit_code, run.text[-3000:]
     assert "layer 5: its second application changed something: 2 operations" in run.text
