@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ from bench.project import Built, Project
 from bench.sizes import Cost
 from bench.table import Figure
 from cube import log
+from cube.chain.keys import link_name
 from cube.chain.store import Store
 from cube.errors import CubeError
 
@@ -35,6 +36,21 @@ class Bench:
         self.full_s = built.seconds
         self.tell("full", "full build", built, load)
 
+    def take_over(self, build: Path) -> None:
+        """Go on from an earlier full build instead, with the time that its manifest tells."""
+        self.project.take_over(build)
+        self.full_s, links_s = self.project.full_seconds(), self.project.link_seconds()
+        created = self.project.store.named("").created[:10]
+        figure = Figure(
+            case="full", what="full build", seconds=self.full_s, links_s=links_s,
+            note=f"taken over: by its manifest, of {created}",
+        )  # fmt: skip
+        self.figures.append(self.judged(figure))
+
+    def extend(self) -> None:
+        """Make the links that an earlier build lacks, up to the last layer; no figure."""
+        self.project.build(to=link_name(self.project.spec.layers.enabled[-1]))
+
     def no_change(self) -> None:
         """The same command again."""
         built, load = self.build()
@@ -45,23 +61,39 @@ class Bench:
 
     def layer5(self) -> None:
         """A change in a role of the last layer."""
-        self.change(5, target=f"at most {LAYER5_SHARE:.0%}", share=LAYER5_SHARE)
+        self.change(5, share=LAYER5_SHARE)
 
     def layer3(self) -> None:
         """A change in a role of a layer in the middle."""
         self.change(3)
 
-    def change(self, layer: int, *, target: str = "", share: float | None = None) -> None:
-        """Change a role of a layer and build."""
+    def layer5_links(self) -> None:
+        """A change in a role of the last layer, to its link only."""
+        self.change(5, share=LAYER5_SHARE, links=True)
+
+    def layer3_links(self) -> None:
+        """A change in a role of a layer in the middle, to the last link only."""
+        self.change(3, links=True)
+
+    def change(self, layer: int, *, share: float | None = None, links: bool = False) -> None:
+        """Change a role of a layer and build, the image or its links alone."""
         case, what = f"layer{layer}", f"rebuild after a change in layer {layer}"
+        if links:
+            case, what = f"{case}-links", f"{what}, links only"
         if reason := self.project.skipped(layer):
             note = f"not measured: layer {layer} is skipped here: {reason}"
             self.figures.append(Figure(case=case, what=what, note=note))
             return
+        last = link_name(self.project.applied()[-1])
         role = self.project.touch(layer)
-        built, load = self.build(project.below(self.project.applied(), layer))
-        met = None if share is None else built.seconds / self.full_s <= share
-        self.tell(case, what, built, load, target=target, met=met, note=f"changed: {role.name}")
+        reused = project.below(self.project.applied(), layer)
+        built, load = self.build(reused, to=last if links else "")
+        links_s = built.seconds if links else self.project.link_seconds()
+        figure = Figure(
+            case=case, what=what, load=load, note=f"changed: {role.name}", links_s=links_s,
+            seconds=None if links else built.seconds,
+        )  # fmt: skip
+        self.figures.append(self.judged(figure, share))
 
     def resume(self) -> None:
         """A kill -9 in the last layer, and the same command again."""
@@ -92,14 +124,14 @@ class Bench:
         told: dict[str, Any] = self.project.manifest()["builder"]["host"]
         return told
 
-    def build(self, reused: Sequence[str] | None = None) -> tuple[Built, float]:
+    def build(self, reused: Sequence[str] | None = None, to: str = "") -> tuple[Built, float]:
         """Build; return that and the load before.
 
         Raises:
             CubeError: it failed, or reused other links than it should.
         """
         load = os.getloadavg()[0]
-        built = self.project.build()
+        built = self.project.build(to)
         if reused is not None and built.reused != list(reused):
             raise CubeError(f"the build reused {built.reused}, expected was {list(reused)}")
         return built, load
@@ -108,10 +140,34 @@ class Bench:
         """Note a build's figure."""
         links_s = self.project.link_seconds() if built.result["made"] else None
         figure = Figure(
-            case=case, what=what, seconds=built.seconds, links_s=links_s,
-            ratio=built.seconds / self.full_s, load=load, **more,
+            case=case, what=what, seconds=built.seconds, links_s=links_s, load=load, **more
+        )
+        self.figures.append(self.judged(figure))
+
+    def judged(self, figure: Figure, share: float | None = None) -> Figure:
+        """Compare a build, and the part of it that made links, with the full one.
+
+        Args:
+            figure: with seconds.
+            share: of the full build that each of the two may take; None judges neither.
+        """
+        ratio, links_ratio = self.share(figure.seconds), self.share(figure.links_s)
+        figure = replace(figure, ratio=ratio, links_ratio=links_ratio)
+        if share is None:
+            return figure
+        return replace(
+            figure, target=f"at most {share:.0%}", met=within(ratio, share),
+            links_met=within(links_ratio, share),
         )  # fmt: skip
-        self.figures.append(figure)
+
+    def share(self, seconds: float | None) -> float | None:
+        """Return seconds as a share of the full build."""
+        return None if seconds is None else seconds / self.full_s
+
+
+def within(ratio: float | None, share: float) -> bool | None:
+    """Tell whether a ratio keeps to a share; None where there is none."""
+    return None if ratio is None else ratio <= share
 
 
 def store_figure(costs: Sequence[Cost]) -> Figure:
@@ -151,7 +207,9 @@ CASES: dict[str, Callable[[Bench], None]] = {
     "full": Bench.full,
     "no-change": Bench.no_change,
     "layer5": Bench.layer5,
+    "layer5-links": Bench.layer5_links,
     "layer3": Bench.layer3,
+    "layer3-links": Bench.layer3_links,
     "resume": Bench.resume,
     "store": Bench.store,
     "links": Bench.links,

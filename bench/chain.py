@@ -12,14 +12,15 @@ import json
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 # As a program (python bench/chain.py) it finds its own package by this.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from bench import project, table
+from bench import project, standins, table
 from bench.cases import CASES, SIZES, Bench, chain_costs
 from cube import cli, log
 from cube.chain.store import Store
@@ -38,6 +39,12 @@ def parser() -> argparse.ArgumentParser:
                       " the others are measured against it")  # fmt: skip
     told.add_argument("--spec", type=Path, default=project.SOURCE / "cube.toml", metavar="FILE",
                       help="another cube.toml")  # fmt: skip
+    told.add_argument("--build", type=Path, metavar="DIR",
+                      help="go on from this build.dir instead of a full build; what these sources"
+                      " would make anew of it is made first, and is in no figure")  # fmt: skip
+    told.add_argument("--stand-in", action="store_true",
+                      help="layers 2 and 3 too, without a GPU and NVIDIA: from stand-ins on"
+                      " loopback (simulated evidence; needs gcc and dpkg-dev)")  # fmt: skip
     told.add_argument("--folder", type=Path, default=Path(tempfile.gettempdir()), metavar="DIR",
                       help="where the copy is made: some 10 GB (default: %(default)s)")  # fmt: skip
     told.add_argument("--keep", action="store_true", help="leave the copy there")
@@ -84,16 +91,41 @@ def measure_chain(args: argparse.Namespace) -> None:
 
 def measure_builds(args: argparse.Namespace) -> None:
     """Build in a copy of the project; what was measured is shown even if a case fails."""
-    with folder(args.folder, keep=args.keep) as place:
-        bench = Bench(project=project.copy(place / "project", args.spec, image=args.os or ""))
+    with folder(args.folder, keep=args.keep) as place, rewriter(args, place) as rewrite:
+        copied = project.copy(place / "project", args.spec, image=args.os or "", rewrite=rewrite)
+        bench = Bench(project=copied)
         try:
-            for case in dict.fromkeys(["full", *args.cases]):
-                with log.step(f"Case {case}"):
-                    CASES[case](bench)
+            begin(bench, args)
+            for case in args.cases:
+                if case != "full":
+                    with log.step(f"Case {case}"):
+                        CASES[case](bench)
         finally:
             told = (bench.figures, bench.costs, bench.host())
             show(table.as_json(*told), table.markdown(*told), args.output)
             leftovers.clear(bench.project.work.machines)
+
+
+def begin(bench: Bench, args: argparse.Namespace) -> None:
+    """Make what the other cases are measured against, or take it over."""
+    if not args.build:
+        with log.step("Case full"):
+            bench.full()
+        return
+    with log.step(f"Taking over {args.build}"):
+        bench.take_over(args.build)
+    with log.step("Making the layers that it lacks"):
+        bench.extend()
+
+
+@contextlib.contextmanager
+def rewriter(args: argparse.Namespace, place: Path) -> Iterator[Callable[[str], str]]:
+    """Yield what makes of cube.toml the one that is measured."""
+    if not args.stand_in:
+        yield str
+        return
+    with standins.served(place / "stand-ins") as values:
+        yield partial(standins.rewrite, values=values)
 
 
 @contextlib.contextmanager

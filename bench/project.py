@@ -7,12 +7,13 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from cube import log, manifest, run, spec
+from cube.chain.keys import link_name
 from cube.chain.store import Store
 from cube.errors import CubeError
 from cube.spec import Spec
@@ -62,34 +63,63 @@ class Project:
         """Its links."""
         return Store(folder=self.work.chain)
 
+    def take_over(self, build: Path) -> None:
+        """Copy what an earlier build made, the folder of build.dir: its links and its image.
+
+        Raises:
+            CommandError: it is not there, or the disk is full.
+        """
+        self.work.root.parent.mkdir(parents=True)
+        argv = ["cp", "--archive", "--reflink=auto", "--sparse=always"]
+        run.run([*argv, build / self.spec.image.os, self.work.root], timeout_s=BUILD_S)
+
     def manifest(self) -> dict[str, Any]:
         """Return the manifest of its image."""
         return manifest.read(self.work.manifest)
 
     def skipped(self, layer: int) -> str:
-        """Say why a layer is not in the image that is there; empty when it is."""
-        for one in self.manifest()["layers"]:
-            if one["number"] == layer:
-                return str(one["reason"])
-        return "not enabled in cube.toml"
+        """Say why a layer is not in the chain that is there; empty when it is."""
+        if layer in self.applied():
+            return ""
+        if layer not in self.spec.layers.enabled:
+            return "not enabled in cube.toml"
+        found = [link for link in self.store.links() if link.name == link_name(layer)]
+        return found[-1].skipped if found else "it was never made"
 
     def applied(self) -> list[int]:
-        """Return the numbers of the layers of the image that is there."""
-        layers = self.manifest()["layers"]
-        return [one["number"] for one in layers if one["status"] == "applied"]
+        """Return the numbers of the layers of the chain that is there."""
+        return [link.layer.layer for link in self.store.current() if link.layer]
 
     def link_seconds(self) -> float:
         """Return what the newest build took until its last link was there."""
         stages = self.manifest()["stages"]
         return sum(float(one["seconds"]) for one in stages if one["number"] in LINK_STAGES)
 
-    def argv(self) -> list[str]:
-        """Return the command that builds."""
-        file = str(self.folder / "cube.toml")
-        return [sys.executable, "-m", "cube", "build", self.spec.image.os, "--json", "--spec", file]
+    def full_seconds(self) -> float:
+        """Return what the build took that made the image which is there, and all below it.
 
-    def build(self) -> Built:
+        Raises:
+            CubeError: it reused something.
+        """
+        told = self.manifest()
+        if reused := [one["name"] for one in told["links"] if one["reused"]]:
+            raise CubeError(
+                f"the build of this image reused {', '.join(reused)}: it was no full build",
+                hint="take over one that was made with an empty store, or measure the case 'full'",
+            )
+        return float(told["seconds"])
+
+    def argv(self, to: str = "") -> list[str]:
+        """Return the command that builds, to the image or to a link."""
+        file = str(self.folder / "cube.toml")
+        argv = [sys.executable, "-m", "cube", "build", self.spec.image.os, "--json", "--spec", file]
+        return [*argv, "--to", to] if to else argv
+
+    def build(self, to: str = "") -> Built:
         """Run `cube build` to its end.
+
+        Args:
+            to: the link to end with; empty makes the image.
 
         Raises:
             CubeError: it failed.
@@ -102,7 +132,7 @@ class Project:
 
         started = time.monotonic()
         code = run.stream(
-            self.argv(), on_line=on_line, timeout_s=BUILD_S, cwd=self.folder,
+            self.argv(to), on_line=on_line, timeout_s=BUILD_S, cwd=self.folder,
             stop_with=signal.SIGINT,
         )  # fmt: skip
         return conclude(code, lines, time.monotonic() - started)
@@ -150,7 +180,14 @@ class Project:
         raise CubeError(f"layer {layer} has no role to change: {', '.join(map(str, paths))}")
 
 
-def copy(folder: Path, file: Path, *, image: str = "", source: Path = SOURCE) -> Project:
+def copy(
+    folder: Path,
+    file: Path,
+    *,
+    image: str = "",
+    source: Path = SOURCE,
+    rewrite: Callable[[str], str] = str,
+) -> Project:
     """Copy the project.
 
     Args:
@@ -158,12 +195,13 @@ def copy(folder: Path, file: Path, *, image: str = "", source: Path = SOURCE) ->
         file: the cube.toml to use.
         image: its `image.os`, if another.
         source: what is copied.
+        rewrite: what to make of the text of cube.toml.
 
     Raises:
         CubeError: builds would go to a folder outside of the copy.
     """
     shutil.copytree(source, folder, ignore=LEAVE)
-    shutil.copyfile(file, folder / "cube.toml")
+    (folder / "cube.toml").write_text(rewrite(file.read_text()))
     loaded = spec.load(folder / "cube.toml", os=image)
     if not loaded.build.dir.is_relative_to(folder.resolve()):
         raise CubeError(

@@ -17,11 +17,13 @@ class Figure:
         case: its name.
         what: in words.
         seconds: of the build; None for a case that is no build, or was not measured.
-        links_s: those of them until the last link was there (stages 1 to 3); the others judge,
-            seal and prove the image, whatever was changed.
+        links_s: until the last link was there (stages 1 to 3, or a build that ends with it); the
+            other stages judge, seal and prove the image, whatever was changed.
         ratio: seconds against those of the full build, or bytes against bytes.
+        links_ratio: `links_s` against the seconds of the full build.
         target: in words; empty when there is none.
-        met: whether the target was met; None when there is none.
+        met: whether `ratio` met the target; None when there is none.
+        links_met: whether `links_ratio` did.
         note: what else is worth knowing, or why nothing was measured.
         load: processes that waited for a processor before, as a measure of noise; see uptime(1).
     """
@@ -31,8 +33,10 @@ class Figure:
     seconds: float | None = None
     links_s: float | None = None
     ratio: float | None = None
+    links_ratio: float | None = None
     target: str = ""
     met: bool | None = None
+    links_met: bool | None = None
     note: str = ""
     load: float | None = None
 
@@ -63,12 +67,13 @@ def case_table(figures: Iterable[Figure]) -> str:
     """Return a line for each case."""
     rows = [
         [
-            figure.what, seconds(figure.seconds), seconds(figure.links_s), percent(figure.ratio),
-            verdict(figure), figure.note,
+            figure.what, seconds(figure.seconds), percent(figure.ratio), seconds(figure.links_s),
+            percent(figure.links_ratio), verdict(figure), figure.note,
         ]
         for figure in figures
     ]  # fmt: skip
-    heads = ["case", "seconds", "of these until the links are there", "ratio", "target", "remark"]
+    heads = ["case", "seconds", "ratio", "seconds until the links are there", "ratio", "target",
+             "remark"]  # fmt: skip
     return table(heads, rows)
 
 
@@ -103,10 +108,11 @@ def percent(ratio: float | None) -> str:
 
 
 def verdict(figure: Figure) -> str:
-    """Return the target and whether it was met."""
-    if figure.met is None:
-        return figure.target
-    return f"{figure.target}: {'met' if figure.met else 'MISSED'}"
+    """Return the target and whether it was met, by the whole build and by its links."""
+    told = [f"{name}{'met' if met else 'MISSED'}"
+            for name, met in (("", figure.met), ("until the links ", figure.links_met))
+            if met is not None]  # fmt: skip
+    return ": ".join([figure.target, ", ".join(told)]) if told else figure.target
 
 
 def mega(count: int) -> str:

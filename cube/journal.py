@@ -81,6 +81,8 @@ def report(event: dict[str, Any]) -> None:
     if event["event"] == "end":
         for command in event["commands"]:
             log.debug(f"    {command}")
+        for line in event.get("diff", "").splitlines():
+            log.debug(f"    {line}")
         log.operation(
             title(event),
             seconds=event["seconds"],

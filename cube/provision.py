@@ -9,10 +9,11 @@ import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any, Protocol
 
-from cube import run
+from cube import difference, run
 from cube.errors import CommandError, ProvisionError
 from cube.journal import Journal, title
 from cube.machines import Endpoint
@@ -51,7 +52,8 @@ class Applied:
     Args:
         layer: its number.
         operations: how many ended.
-        changed: names of those that changed something, "role: name".
+        changed: names of those that changed something, "role: name: command".
+        diffs: what each of these changed in a file, line by line; empty where it does not say.
         execs: commands that went over SSH.
         seconds: time spent in operations.
         skipped: why the layer has no operations here; empty when it has.
@@ -61,6 +63,7 @@ class Applied:
     layer: int
     operations: int = 0
     changed: tuple[str, ...] = ()
+    diffs: tuple[str, ...] = ()
     execs: int = 0
     seconds: float = 0.0
     skipped: str = ""
@@ -68,7 +71,13 @@ class Applied:
 
 
 def apply(
-    layer: int, target: Target, *, spec: Spec | None = None, key: str = "", building: bool = True
+    layer: int,
+    target: Target,
+    *,
+    spec: Spec | None = None,
+    key: str = "",
+    building: bool = True,
+    diff: bool = False,
 ) -> Applied:
     """Apply a layer to what is up.
 
@@ -78,6 +87,7 @@ def apply(
         spec: the specification; None is cube.toml.
         key: of the link in the making, or of the layer on a box; the target notes it.
         building: False for a box, which gets nothing that only a build needs.
+        diff: True has operations say what they change in files.
 
     Returns:
         What was done; `skipped` says why a layer does not apply to this machine.
@@ -87,7 +97,7 @@ def apply(
     """
     with described(target, spec, keys={str(layer): key}, building=building) as (folder, env):
         argv = ["inventory.py", f"deploy/layer{layer}.py"]
-        code, journal = run_pyinfra(argv, env, folder, timeout_s=LAYER_TIMEOUT_S)
+        code, journal = run_pyinfra(argv, env, folder, timeout_s=LAYER_TIMEOUT_S, diff=diff)
     return judge(layer, code, journal)
 
 
@@ -114,7 +124,7 @@ def prove_idempotent(
         ProvisionError: as `apply`; or operations changed something, each is named; or it was
             skipped or ran another number of operations than the first, which proves nothing.
     """
-    again = apply(layer, target, spec=spec, key=key, building=building)
+    again = apply(layer, target, spec=spec, key=key, building=building, diff=True)
     require_unchanged(again)
     require_repeated(again, first.operations if first else again.operations)
     return again
@@ -139,16 +149,19 @@ def require_unchanged(applied: Applied) -> None:
     """Refuse an application that changed something.
 
     Raises:
-        ProvisionError: it did; each operation is named.
+        ProvisionError: it did; each operation is named, with what it changed.
     """
     if not applied.changed:
         return
     layer, count = applied.layer, len(applied.changed)
     operations = "1 operation" if count == 1 else f"{count} operations"
+    lines: list[str] = []
+    for name, diff in zip_longest(applied.changed, applied.diffs, fillvalue=""):
+        lines += [name, *difference.excerpt(difference.named(diff))]
     raise ProvisionError(
         f"layer {layer}: its second application changed something: {operations}",
         hint="an operation must compare before it acts; " + HINT,
-        details="\n".join(applied.changed),
+        details="\n".join(lines),
     )
 
 
@@ -176,6 +189,7 @@ def run_pyinfra(
     timeout_s: float,
     told: bool = True,
     dry: bool = False,
+    diff: bool = False,
 ) -> tuple[int, Journal]:
     """Run pyinfra in the project's folder; return its exit code and what it told.
 
@@ -186,13 +200,14 @@ def run_pyinfra(
         timeout_s: seconds until it must have ended.
         told: False for a run that nobody watches.
         dry: True changes nothing; the events then hold what would change.
+        diff: True has the events hold what operations change in files.
 
     Raises:
         ProvisionError: it did not end in time.
     """
     journal = Journal(file=folder / "events.jsonl", told=told)
     journal.file.touch()
-    mode = ["--dry", "--diff"] if dry else ["--yes"]
+    mode = ["--dry" if dry else "--yes", *(["--diff"] if dry or diff else [])]
     command = [sys.executable, "-m", "pyinfra", *mode, *argv]
     quiet = {"PYINFRA_PROGRESS": "off", "CUBE_EVENTS": str(journal.file)}
     try:
@@ -222,10 +237,12 @@ def judge(layer: int, code: int, journal: Journal) -> Applied:
         what = f"did not end: {missing[0]}" if missing else f"pyinfra's exit code is {code}"
         cause = journal.cause().removeprefix(f"layer {layer}: ")
         raise ProvisionError(f"layer {layer}: {cause or what}", hint=HINT, details=journal.tail())
+    changed = [event for event in ended.values() if event["changed"]]
     return Applied(
         layer=layer,
         operations=len(ended),
-        changed=tuple(changes(event) for event in ended.values() if event["changed"]),
+        changed=tuple(map(changes, changed)),
+        diffs=tuple(event.get("diff", "") for event in changed),
         execs=sum(event["execs"] for event in ended.values()),
         seconds=sum(event["seconds"] for event in ended.values()),
         reason=journal.reason(layer),

@@ -1,9 +1,9 @@
 """Progress for programs: one JSON object a line in the file that `CUBE_EVENTS` names.
 
 `plan` lists the operations of a layer and says why it applies, `skip` says why it does not,
-`start` and `end` frame each operation. In a dry run `predict` says of each operation whether it
-would change something, by which commands, and with which difference in a file. Without the
-variable nothing is written.
+`start` and `end` frame each operation; with --diff, `end` has what it changed in files. In a dry
+run `predict` says of each operation whether it would change something, by which commands, and
+with which difference in a file. Without the variable nothing is written.
 """
 
 import contextlib
@@ -12,13 +12,14 @@ import logging
 import os
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from pyinfra import logger
+from pyinfra.api.command import PyinfraCommand
 from pyinfra.api.host import Host
-from pyinfra.api.state import BaseStateCallback, State
+from pyinfra.api.state import BaseStateCallback, State, StateOperationHostData
 
 #: Names the file; see `cube.provision`, which reads it while pyinfra runs.
 VARIABLE = "CUBE_EVENTS"
@@ -46,6 +47,7 @@ class Recorder(BaseStateCallback):
         self.started: dict[tuple[str, str], float] = {}
         self.commands: dict[str, list[str]] = {}
         self.output: dict[str, str] = {}
+        self.said: dict[str, list[str]] = {}
 
     def watch(self, host: Host) -> None:
         """Note every command that this host runs, and what the newest printed."""
@@ -75,6 +77,9 @@ class Recorder(BaseStateCallback):
         """Start the clock and the list of commands."""
         self.started[host.name, op_hash] = time.monotonic()
         self.commands[host.name].clear()
+        self.said[host.name] = []
+        if VARIABLE in os.environ and state.config.DIFF and op_hash in state.ops[host]:
+            listen(state, state.get_op_data_for_host(host, op_hash), self.said[host.name])
         self._emit("start", state, host, op_hash)
 
     def operation_host_success(  # type: ignore[override]
@@ -107,8 +112,9 @@ class Recorder(BaseStateCallback):
         self._end(state, host, op_hash, seconds=seconds, changed=False, error=error)
 
     def _end(self, state: State, host: Host, op_hash: str, **fields: object) -> None:
-        commands = list(self.commands[host.name])
-        self._emit("end", state, host, op_hash, execs=len(commands), commands=commands, **fields)
+        commands, diff = list(self.commands[host.name]), plain(host, self.said[host.name])
+        told = {"execs": len(commands), "commands": commands, "diff": diff}
+        self._emit("end", state, host, op_hash, **told, **fields)
 
     def _emit(self, event: str, state: State, host: Host, op_hash: str, **fields: object) -> None:
         labels = self.labels.get(op_hash, {})
@@ -133,9 +139,41 @@ def prediction(host: Host, op_hash: str) -> dict[str, object]:
     with overheard() as said:
         found = list(data.command_generator())
     commands = [shown(one, one.connector_arguments.get("_stdin")) for one in found]
+    return {"changes": True, "commands": commands, "diff": plain(host, said)}
+
+
+def plain(host: Host, said: Sequence[str]) -> str:
+    """Return what an operation said, without the host's name before it."""
     prefix = COLOUR.sub("", host.print_prefix)
-    lines = [line.removeprefix(prefix) for line in said]
-    return {"changes": True, "commands": commands, "diff": "\n".join(lines)}
+    return "\n".join(line.removeprefix(prefix) for line in said).strip("\n")
+
+
+def listen(state: State, data: StateOperationHostData, said: list[str]) -> None:
+    """Note what an operation will say while it decides on its commands."""
+    inner = data.command_generator
+
+    def heard() -> Iterator[PyinfraCommand]:
+        said.clear()
+        try:
+            yield from overhear(inner(), said)
+        except UnicodeDecodeError:  # pyinfra compares every file as text
+            said.append("what it changes is no text")
+            state.config.DIFF = False
+            yield from inner()
+            state.config.DIFF = True
+
+    data.command_generator = heard
+
+
+def overhear(commands: Iterator[PyinfraCommand], said: list[str]) -> Iterator[PyinfraCommand]:
+    """Pass commands on; note what is said in between, but not what they print themselves."""
+    while True:
+        with overheard() as lines:
+            command = next(commands, None)
+        said += lines
+        if command is None:
+            return
+        yield command
 
 
 class Ear(logging.Handler):

@@ -11,12 +11,10 @@ from cube.box.predict import Difference, predict
 from cube.box.record import Entry, Record
 from cube.chain.keys import recipe
 from cube.chain.link import SHORT
+from cube.difference import excerpt
 from cube.errors import CheckError
 from cube.findings import Check, CheckReport, read_entries
 from cube.spec import Spec
-
-#: Lines of one difference that a person is shown; a program gets all of them.
-LINES = 16
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,10 +54,7 @@ class LayerDrift:
         """Say it to a person."""
         told = [text for text in (self.problem, self.sources) if text]
         for one in self.differences:
-            told.append(f"{one.role}: {one.operation}")
-            shown = one.told.splitlines()
-            told += [f"    {line}" for line in shown[:LINES]]
-            told += [f"    ... and {len(shown) - LINES} lines more"] * (len(shown) > LINES)
+            told += [f"{one.role}: {one.operation}", *excerpt(one.told)]
         told += [f"check failed: {one.title}: {one.reason}" for one in self.failed]
         return [f"layer {self.layer}: {line}" if line[0] != " " else line for line in told]
 

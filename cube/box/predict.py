@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from cube import provision
+from cube.difference import named
 from cube.errors import ProvisionError
 from cube.journal import Journal
 from cube.provision import Target
@@ -34,10 +35,8 @@ class Difference:
     @property
     def told(self) -> str:
         """What differs: the diff, or else the commands that would mend it."""
-        if not self.diff:
-            return "\n".join(one.splitlines()[0] for one in self.commands)
-        # Equal content has no lines: then it is what else an operation sets of a file.
-        return self.diff if "\n" in self.diff else f"{self.diff}: its owner or mode"
+        commands = "\n".join(one.splitlines()[0] for one in self.commands)
+        return named(self.diff) or commands
 
 
 @dataclass(frozen=True, kw_only=True)

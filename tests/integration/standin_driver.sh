@@ -1,9 +1,10 @@
 #!/bin/bash
 # Makes a signed package archive with the names of NVIDIA's, of stand-ins: the module is a real one
-# that DKMS builds, and does nothing. Runs on the machine, serves itself at port 8099 there.
+# that DKMS builds, and does nothing. Runs on the machine and serves itself at port 8099 there; with
+# a folder as its argument it makes the archive in that, and serves nothing.
 set -euo pipefail
 
-root=/srv/standin
+root=${1:-/srv/standin}
 place=$root/debian13/x86_64
 export GNUPGHOME=$root/gnupg
 mkdir -p "$place" "$GNUPGHOME"
@@ -93,5 +94,8 @@ dpkg-scanpackages --multiversion . > Packages 2> /dev/null
 gpg --batch --quiet --passphrase '' --quick-generate-key 'A stand-in <test@example>' rsa3072 sign never
 gpg --batch --quiet --armor --export > 8793F200.pub
 gpg --batch --quiet --clearsign --output InRelease Release
-systemd-run --quiet --unit standin python3 -m http.server --bind 127.0.0.1 --directory $root 8099
+if [[ -z ${1:-} ]]; then
+  systemd-run --quiet --unit standin python3 -m http.server --bind 127.0.0.1 --directory $root 8099
+fi
 gpg --show-keys --with-colons 8793F200.pub | awk -F : '/^fpr/ { print $10; exit }'
+gpgconf --kill all

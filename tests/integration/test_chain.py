@@ -160,12 +160,16 @@ def kill_cube(place: Place) -> None:
     pytest.fail(f"no build runs for {place.folder}")
 
 
-@pytest.mark.parametrize("layer", [1, 5])
+#: What is below a layer, and the first role in it; layers 2 to 4 are in test_kills.py.
+BELOW = {1: ("base", "common"), 5: ("layer1", "monitoring")}
+
+
+@pytest.mark.parametrize("layer", BELOW)
 @pytest.mark.parametrize("kill", [kill_cube, kill_machine, kill_pyinfra])
 def test_after_a_kill_the_same_command_goes_on(
     chained: Place, run_of: Keep, kill: Callable[[Place], None], layer: int
 ) -> None:
-    below, role = {1: ("base", "common"), 5: ("layer1", "monitoring")}[layer]
+    below, role = BELOW[layer]
     chained.cut(below)
     run = run_of(chained.start())
     run.wait_for(rf"(changed|ok) +{role}")
@@ -215,24 +219,27 @@ def test_after_a_kill_late_in_a_layer_the_same_command_finishes_it(
 
 
 @pytest.mark.exhaustive
-@pytest.mark.parametrize("kill", [kill_cube, kill_machine, kill_pyinfra])
+@pytest.mark.parametrize(
+    ("layer", "kill"), [(1, kill_machine), (5, kill_cube), (5, kill_machine), (5, kill_pyinfra)]
+)
 def test_after_a_kill_in_a_virtual_machine_the_same_command_goes_on(
-    chained: Place, run_of: Keep, kill: Callable[[Place], None]
+    chained: Place, run_of: Keep, kill: Callable[[Place], None], layer: int
 ) -> None:
-    chained.cut("layer1")
+    below, role = BELOW[layer]
+    chained.cut(below)
     spec = write_spec(chained.folder, chained.folder / "build").read_text()
     spec = spec.replace('machine = "auto"', 'machine = "vm"')
     assert 'machine = "vm"' in spec
     run = run_of(chained.start(spec=spec))
-    run.wait_for("(changed|ok) +monitoring")
+    run.wait_for(f"(changed|ok) +{role}")
     kill(chained)
     assert run.end() not in {0, INTERRUPTED}
     assert "Traceback" not in run.text
     chained.assert_nothing_left()
-    assert chained.store.named("").name == "layer1"
+    assert chained.store.named("").name == below
     again = run_of(chained.start(spec=spec))
     again.wait_for("Booting build as a virtual machine")
-    assert re.search(r"layer1 \w{12} is reused", again.text)
+    assert re.search(rf"{below} \w{{12}} is reused", again.text)
     stop(again)
     chained.assert_nothing_left()
 
@@ -249,10 +256,27 @@ def test_a_layer_that_fails_its_check_is_not_frozen(
     assert chained.store.unfinished.exists()
     assert chained.store.named("").name == "layer1"
     chained.assert_nothing_left()
+    look_into_what_failed(chained)
+
+
+def look_into_what_failed(place: Place) -> None:
+    """Boot the disk that was kept: it has what the layer did."""
+    place.cube("up", "--at", "failed")
+    assert place.cube("ssh", inside=["command -v cube-top"]) == "/usr/local/bin/cube-top\n"
+    place.cube("down")
+    place.assert_nothing_left()
 
 
 PLANTED = """    server.shell(name="Write the time", commands="date +%N >/etc/planted")
+    now = StringIO(f"the time is\\n{time_ns()}\\n")
+    files.put(name="Put the time", src=now, dest="/etc/planted-file")
 """
+#: What is written after lines of the role; the code must stay clean.
+PLANTS = {
+    "from dataclasses import dataclass\n": "from io import StringIO\nfrom time import time_ns\n",
+    "from pyinfra.api import deploy\n": "from pyinfra.operations import files, server\n",
+    "    data = read(Monitoring)\n": PLANTED,
+}
 
 
 def test_an_operation_that_always_changes_something_stops_the_layer(
@@ -261,17 +285,20 @@ def test_an_operation_that_always_changes_something_stops_the_layer(
     chained.cut("layer1")
     role = project / "deploy/roles/monitoring.py"
     text = role.read_text()
-    line = "    data = read(Monitoring)\n"
-    imports = "from pyinfra.api import deploy\n"
-    assert line in text
-    assert imports in text
-    text = text.replace(imports, imports + "from pyinfra.operations import server\n")
-    role.write_text(text.replace(line, line + PLANTED))
+    for line, planted in PLANTS.items():
+        assert line in text
+        text = text.replace(line, line + planted)
+    role.write_text(text)
     run = run_of(chained.start(project=project))
     assert run.end(REACH_S) == ProvisionError.exit_code, run.text[-3000:]
-    assert "layer 5: its second application changed something: 1 operation" in run.text
+    assert "layer 5: its second application changed something: 2 operations" in run.text
     assert "monitoring: Write the time: " in run.text
     assert "date +%N >/etc/planted" in run.text
+    assert re.search(
+        r"monitoring: Put the time: .*\n +Will modify /etc/planted-file\n +@@ .*\n"
+        r" +the time is\n +- \d+\n +\+ \d+\n",
+        run.text,
+    )
     assert chained.store.named("").name == "layer1"
     chained.assert_nothing_left()
 

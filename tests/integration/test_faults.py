@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -106,6 +106,16 @@ class Place:
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=project,
         )  # fmt: skip
         return Run(process)
+
+    def cube(self, *words: str, inside: Sequence[str] = ()) -> str:
+        """Run another command of ours, which must succeed; return what it prints."""
+        argv = [sys.executable, "-m", "cube", *words, "--plain"]
+        done = subprocess.run(
+            [*argv, "--spec", str(self.folder / "cube.toml"), *(["--", *inside] if inside else [])],
+            capture_output=True, text=True, check=False, timeout=REACH_S, cwd=PROJECT,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
 
     def wait_for_program(self, name: str) -> None:
         """Wait until a program works in this folder; without a name `cube` itself is enough."""
@@ -337,14 +347,8 @@ def test_keep_leaves_the_failed_machine_up(chained: Place, planted: Path, run_of
     assert "the machine is still up: cube ssh, then cube down" in run.text
     again = run_of(chained.start(project=planted))
     assert again.end() == BusyError.exit_code, again.text[-3000:]
-    cube = [sys.executable, "-m", "cube"]
-    rest = ["--plain", "--spec", str(chained.folder / "cube.toml")]
-    told = subprocess.run(
-        [*cube, "ssh", *rest, "--", "timedatectl show -p Timezone"],
-        capture_output=True, text=True, check=True, timeout=60,
-    )  # fmt: skip
-    assert "Timezone=Etc/UTC" in told.stdout
-    subprocess.run([*cube, "down", *rest], check=True, timeout=120)
+    assert "Timezone=Etc/UTC" in chained.cube("ssh", inside=["timedatectl show -p Timezone"])
+    chained.cube("down")
     chained.assert_nothing_left()
 
 
@@ -370,12 +374,10 @@ def test_a_disk_that_fills_during_a_layer(built: Built, run_of: Keep, tmp_path: 
         assert "cube chain prune" in run.text
         assert "Traceback" not in run.text
         place.assert_nothing_left()
-        cube = [sys.executable, "-m", "cube", "chain"]
-        rest = ["--plain", "--spec", str(place.folder / "cube.toml")]
-        subprocess.run([*cube, "prune", "--keep", "0", *rest], check=True, timeout=60)
+        place.cube("chain", "prune", "--keep", "0")
         for filler in mount.glob("filler*"):
             filler.unlink()
-        subprocess.run([*cube, "verify", *rest], check=True, timeout=60)
+        place.cube("chain", "verify")
         again = run_of(place.start())
         again.wait_for(r"(changed|ok) +common")
         assert re.search(r"base \w{12} is reused", again.text)

@@ -29,6 +29,11 @@ pytestmark = pytest.mark.exhaustive
 BIN = Path(sys.executable).parent
 GROUP, ROOT = "cube-vg", "/dev/mapper/cube--vg-root"
 DISK_GIB, ROOT_GIB = 6, 4
+#: What the layers will change on the box: the first is layer 1's, the other layer 5's.
+CHANGES = {
+    'timezone = "Etc/UTC"': 'timezone = "Asia/Tokyo"',
+    'version = "0.1.0"': 'version = "0.2.0"',
+}
 #: As a user would who wants to keep room: the root does not grow at the first start.
 KEEP_ROOM = "etc/systemd/system/cube-grow-root.service.d/50-cube-snapshots.conf"
 
@@ -109,7 +114,11 @@ def desk(built: Built, key_file: Path, tmp_path_factory: pytest.TempPathFactory)
     folder = tmp_path_factory.mktemp("lvm")
     boot, raw = make_disks(built, folder)
     file = write_spec(folder, folder / "build")
-    file.write_text(file.read_text().replace('version = "0.1.0"', 'version = "0.2.0"'))
+    text = file.read_text()
+    for old, new in CHANGES.items():
+        assert text.count(old) == 1, old
+        text = text.replace(old, new)
+    file.write_text(text)
     loaded = spec.load(file)
     request = MachineRequest(
         name="lvm-desk", disk=boot, run_dir=folder / "run", key_file=key_file, extra_disks=(raw,)
@@ -139,6 +148,27 @@ def test_no_room_is_told_before_anything_changes(desk: Desk) -> None:
     with pytest.raises(SnapshotError, match=r"5 snapshots of 1\.0 GiB do not fit"):
         snapshot.plan(desk.box, [1, 2, 3, 4, 5], size_mib=1024)
     assert desk.names() == ["cube-before-layer5"]
+
+
+def test_a_layer_is_taken_back_and_the_one_below_it_stays(desk: Desk) -> None:
+    told = desk.cube("apply", "--layers", "1,5", "--snapshot", "--no-checks")
+    assert [one["snapshot"] for one in told["layers"]] == desk.names()
+    assert desk.names() == ["cube-before-layer1", "cube-before-layer5"]
+    lower, upper = (record.read(desk.box).entry(layer) for layer in (1, 5))
+    assert "0.2.0" in desk.sh("cat /etc/cube/release.json")
+
+    boot = ssh.boot_id(desk.machine.endpoint)
+    restored = desk.cube("rollback", "layer1")
+    assert (restored["before"], restored["layers"]) == (5, [1, 5])
+    assert ssh.boot_id(desk.machine.endpoint) != boot
+    assert "0.1.0" in desk.sh("cat /etc/cube/release.json")
+    assert "Asia/Tokyo" in desk.sh("timedatectl show -p Timezone")
+    found = record.read(desk.box)
+    assert found.entry(1) == lower
+    assert found.entry(5) != upper  # the image's own
+    assert desk.names() == ["cube-before-layer1"]
+    assert not volumes.read_root(desk.box).volume.merging
+    assert desk.sh("systemctl is-system-running --wait").strip() == "running"
 
 
 def test_layers_are_taken_back(desk: Desk) -> None:

@@ -2,12 +2,14 @@
 
 import json
 import sys
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from bench import cases, chain, frameworks, project, sizes, table
+from bench import cases, chain, frameworks, project, sizes, standins, table
 from bench.cases import Bench
 from bench.project import Project
 from bench.sizes import Change, Cost
@@ -16,6 +18,7 @@ from cube import disk, run, spec
 from cube.chain import keys
 from cube.chain.store import Store
 from cube.errors import CubeError
+from tests.unit.chain import samples
 
 GOLDEN = Path(__file__).parent.parent / "golden" / "manifest.json"
 KIB = 1024
@@ -92,13 +95,16 @@ def source(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def copied(source: Path, tmp_path: Path) -> Project:
-    """A copy of it, with an image of layers 1 and 5."""
+    """A copy of it, with an image of layers 1 and 5 that was built in one go."""
     made = project.copy(tmp_path / "copy", source / "cube.toml", source=source)
     data = json.loads(GOLDEN.read_text())
-    applied, skipped = data["layers"]
-    data["layers"] = [applied, {**skipped, "number": 3}, {**applied, "number": 5}]
+    data["links"] = [{**link, "reused": False} for link in data["links"]]
     made.work.root.mkdir(parents=True)
     made.work.manifest.write_text(json.dumps(data))
+    made.store.prepare()
+    layer1 = samples.add_layer(made.store, 1, samples.add_base(made.store))
+    samples.skip_layer(made.store, 3, layer1)
+    made.store.set_head(samples.add_layer(made.store, 5, layer1))
     return made
 
 
@@ -196,22 +202,25 @@ def test_a_line_that_is_no_record_is_passed_over(line: str) -> None:
 
 def test_every_case_has_its_figure(copied: Project) -> None:
     bench = Bench(project=copied)
+    below = result("base", "layer1")
     play(
-        copied, result(), result("base", "layer1", "layer5", "image", made=False),
-        result("base", "layer1"), {"records": [operation(5)], "wait": True},
-        result("base", "layer1"),
+        copied, result(), result("base", "layer1", "layer5", "image", made=False), below, below,
+        {"records": [operation(5)], "wait": True}, below,
     )  # fmt: skip
-    for case in ("full", "no-change", "layer5", "layer3", "resume"):
+    builds = ("full", "no-change", "layer5", "layer5-links", "layer3", "layer3-links", "resume")
+    for case in builds:
         cases.CASES[case](bench)
     figures = {figure.case: figure for figure in bench.figures}
+    assert tuple(figures) == builds
     assert figures["full"].ratio == 1.0
     assert figures["full"].links_s == 12.346
     assert (figures["no-change"].met, figures["no-change"].links_s) == (True, None)
     assert figures["layer5"].note == "changed: monitoring.py"
-    assert figures["layer3"].seconds is None
-    assert figures["layer3"].note == (
-        "not measured: layer 3 is skipped here: no NVIDIA GPU was found"
-    )
+    assert figures["layer5-links"].seconds is figures["layer5-links"].met is None
+    assert figures["layer5-links"].what.endswith(", links only")
+    for case in ("layer3", "layer3-links"):
+        assert figures[case].seconds is figures[case].links_s is None
+        assert figures[case].note == "not measured: layer 3 is skipped here: no GPU"
     assert figures["resume"].note.endswith("at the first operation of layer 5")
     assert bench.host()["cores"] == 2
 
@@ -219,6 +228,7 @@ def test_every_case_has_its_figure(copied: Project) -> None:
 @pytest.mark.parametrize(
     ("case", "played", "told"),
     [
+        ("layer5-links", result("base"), r"expected was \['base', 'layer1'\]"),
         ("full", result("base"), r"reused \['base'\], expected was \[\]"),
         ("no-change", result("base"), "made something anew"),
         ("layer5", result("base"), r"expected was \['base', 'layer1'\]"),
@@ -234,9 +244,63 @@ def test_a_build_that_reused_other_links_is_no_figure(
     assert bench.figures == []
 
 
-def test_a_layer_that_is_not_enabled_is_not_measured(copied: Project) -> None:
-    assert copied.skipped(4) == "not enabled in cube.toml"
+def test_a_layer_that_is_not_there_is_not_measured(copied: Project) -> None:
+    assert copied.skipped(4) == "it was never made"
     assert copied.skipped(5) == ""
+    (copied.folder / "cube.toml").write_text("[layers]\nenabled = [1, 5]\n")
+    assert replace(copied, spec=spec.load(copied.folder / "cube.toml")).skipped(3) == (
+        "not enabled in cube.toml"
+    )
+
+
+@pytest.mark.parametrize(
+    ("seconds", "links_s", "met", "links_met"),
+    [(100.0, 100.0, True, True), (300.0, 150.0, False, True), (None, 151.0, None, False)],
+)
+def test_the_target_of_a_rebuild_is_judged_for_the_image_and_for_its_links(
+    copied: Project,
+    seconds: float | None,
+    links_s: float,
+    met: bool | None,
+    links_met: bool | None,
+) -> None:
+    figure = Figure(case="layer5", what="rebuild", seconds=seconds, links_s=links_s)
+    found = Bench(project=copied, full_s=1000.0).judged(figure, 0.15)
+    assert (found.met, found.links_met, found.target) == (met, links_met, "at most 15%")
+
+
+def test_an_earlier_full_build_is_taken_over(copied: Project, tmp_path: Path) -> None:
+    other = project.copy(tmp_path / "other", copied.folder / "cube.toml", source=copied.folder)
+    bench = Bench(project=other)
+    bench.take_over(copied.work.root.parent)
+    (figure,) = bench.figures
+    assert (figure.seconds, figure.ratio, figure.links_s) == (bench.full_s, 1.0, 12.346)
+    assert figure.note.startswith("taken over: by its manifest, of 20")
+    assert [link.name for link in other.store.current()] == ["base", "layer1", "layer5"]
+    play(other, result("base", "layer1", "layer5"))
+    bench.extend()
+
+
+def test_a_build_that_reused_links_is_not_taken_over_as_a_full_one(copied: Project) -> None:
+    copied.work.manifest.write_text(GOLDEN.read_text())
+    with pytest.raises(CubeError, match=r"reused base.*: it was no full build"):
+        copied.full_seconds()
+
+
+def test_a_build_that_ends_with_a_link_says_so(copied: Project) -> None:
+    assert copied.argv("layer5")[-2:] == ["--to", "layer5"]
+    assert "--to" not in copied.argv()
+
+
+def test_stand_ins_are_named_in_the_shipped_cube_toml(tmp_path: Path) -> None:
+    values = {"enabled": standins.LAYERS, "mode": '"assume"', "nvidia_url": '"http://a"',
+              "nvidia_fingerprint": f'"{"A" * 40}"'}  # fmt: skip
+    rewritten = partial(standins.rewrite, values=values)
+    made = project.copy(tmp_path / "copy", project.SOURCE / "cube.toml", rewrite=rewritten)
+    assert made.spec.layers.enabled == (1, 2, 3, 5)
+    assert (made.spec.gpu.mode, made.spec.stack.nvidia_url) == ("assume", "http://a")
+    with pytest.raises(CubeError, match="has 0 lines with 'mode'"):
+        standins.rewrite("[gpu]\n", {"mode": '"assume"'})
 
 
 COSTS = [
@@ -255,12 +319,25 @@ def test_figures_are_told_as_a_table() -> None:
     figures = [
         Figure(case="full", what="full build", seconds=900.0, links_s=400.0, ratio=1.0),
         Figure(case="x", what="rebuild", seconds=90.0, ratio=0.1, target="at most 15%", met=True),
+        Figure(
+            case="y",
+            what="other",
+            seconds=900.0,
+            ratio=1.0,
+            links_s=90.0,
+            links_ratio=0.1,
+            target="at most 15%",
+            met=False,
+            links_met=True,
+        ),
         cases.link_figure(COSTS),
     ]
     text = table.markdown(figures, COSTS, {"cores": 2})
-    assert "| full build | 900.0 | 400.0 | 100.0 % |  |  |" in text
-    assert "| rebuild | 90.0 |  | 10.0 % | at most 15%: met |  |" in text
-    assert "| 140.0 % | at most 130%: MISSED | the worst is layer1 |" in text
+    assert "| full build | 900.0 | 100.0 % | 400.0 |  |  |  |" in text
+    assert "| rebuild | 90.0 | 10.0 % |  |  | at most 15%: met |  |" in text
+    told = "at most 15%: MISSED, until the links met"
+    assert f"| other | 900.0 | 100.0 % | 90.0 | 10.0 % | {told} |  |" in text
+    assert "| 140.0 % |  |  | at most 130%: MISSED | the worst is layer1 |" in text
     assert "| layer1 | 1.4 | 1.0 | 1.40 | 0.0 | 0.0 | 2.0 |" in text
     assert text.endswith("Host: cores 2.")
 

@@ -6,7 +6,8 @@ from typing import Any, cast
 
 import pytest
 
-from cube import log, provision, spec
+from cube import log, provision, run, spec
+from cube.difference import LINES, excerpt
 from cube.errors import ProvisionError
 from cube.journal import Journal
 from cube.log import Event
@@ -134,6 +135,36 @@ def test_another_second_application_is_none(
 ) -> None:
     with pytest.raises(ProvisionError, match=told):
         repeat(monkeypatch, again)
+
+
+def test_what_a_second_application_changed_in_a_file_is_told_within_bounds(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    lines = ["will change /a", *(f"+ {number}" for number in range(20)), "+ " + "x" * 200]
+    diffs = ("\n".join(lines), "", "will change /b")
+    again = Applied(layer=1, operations=2, changed=("a: b: x", "a: c: y", "a: d: z"), diffs=diffs)
+    with pytest.raises(ProvisionError, match="3 operations") as caught:
+        repeat(monkeypatch, again)
+    told = caught.value.details.splitlines()
+    assert told[:3] == ["a: b: x", "    will change /a", "    + 0"]
+    assert told[LINES : LINES + 3] == ["    + 14", "    ... and 6 lines more", "a: c: y"]
+    assert told[LINES + 3 :] == ["a: d: z", "    will change /b: its owner or mode"]
+    assert excerpt(diffs[0].splitlines()[-1]) == ["    + " + "x" * 158]
+
+
+def test_the_second_application_is_asked_for_differences(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    asked: list[list[str]] = []
+
+    def stream(argv: list[str], **_: object) -> int:
+        asked.append(argv)
+        return 0
+
+    monkeypatch.setattr(run, "stream", stream)
+    for diff in (False, True):
+        provision.run_pyinfra(["x"], {}, tmp_path, timeout_s=1, diff=diff)
+    assert [argv[3:] for argv in asked] == [["--yes", "x"], ["--yes", "--diff", "x"]]
 
 
 def test_events_come_in_while_the_file_grows(tmp_path: Path) -> None:

@@ -9,11 +9,12 @@ import pytest
 from cube import spec
 from cube.box import drift
 from cube.box.apply import check_run
-from cube.box.drift import LINES, LayerDrift
+from cube.box.drift import LayerDrift
 from cube.box.host import Box
 from cube.box.predict import Difference, Prediction
 from cube.box.record import Entry
 from cube.chain import keys
+from cube.difference import LINES
 from cube.errors import CheckError, DriftError
 from cube.findings import Check, CheckReport
 from cube.spec import Spec

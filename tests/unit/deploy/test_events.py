@@ -1,0 +1,73 @@
+"""What a run with --diff tells of the files that it changes: pyinfra itself, in a folder of a test.
+
+The operations are pyinfra's own and ours, on this machine, as its user.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cube import provision
+
+DEPLOY = """\
+from io import BytesIO, StringIO
+
+from deploy import events
+from deploy.operations.files import put_atomic
+from pyinfra import host, state
+from pyinfra.operations import files, server
+
+recorder = events.recorder(state, host)
+files.put(name="Put", src=StringIO("a\\n\\nnew\\n"), dest="{folder}/put")
+files.put(name="Put bytes", src=BytesIO(b"\\xff\\xfe"), dest="{folder}/bytes")
+files.line(name="Line", path="{folder}/line", line="^old$", replace="new")
+files.put(name="Put mode", src=StringIO("same\\n"), dest="{folder}/mode", mode="600")
+owner = "{user}"
+put_atomic(name="Put again", dest="{folder}/atomic", content="new\\n", user=owner, group=owner)
+server.shell(name="Say", commands="echo said")
+files.put(name="Keep", src=StringIO("same\\n"), dest="{folder}/kept")
+recorder.label(host, 0, layer=5, role="planted")
+"""
+WRITTEN = {
+    "put": b"a\n\nold\n", "bytes": b"\x00", "line": b"old\n", "mode": b"same\n",
+    "atomic": b"old\n", "kept": b"same\n",
+}  # fmt: skip
+
+
+@pytest.fixture
+def ended(tmp_path: Path) -> dict[str, dict[str, Any]]:
+    """The events of operations that ended, by name."""
+    for name, content in WRITTEN.items():
+        (tmp_path / name).write_bytes(content)
+        (tmp_path / name).chmod(0o644)
+    file = tmp_path / "planted.py"
+    file.write_text(DEPLOY.format(folder=tmp_path, user=tmp_path.owner()))
+    code, journal = provision.run_pyinfra(
+        ["@local", str(file)], {}, tmp_path, timeout_s=60, told=False, diff=True
+    )
+    assert code == 0, journal.tail()
+    return {event["name"]: event for event in journal.of("end")}
+
+
+def test_what_changes_in_a_file_is_told(ended: dict[str, dict[str, Any]], tmp_path: Path) -> None:
+    assert ended["Put"]["diff"].splitlines() == [
+        f"Will modify {tmp_path}/put", "  @@ -1,3 +1,3 @@", "    a", "", "  - old", "  + new",
+    ]  # fmt: skip
+    assert ended["Line"]["diff"].splitlines()[-2:] == ["  - old", "  + new"]
+    assert ended["Put mode"]["diff"].splitlines() == ["mode 644", "mode 600"]
+    assert ended["Put again"]["diff"].splitlines()[0] == f"will change {tmp_path}/atomic"
+    assert ended["Put again"]["diff"].splitlines()[-2:] == ["    - old", "    + new"]
+
+
+def test_what_is_no_text_is_written_all_the_same(
+    ended: dict[str, dict[str, Any]], tmp_path: Path
+) -> None:
+    assert ended["Put bytes"]["diff"].splitlines()[-1] == "what it changes is no text"
+    assert (tmp_path / "bytes").read_bytes() == b"\xff\xfe"
+    assert ended["Line"]["diff"], "the operations after it tell theirs"
+
+
+def test_what_is_no_difference_of_a_file_is_not_told(ended: dict[str, dict[str, Any]]) -> None:
+    assert (ended["Say"]["changed"], ended["Say"]["diff"]) == (True, "")
+    assert (ended["Keep"]["changed"], ended["Keep"]["diff"]) == (False, "")
