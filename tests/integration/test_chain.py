@@ -164,7 +164,7 @@ def kill_cube(place: Place) -> None:
 BELOW = {1: ("base", "common"), 5: ("layer1", "monitoring")}
 
 
-@pytest.mark.parametrize("layer", BELOW)
+@pytest.mark.parametrize("layer", [pytest.param(1, marks=pytest.mark.exhaustive), 5])
 @pytest.mark.parametrize("kill", [kill_cube, kill_machine, kill_pyinfra])
 def test_after_a_kill_the_same_command_goes_on(
     chained: Place, run_of: Keep, kill: Callable[[Place], None], layer: int
