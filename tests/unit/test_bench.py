@@ -298,6 +298,7 @@ def test_stand_ins_are_named_in_the_shipped_cube_toml(tmp_path: Path) -> None:
     rewritten = partial(standins.rewrite, values=values)
     made = project.copy(tmp_path / "copy", project.SOURCE / "cube.toml", rewrite=rewritten)
     assert made.spec.layers.enabled == (1, 2, 3, 5)
+    assert made.spec.layers.layer2 == ("nvidia_driver",)
     assert (made.spec.gpu.mode, made.spec.stack.nvidia_url) == ("assume", "http://a")
     with pytest.raises(CubeError, match="has 0 lines with 'mode'"):
         standins.rewrite("[gpu]\n", {"mode": '"assume"'})
