@@ -64,6 +64,8 @@ class Listener:
         if not line.strip() or line.startswith(CHATTER):
             return
         self.lines = [*self.lines, line][-KEPT_LINES:]
+        if found:
+            return
         log.status(f"{self.suite.title}: {line.removeprefix('... ')}")
 
     @property
