@@ -20,6 +20,11 @@ SIZE = (5.6, 2.4)
 #: Fewer points make no line.
 FEWEST_POINTS = 2
 
+#: Characters of a word that a table shows.
+LONGEST_WORD = 80
+#: How the keys of series end that only say when samples were taken.
+TIMES = ("_at_seconds", "window_seconds")
+
 #: The units that keys end with, as people write them.
 UNITS = {
     "percent": "%",
@@ -40,6 +45,8 @@ def plots(figures: dict[str, Any]) -> list[str]:
     """Return an SVG for each figure that is worth one, in order."""
     drawn = []
     for key, value in figures.items():
+        if key.endswith(TIMES):
+            continue
         title, unit = name_of(key)
         if lines := as_lines(value):
             drawn.append(draw_lines(title, unit, lines))
@@ -52,7 +59,9 @@ def scalars(figures: dict[str, Any]) -> list[tuple[str, str]]:
     """Return the figures that are one number or word each, with their units, for a table."""
     rows = []
     for key, value in figures.items():
-        if isinstance(value, int | float | str) and not isinstance(value, bool):
+        if isinstance(value, bool) or (isinstance(value, str) and len(value) > LONGEST_WORD):
+            continue  # a log is in the JSON
+        if isinstance(value, int | float | str):
             title, unit = name_of(key)
             shown = f"{value:,.4g}" if isinstance(value, float) else f"{value}"
             rows.append((title, f"{shown} {unit}".strip()))

@@ -487,19 +487,21 @@ class Sampler:
         return [rows for when, rows in self.samples if start <= when <= end]
 
     def series(self) -> dict[str, Any]:
-        """Return everything for plots: one list a GPU and field."""
+        """Return everything for plots: for each field one list a GPU."""
         gpus = max((len(rows) for _, rows in self.samples), default=0)
         start = self.samples[0][0] if self.samples else 0.0
         names = ("utilisation_percent", "power_watts", "temperature_celsius", "memory_used_mib")
-        return {
-            "seconds": [round(when - start, 2) for when, _ in self.samples],
-            "gpus": [
-                {
-                    name: [rows[gpu][at] if gpu < len(rows) else None for _, rows in self.samples]
-                    for at, name in enumerate(names)
-                }
+        fields = {
+            name: {
+                f"GPU {gpu}": [rows[gpu][at] if gpu < len(rows) else None
+                               for _, rows in self.samples]
                 for gpu in range(gpus)
-            ],
+            }
+            for at, name in enumerate(names)
+        }  # fmt: skip
+        return {
+            "sampled_at_seconds": [round(when - start, 2) for when, _ in self.samples],
+            **fields,
         }
 
 
@@ -887,7 +889,7 @@ def measure(
         group = train_with(report, "distributed training", python, job | {"ranks": ranks})
     report.figures |= make_figures(job, ranks, single.result, group.result)
     if kind != "cpu":
-        report.figures["samples"] = sampler.series()
+        report.figures |= sampler.series()
     judge_losses(report, group.result["losses"])
     judge_digests(report, group.result["digests"], ranks)
     judge_logs(report, single.log + group.log, "nccl" if kind == "gpu" else "gloo")
@@ -946,6 +948,10 @@ def make_figures(
         "ranks": ranks, "batch_per_rank": job["batch"], "image_pixels": job["image"],
         "precision": "bfloat16 autocast" if job["device"] == "cuda" else "float32",
         "parameters": group["parameters"],
+        "throughput_images_per_second": {
+            "one rank": one["images_per_second"], "all ranks": group["images_per_second"],
+            "all ranks, if none lost": ranks * one["images_per_second"],
+        },
         "single_images_per_second": one["images_per_second"],
         "all_images_per_second": group["images_per_second"],
         "scaling_percent": 100 * group["images_per_second"] / (ranks * one["images_per_second"]),
