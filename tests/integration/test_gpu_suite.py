@@ -4,6 +4,7 @@ import base64
 import io
 import json
 import tarfile
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,7 +29,8 @@ class Guest:
 
     def plug(self, fault: str) -> None:
         """Give the guest four GPUs, with a fault or none."""
-        box = SimulatedBox.make(self.folder / fault, fault)
+        folder = Path(tempfile.mkdtemp(dir=self.folder))  # a fault may be planted twice
+        box = SimulatedBox.make(folder / fault, fault)
         packed = io.BytesIO()
         with tarfile.open(fileobj=packed, mode="w:gz") as archive:
             archive.add(box.folder, arcname=".")

@@ -426,7 +426,7 @@ QUESTIONS = (
 )
 OUT_OF_MEMORY = re.compile(
     r"out of memory|OutOfMemoryError|No available memory for the cache blocks"
-    r"|Cannot allocate memory|less than desired GPU memory|MemoryError|not enough memory",
+    r"|Cannot allocate memory|is less than (?:desired|requested)|MemoryError|not enough memory",
     re.IGNORECASE,
 )
 
@@ -671,9 +671,12 @@ def is_path(model: str) -> bool:
 def explain(ended: Ended) -> str:
     """Say what went wrong; memory that ran out is called so."""
     killed = ended.code == -signal.SIGKILL  # by the kernel, where memory is short
-    said = OUT_OF_MEMORY.search(f"{ended.result.get('error', '')}\n{ended.log}")
+    lines = [str(ended.result.get("error", "")), *ended.log.splitlines()]
+    said = next((line for line in lines if OUT_OF_MEMORY.search(line)), None)
     if ended.code is not None and (killed or said):
-        return f"out of memory: {ended.fault}: stop what else uses it, or take a smaller model"
+        return (
+            f"out of memory: {said or ended.fault}: stop what else uses it, or take a smaller model"
+        )
     return ended.fault
 
 

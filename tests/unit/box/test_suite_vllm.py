@@ -138,6 +138,8 @@ def test_memory_on_gpus_that_nobody_tells_is_a_failure(box: Box, model: Path) ->
     [
         "torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 20.00 GiB",
         "ValueError: No available memory for the cache blocks. Try increasing it",
+        "(Worker) ValueError: Available memory on node 0 (1.0/23.5 GiB) on kv cache allocation is"
+        " less than requested memory for kv (100000 GiB).\nRuntimeError: See root cause above.",
         "RuntimeError: [enforce fail at alloc_cpu.cpp:124] DefaultCPUAllocator: not enough memory",
     ],
 )
