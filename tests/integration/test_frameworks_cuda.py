@@ -9,9 +9,13 @@ from pathlib import Path
 import pytest
 
 from cube import provision, spec, ssh
+from cube.box.host import Box
 from cube.machines import Machine, MachineRequest
 from cube.machines.container import Containers
 from cube.spec import Spec
+from cube.suites import validation
+from cube.suites.catalog import named
+from cube.suites.validation import Wanted
 from cube.testing import CheckRun, run_checks
 from tests.integration.conftest import Built
 from tests.integration.growth import create_roomy
@@ -77,3 +81,16 @@ def test_three_take_less_than_one_and_one_and_one(machine: Machine) -> None:
     lines = ssh.execute(machine.endpoint, each).stdout.splitlines()
     alone = [int(line.split()[0]) for line in lines]
     assert together < 0.8 * sum(alone), (together, alone)
+
+
+def test_the_suites_run_on_the_processor(machine: Machine, wanted: Spec) -> None:
+    provision.apply(5, machine, spec=wanted)
+    box = Box(name="cuda", endpoint=machine.endpoint)
+    suites = tuple(named(name) for name in ("pytorch", "tensorflow", "docker"))
+
+    found = validation.validate(box, Wanted(suites=suites, quick=True))
+
+    failed = [(one.suite, one.summary, one.having("FAIL"), one.output) for one in found.results
+              if one.outcome != "pass"]  # fmt: skip
+    assert failed == []
+    assert (found.verdict, found.evidence) == ("passed", "cpu")
