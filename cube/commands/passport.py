@@ -15,6 +15,7 @@ from cube.commands.validate import add_model
 from cube.errors import PassportError
 from cube.passport import certify, signature
 from cube.spec import Spec
+from cube.suites import record
 from cube.suites.catalog import NAMES
 from cube.suites.validation import Wanted
 from cube.workspace import Workspace
@@ -65,7 +66,9 @@ def cmd_certify(args: argparse.Namespace, spec: Spec) -> int:
     wanted = Wanted(model=args.model)
     found = certify.certify(spec, box, image, wanted, tuple(args.exceptions))
     data = certify.compose(image, found)
-    document = apply.results_folder(spec, box) / FILE
+    folder = apply.results_folder(spec, box)
+    record.write(folder / "validation", found.suites)
+    document = folder / FILE
     write_whole(document, json.dumps(data, indent=2, ensure_ascii=False) + "\n")
     signed = signature.sign(document, args.key)
     told: dict[str, object] = {"box": box.name, "passport": str(document), "signature": str(signed)}
