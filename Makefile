@@ -2,6 +2,12 @@
 # Both install what they need (see setup.sh).
 
 OS ?=
+# Builds and boots need root; an ordinary user is asked for it by sudo.
+AS_ROOT := $(shell [ "$$(id -u)" -eq 0 ] || echo sudo)
+# What takes minutes for a rare case, or gigabytes, is left to `make test-all`.
+QUICK := not exhaustive and not gpu_stack and not workloads
+UNIT := .venv/bin/pytest --numprocesses auto -m "not integration and $(QUICK)"
+INTEGRATION := .venv/bin/pytest -m "integration and $(QUICK)"
 .DEFAULT_GOAL := help
 .PHONY: help setup image verify doctor lint test test-all test-unit test-integration test-gpu-stack test-workloads bench-chain lock clean
 
@@ -12,40 +18,38 @@ setup: ## Install Debian packages and the Python environment (.venv)
 	@./setup.sh
 
 image: setup ## Build, prove and seal a golden image (OS=ubuntu-24.04 for another one)
-	@if [ "$$(id -u)" -eq 0 ]; then .venv/bin/cube build $(OS); else sudo .venv/bin/cube build $(OS); fi
+	@$(AS_ROOT) .venv/bin/cube build $(OS)
 
 verify: setup ## Run the pre-build gate alone
-	@if [ "$$(id -u)" -eq 0 ]; then .venv/bin/cube verify $(OS); else sudo .venv/bin/cube verify $(OS); fi
+	@$(AS_ROOT) .venv/bin/cube verify $(OS)
 
 doctor: setup ## Say what this machine lacks
-	@if [ "$$(id -u)" -eq 0 ]; then .venv/bin/cube doctor; else sudo .venv/bin/cube doctor; fi
+	@$(AS_ROOT) .venv/bin/cube doctor
 
 lint: setup ## Style and types
 	@.venv/bin/ruff check . && .venv/bin/ruff format --check . && .venv/bin/mypy
 
 test: lint ## Style, units, real builds and boots (root; up to an hour without KVM)
-	@if [ "$$(id -u)" -eq 0 ]; then .venv/bin/pytest; else sudo .venv/bin/pytest; fi
+	@$(AS_ROOT) $(UNIT)
+	@$(AS_ROOT) $(INTEGRATION)
 
 test-all: lint ## Every test: also LVM, a kill of QEMU in a layer, further boots, the GPU stack
-	@if [ "$$(id -u)" -eq 0 ]; then .venv/bin/pytest -m ""; else sudo .venv/bin/pytest -m ""; fi
+	@$(AS_ROOT) .venv/bin/pytest -m ""
 
 test-unit: lint ## The tests that take seconds
-	@.venv/bin/pytest -m "not integration"
+	@$(UNIT)
 
 test-integration: setup ## The tests that build and boot (root)
-	@if [ "$$(id -u)" -eq 0 ]; then .venv/bin/pytest -m "integration and not exhaustive and not gpu_stack and not workloads"; \
-	else sudo .venv/bin/pytest -m "integration and not exhaustive and not gpu_stack and not workloads"; fi
+	@$(AS_ROOT) $(INTEGRATION)
 
 test-gpu-stack: setup ## The whole GPU stack from real packages: driver, CUDA, frameworks (root, 40 GB)
-	@if [ "$$(id -u)" -eq 0 ]; then .venv/bin/pytest -m gpu_stack; else sudo .venv/bin/pytest -m gpu_stack; fi
+	@$(AS_ROOT) .venv/bin/pytest -m gpu_stack
 
 test-workloads: setup ## The suites at full size: training, inference, containers (root, 10 GB)
-	@if [ "$$(id -u)" -eq 0 ]; then .venv/bin/pytest tests/integration/test_workloads.py -m ""; \
-	else sudo .venv/bin/pytest tests/integration/test_workloads.py -m ""; fi
+	@$(AS_ROOT) .venv/bin/pytest tests/integration/test_workloads.py -m ""
 
 bench-chain: setup ## What the layer chain saves, by real builds in a copy (root; CASES=full,layer5 selects)
-	@if [ "$$(id -u)" -eq 0 ]; then .venv/bin/python bench/chain.py $(OS) $(if $(CASES),--cases $(CASES)); \
-	else sudo .venv/bin/python bench/chain.py $(OS) $(if $(CASES),--cases $(CASES)); fi
+	@$(AS_ROOT) .venv/bin/python bench/chain.py $(OS) $(if $(CASES),--cases $(CASES))
 
 lock: setup ## Refresh requirements.lock from pyproject.toml
 	@.venv/bin/uv pip compile -q --universal --generate-hashes --no-annotate --upgrade \
