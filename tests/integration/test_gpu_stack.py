@@ -66,7 +66,7 @@ def image(built: Built, tmp_path_factory: pytest.TempPathFactory) -> Image:
         capture_output=True, text=True, check=False, timeout=BUILD_S,
     )  # fmt: skip
     assert done.returncode == 0, (done.stdout + done.stderr)[-8000:]
-    return Image(work, done.stdout)
+    return Image(work, done.stderr)  # progress goes there
 
 
 def test_the_decision_is_told_and_kept(image: Image) -> None:
