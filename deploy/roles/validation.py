@@ -32,12 +32,12 @@ PROGRAMS = {
     "/usr/local/lib/cube/test_docker_gpu.py": "test_docker_gpu.py",
 }
 
-#: What validate-gpus.sh is made of; not to be run by themselves.
-GPU_MODULES = {
+#: What the suites are made of; not to be run by themselves.
+MODULES = {
     f"/usr/local/lib/cube/{name}.py": f"{name}.py"
     for name in (
         "gpu_burn", "gpu_device", "gpu_idle", "gpu_load", "gpu_machine", "gpu_pcie",
-        "gpu_report", "gpu_system", "gpu_watch", "validate_gpus",
+        "gpu_report", "gpu_system", "gpu_watch", "suite_process", "suite_report", "validate_gpus",
     )
 }  # fmt: skip
 
@@ -68,7 +68,7 @@ def validation() -> None:
         dest=LIBRARY,
         content=file_text("validation/health.sh"),
     )
-    for dest, source in GPU_MODULES.items():
+    for dest, source in MODULES.items():
         put_atomic(name=f"Install {dest}", dest=dest, content=file_text(f"validation/{source}"))
     for dest, source in PROGRAMS.items():
         put_atomic(

@@ -35,7 +35,17 @@ class Environments:
         if not venv.exists():
             self.run("venv", "--quiet", "--python", sys.executable, venv).check_returncode()
             pins = PINS / f"{name}.txt"
-            made = self.run("pip", "install", "--quiet", "--no-deps", "--python", venv, "-r", pins)
+            made = self.run(
+                "pip",
+                "install",
+                "--quiet",
+                "--no-deps",
+                "--compile-bytecode",
+                "--python",
+                venv,
+                "-r",
+                pins,
+            )
             if made.returncode:
                 shutil.rmtree(venv)
             if "torch==" in made.stderr and "no version" in made.stderr:
@@ -75,9 +85,8 @@ class Told:
 
 
 def environment(**more: str) -> dict[str, str]:
-    """Return variables for a suite: byte code is kept, as it is on a box."""
-    kept = {name: text for name, text in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
-    return kept | more
+    """Return variables for a suite, which takes its modules from the sources."""
+    return os.environ | {"CUBE_LIB": str(SUITES)} | more
 
 
 def run_suite(source: str, python: Path, *arguments: str, **more: str) -> Told:

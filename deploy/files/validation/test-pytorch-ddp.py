@@ -1,4 +1,4 @@
-#!/usr/bin/python3 -I
+#!/usr/bin/python3 -IB
 """Prove distributed training on this box: torchrun, a ResNet-50 of our own, DDP on every GPU.
 
 Two runs of the same code: one rank, then one rank for each GPU, at the same batch a GPU.
@@ -8,379 +8,38 @@ deferred. This process needs Python's own library only: torch runs in children, 
 
 import argparse
 import contextlib
-import ctypes
 import hashlib
 import json
 import math
 import os
 import re
 import runpy
-import shutil
-import signal
 import statistics
 import subprocess
 import sys
-import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-# -- shared by all suites, word for word; tests/unit/box/test_suites.py compares
-
-ROOT = os.environ.get("CUBE_ROOT", "")
-WORKER = "CUBE_SUITE_WORKER"
-#: Exit codes. Source: deploy/files/validation/health.sh.
-EXIT_CODES = {"pass": 0, "fail": 1, "not_run": 77}
-EXIT_CANNOT_RUN = 2
-#: Seconds that a child gets to end after SIGTERM.
-GRACE_S = 10.0
-
-
-class NotRun(Exception):
-    """The suite does not apply to this box."""
-
-
-class CannotRun(Exception):
-    """The suite applies, and cannot be run."""
-
-
-class Stop(Exception):
-    """A check failed on which the rest depends."""
-
-
-@dataclass(kw_only=True)
-class Report:
-    """What is said of a box; `names` is the whole set of checks, in their order."""
-
-    check: str
-    names: tuple[str, ...]
-    quiet: bool
-    evidence: str = "cpu"
-    checks: list[dict[str, Any]] = field(default_factory=list)
-    figures: dict[str, Any] = field(default_factory=dict)
-    versions: dict[str, str] = field(default_factory=dict)
-    started: float = field(default_factory=time.monotonic)
-
-    def add(
-        self, status: str, name: str, detail: str, number: tuple[float, float, str] | None = None
-    ) -> None:
-        """Add a check; `number` is its value, its limit and their unit."""
-        assert name in self.names, name
-        assert name not in self.said(), name
-        entry: dict[str, Any] = {"name": name, "status": status, "detail": one_line(detail)}
-        if number:
-            entry |= {"value": round(number[0], 3), "limit": number[1], "unit": number[2]}
-        self.checks.append(entry)
-        if not self.quiet:
-            print(f"{status:<5} {name}: {entry['detail']}", flush=True)
-
-    def said(self) -> set[str]:
-        """Return the names of the checks that have a result."""
-        return {entry["name"] for entry in self.checks}
-
-    def judge(
-        self, passed: bool, name: str, detail: str, number: tuple[float, float, str] | None = None
-    ) -> None:
-        """Add a check that passed or failed."""
-        self.add("OK" if passed else "FAIL", name, detail, number)
-
-    def need(self, passed: bool, name: str, detail: str) -> None:
-        """Add a check on which the rest depends.
-
-        Raises:
-            Stop: it failed.
-        """
-        self.judge(passed, name, detail)
-        if not passed:
-            raise Stop
-
-    def skip(self, name: str, reason: str) -> None:
-        """Add a check that does not apply here."""
-        self.add("SKIP", name, reason)
-
-    def counts(self) -> dict[str, int]:
-        """Count the results."""
-        found = [entry["status"] for entry in self.checks]
-        return {word.lower(): found.count(word) for word in ("OK", "FAIL", "SKIP")}
-
-    def finish(self, reason: str = "", code: int | None = None) -> int:
-        """Print what is left to print and return the exit code.
-
-        Args:
-            reason: why the suite was not or could not be run.
-            code: the exit code, where the checks do not settle it.
-        """
-        failed = self.counts()["fail"] > 0
-        for name in self.names if not reason else ():
-            if name in self.said():
-                continue
-            if failed:
-                self.skip(name, "not reached: an earlier check failed")
-            else:
-                self.add("FAIL", name, "no result: a defect of this suite")
-        counts = self.counts()
-        settled = "fail" if counts["fail"] else "pass" if counts["ok"] else "not_run"
-        outcome = "not_run" if reason else settled
-        if self.quiet:
-            evidence = self.evidence if outcome != "not_run" else "none"
-            told = {"check": self.check, "outcome": outcome, "reason": one_line(reason),
-                    "evidence": evidence, "counts": counts, "checks": self.checks,
-                    "figures": self.figures, "versions": self.versions,
-                    "seconds": round(time.monotonic() - self.started, 1)}  # fmt: skip
-            print(json.dumps(told, allow_nan=False), flush=True)
-        elif code is None:
-            if reason:
-                print(f"SKIP  {self.check}: NOT RUN: {one_line(reason)}")
-            mark = " (simulated)" if self.evidence == "simulated" else ""
-            print(f"{outcome.replace('_', ' ').upper()} {self.check}: {counts['ok']} passed,"
-                  f" {counts['fail']} failed, {counts['skip']} skipped{mark}")  # fmt: skip
-        return EXIT_CODES[outcome] if code is None else code
-
-
-def one_line(text: str, limit: int = 300) -> str:
-    """Return text without control characters, not longer than a line may be."""
-    return " ".join("".join(c if c.isprintable() else " " for c in text).split())[:limit]
-
-
-def say(text: str) -> None:
-    """Tell of progress."""
-    print(f"... {text}", file=sys.stderr, flush=True)
-
-
-def is_simulated() -> bool:
-    """Return whether something on this box stands in for the real thing."""
-    return bool(ROOT) or any(Path("/usr/share/cube/stand-ins").glob("*"))
-
-
-def count_gpus() -> int:
-    """Count NVIDIA's display controllers on the PCI bus.
-
-    Source: the PCI ID registry, vendor 10de; PCI class 03 is a display controller.
-    """
-    found = 0
-    for device in Path(f"{ROOT}/sys/bus/pci/devices").glob("*"):
-        with contextlib.suppress(OSError):
-            ours = (device / "vendor").read_text().strip() == "0x10de"
-            found += ours and (device / "class").read_text().startswith("0x03")
-    return found
-
-
-def expected_gpus(on_bus: int) -> int:
-    """Return how many GPUs the box should have: what layer 5 wrote down, else what is there."""
-    try:
-        return int(json.loads(Path(f"{ROOT}/etc/cube/expectations.json").read_text())["gpu_count"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return on_bus
-
-
-def end_with_parent() -> None:
-    """Have the kernel end this process when its parent ends. Source: PR_SET_PDEATHSIG(2const)."""
-    ctypes.CDLL(None).prctl(1, signal.SIGTERM)
-
-
-def raise_on_signals() -> None:
-    """Turn signals that end a program into an exception, so that children are ended."""
-    ending = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
-
-    def leave(number: int, _frame: object) -> None:
-        for one in ending:
-            signal.signal(one, signal.SIG_IGN)
-        sys.exit(128 + number)
-
-    for one in ending:
-        signal.signal(one, leave)
-
-
-def adopt_orphans() -> None:
-    """Become the parent of what children leave behind. Source: PR_SET_CHILD_SUBREAPER(2const)."""
-    ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)
-
-
-def family() -> list[int]:
-    """Return all processes that come from this one, but for the sampler's nvidia-smi."""
-    parents: dict[int, int] = {}
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        with contextlib.suppress(OSError):
-            head, _, tail = stat.read_text().rpartition(")")
-            state, parent = tail.split()[:2]
-            if state not in "ZX" and not head.endswith("(nvidia-smi"):
-                parents[int(stat.parent.name)] = int(parent)
-    found = [os.getpid()]
-    for one in found:
-        found.extend(pid for pid, parent in parents.items() if parent == one)
-    return found[1:]
-
-
-def end_family() -> bool:
-    """End all processes that come from this one; return whether SIGTERM was enough."""
-    for number in (signal.SIGTERM, signal.SIGKILL):
-        deadline = time.monotonic() + GRACE_S
-        for pid in family():
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, number)
-        while family() and time.monotonic() < deadline:
-            time.sleep(0.1)
-        if not family():
-            return number == signal.SIGTERM
-    return False
-
-
-@dataclass(frozen=True, kw_only=True)
-class Ended:
-    """A child that ended; `code` is None when it was ended for taking too long."""
-
-    code: int | None
-    log: str
-    result: dict[str, Any]
-
-    @property
-    def fault(self) -> str:
-        """What went wrong, in one line."""
-        if self.code is None:
-            return f"hung: no end within its limit; last: {last_line(self.log)}"
-        return str(self.result.get("error") or f"exit code {self.code}: {last_line(self.log)}")
-
-
-def last_line(text: str) -> str:
-    """Return the last line that says something."""
-    lines = [line for line in text.splitlines() if line.strip()]
-    errors = [
-        line for line in lines if re.match(r"(?:\[.*\]:?)?\s*[\w.]*(Error|Exception)\b", line)
-    ]
-    return (errors or lines or ["no output"])[-1]
-
-
-def run_worker(python: str, job: dict[str, Any], limit_s: float, **more: str) -> Ended:
-    """Run this file as a worker in a session of its own, and end all that it leaves.
-
-    Args:
-        python: the interpreter.
-        job: what it does; its results come back in the file that `result` names.
-        limit_s: seconds until it is ended.
-        more: variables of its environment.
-    """
-    with tempfile.TemporaryDirectory(prefix="cube-suite-") as folder:
-        result = Path(folder, "result.json")
-        environment = worker_environment(python, job | {"result": str(result)}) | more
-        argv = [python, "-s", str(Path(__file__).resolve())]
-        code, log = follow(argv, environment, limit_s, folder)
-        try:
-            told = json.loads(result.read_text())
-        except (OSError, ValueError):
-            told = {}
-    return Ended(code=code, log=log, result=told)
-
-
-def worker_environment(python: str, job: dict[str, Any]) -> dict[str, str]:
-    """Return the variables of a worker: what its framework starts is beside its Python."""
-    path = f"{Path(python).parent}:{os.environ.get('PATH', os.defpath)}:/usr/local/cuda/bin"
-    kept = {
-        name: text for name, text in os.environ.items() if name not in {"PYTHONPATH", "PYTHONHOME"}
-    }
-    return kept | {WORKER: json.dumps(job), "PATH": path}
-
-
-def follow(
-    argv: list[str], environment: dict[str, str], limit_s: float, folder: str
-) -> tuple[int | None, str]:
-    """Run a program to its end or its limit, passing its progress on; return code and output."""
-    output = Path(folder, "output")
-    with output.open("wb") as stream:
-        child = subprocess.Popen(
-            argv, env=environment, stdin=subprocess.DEVNULL, stdout=stream, stderr=stream,
-            start_new_session=True, cwd=folder,
-        )  # fmt: skip
-    deadline, seen = time.monotonic() + limit_s, 0
-    try:
-        while child.poll() is None and time.monotonic() < deadline:
-            time.sleep(0.1)
-            seen += pass_on(output, seen)
-        code = child.poll()
-    finally:
-        end_family()
-        child.wait()
-    pass_on(output, seen)
-    return code, output.read_text(errors="replace")
-
-
-def pass_on(output: Path, start: int) -> int:
-    """Print the whole lines of progress after a position; return how much was looked at."""
-    with output.open("rb") as stream:
-        stream.seek(start)
-        whole, newline, _ = stream.read().rpartition(b"\n")
-    for line in whole.decode(errors="replace").splitlines():
-        if line.startswith("... "):
-            say(line[4:])
-    return len(whole + newline)
-
-
-def hand_back(job: dict[str, Any], result: dict[str, Any]) -> None:
-    """Give a worker's results to the parent, whole or not at all."""
-    part = Path(f"{job['result']}.{os.getpid()}")
-    part.write_text(json.dumps(result))
-    part.rename(job["result"])
-
-
-def find_python(name: str, given: str | None) -> str:
-    """Return the interpreter of a framework's environment.
-
-    Raises:
-        NotRun: the environment is not on this box.
-        CannotRun: it is not whole, or what was given cannot be run.
-    """
-    if given:
-        if not shutil.which(given):
-            raise CannotRun(f"--python {given} cannot be run: name an interpreter that has {name}")
-        return str(Path(shutil.which(given) or given).absolute())
-    venv = Path(f"{ROOT}/opt/cube/venvs/{name}")
-    if not venv.is_dir():
-        raise NotRun(f"there is no environment {name} on this box ({venv}): layer 4 makes it")
-    if not (venv / "requirements.txt").is_file() or not os.access(venv / "bin/python", os.X_OK):
-        raise CannotRun(f"the environment {venv} is not whole: apply layer 4 again")
-    return str(venv / "bin/python")
-
-
-def conduct(report: Report, work: Callable[[], None]) -> int:
-    """Do the work of a suite and return the exit code."""
-    raise_on_signals()
-    adopt_orphans()
-    try:
-        work()
-    except Stop:
-        pass
-    except NotRun as error:
-        return report.finish(str(error))
-    except CannotRun as error:
-        print(f"{Path(sys.argv[0]).name}: {error}", file=sys.stderr)
-        return report.finish(str(error), EXIT_CANNOT_RUN)
-    return report.finish()
-
-
-def positive(text: str) -> int:
-    """Read a whole number above 0."""
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not above 0")
-    return number
-
-
-def make_parser(description: str) -> argparse.ArgumentParser:
-    """Make a parser with the flags of every suite."""
-    parser = argparse.ArgumentParser(
-        description=description, allow_abbrev=False,
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-        epilog="Exit codes: 0 every check that applies passed; 1 a check failed; 2 it could not"
-        " run; 77 NOT RUN, it does not apply to this box: never a pass.",
-    )  # fmt: skip
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
-    parser.add_argument("--quick", action="store_true", help="small sizes, for a first look")
-    return parser
-
-
-# -- end of what is shared
+sys.path.insert(0, os.environ.get("CUBE_LIB", "/usr/local/lib/cube"))  # python3 -I leaves it out
+
+from suite_process import WORKER, Ended, end_with_parent, hand_back, run_worker, say
+from suite_report import (
+    ROOT,
+    CannotRun,
+    Report,
+    conduct,
+    count_gpus,
+    expected_gpus,
+    find_python,
+    is_simulated,
+    make_parser,
+    one_line,
+    positive,
+)
 
 NAMES = (
     "environment", "devices", "single training", "distributed training", "loss finite",
@@ -846,7 +505,7 @@ def prove(report: Report, options: argparse.Namespace) -> None:
         raise CannotRun("--simulate-gpus is for tests and needs CUBE_ROOT")
     python = find_python("pytorch", options.python)
     say("looking at torch")
-    seen = run_worker(python, {"act": "probe"}, 300)
+    seen = run_worker(__file__, python, {"act": "probe"}, 300)
     if seen.code != 0 or "versions" not in seen.result:
         raise CannotRun(f"torch cannot be used with {python}: {seen.fault}")
     report.judge(True, "environment", f"torch {seen.result['versions']['torch']}")
@@ -921,7 +580,7 @@ def train_with(report: Report, name: str, python: str, job: dict[str, Any]) -> E
         Stop: the training failed.
     """
     say(f"{name}: {job['ranks']} ranks on {job['device']}, batch {job['batch']} each")
-    ended = run_worker(
+    ended = run_worker(__file__,
         python, job, job["limit_s"],
         NCCL_DEBUG="WARN", TORCH_NCCL_ASYNC_ERROR_HANDLING="1", OMP_NUM_THREADS="1",
         PYTHONUNBUFFERED="1",

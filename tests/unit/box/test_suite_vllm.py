@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import suite_process
 
 from .conftest import Box, failed, statuses
 from .suites import detail, judge, load
@@ -230,7 +231,8 @@ def test_a_server_is_started_asked_and_stopped(
     fake.chmod(0o755)
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
-    monkeypatch.setattr(MODULE, "GRACE_S", 1.0)
+    for module in (MODULE, suite_process):
+        monkeypatch.setattr(module, "GRACE_S", 1.0)
     monkeypatch.setitem(MODULE.LIMITS_S, "end", 1)
     report = MODULE.Report(check="vllm", names=MODULE.NAMES, quiet=True)
     job = {"folder": "m", "gpus": 0, "eager": True, "dtype": "float32", "context": 8,

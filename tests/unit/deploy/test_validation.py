@@ -7,8 +7,8 @@ import pytest
 
 from deploy.data import build
 from deploy.roles.validation import (
-    GPU_MODULES,
     LIBRARY,
+    MODULES,
     PROGRAMS,
     UNIT_FILES,
     Validation,
@@ -36,7 +36,7 @@ def test_expectations_are_those_of_the_specification() -> None:
 
 def test_every_file_is_installed() -> None:
     sources = {path.name for path in (ROOT / "files/validation").iterdir() if path.is_file()}
-    installed = {*PROGRAMS.values(), *GPU_MODULES.values(), LIBRARY.rpartition("/")[2]}
+    installed = {*PROGRAMS.values(), *MODULES.values(), LIBRARY.rpartition("/")[2]}
     assert sources == installed | {path.rpartition("/")[2] for path in UNIT_FILES}
 
 
@@ -49,7 +49,7 @@ def test_the_names_are_those_that_people_were_promised() -> None:
 @pytest.mark.parametrize("source", sorted(PROGRAMS.values()))
 def test_programs_name_the_system_s_own_interpreter(source: str) -> None:
     first = file_text(f"validation/{source}").splitlines()[0]
-    assert first in {"#!/bin/bash", "#!/usr/bin/python3 -I"}
+    assert first in {"#!/bin/bash", "#!/usr/bin/python3 -I", "#!/usr/bin/python3 -IB"}
 
 
 def test_the_service_runs_what_is_installed() -> None:
