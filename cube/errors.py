@@ -126,6 +126,12 @@ class PassportError(CubeError):
     exit_code = 19
 
 
+class HostsError(CubeError):
+    """Of several boxes that were worked on side by side, at least one failed."""
+
+    exit_code = 20
+
+
 class CommandError(CubeError):
     """A program that we called failed, timed out or is missing.
 

@@ -32,6 +32,17 @@ class Journal:
         log.debug(text)
         self.output.append(text)
         self.poll()
+        self.tell_start(text)
+
+    def hear(self, text: str) -> None:
+        """Take what pyinfra said where it writes that beside its events."""
+        for line in text.splitlines():
+            log.debug(line)
+            self.output.append(line)
+            self.tell_start(line)
+
+    def tell_start(self, text: str) -> None:
+        """Say which operation starts, if a line says so."""
         if self.told and text.startswith(STARTING):
             log.status(text.removeprefix(STARTING).strip())
 
@@ -42,9 +53,13 @@ class Journal:
             new, _, _ = stream.read().rpartition(b"\n")
         self._read += len(new) + 1 if new else 0
         for text in new.decode().splitlines():
-            self.events.append(json.loads(text))
+            event = json.loads(text)
+            if event["event"] == "said":
+                self.hear(event["text"])
+                continue
+            self.events.append(event)
             if self.told:
-                report(self.events[-1])
+                report(event)
 
     def of(self, kind: str) -> list[dict[str, Any]]:
         """Return the events of a kind."""
@@ -68,6 +83,8 @@ class Journal:
         """Return why pyinfra gave up by itself; empty when it did not, or an operation failed."""
         if any(event.get("error") for event in self.of("end")):
             return ""
+        if told := [event["cause"] for event in self.of("exit")]:
+            return str(told[-1])
         found = [match["cause"] for line in self.output if (match := GIVEN_UP.match(line))]
         return found[-1] if found else ""
 

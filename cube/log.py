@@ -44,15 +44,55 @@ Listener = Callable[[Event], None]
 
 _listeners: list[Listener] = []
 _open_steps: list[str] = []
+_telling = threading.RLock()
+
+
+class _Apart(threading.local):
+    """What a thread that tells apart has of its own."""
+
+    listener: Listener | None = None
+
+    def __init__(self) -> None:
+        self.open_steps: list[str] = []
+
+
+_apart = _Apart()
 
 
 def emit(
     kind: Kind, text: str, data: dict[str, object] | None = None, *, seconds: float = 0.0
 ) -> None:
-    """Tell every listener."""
-    event = Event(kind=kind, text=text, depth=len(_open_steps), seconds=seconds, data=data or {})
-    for listener in list(_listeners):
-        listener(event)
+    """Tell every listener; a thread that tells apart tells its own only."""
+    depth = len(_steps())
+    event = Event(kind=kind, text=text, depth=depth, seconds=seconds, data=data or {})
+    if _apart.listener:
+        _apart.listener(event)
+    else:
+        tell(event)
+
+
+def tell(event: Event) -> None:
+    """Pass an event to every listener, one at a time: threads must not mix their lines."""
+    with _telling:
+        for listener in list(_listeners):
+            listener(event)
+
+
+def _steps() -> list[str]:
+    return _apart.open_steps if _apart.listener else _open_steps
+
+
+@contextlib.contextmanager
+def apart(listener: Listener) -> Iterator[None]:
+    """Pass what this thread tells to `listener` alone while the block runs, with steps of its own.
+
+    It decides what of it is for everybody, by `tell`.
+    """
+    _apart.listener, _apart.open_steps = listener, []
+    try:
+        yield
+    finally:
+        _apart.listener = None
 
 
 @contextlib.contextmanager
@@ -74,14 +114,15 @@ def step(name: str, **data: object) -> Iterator[None]:
         data: facts for the JSON stream, such as ``stage=5``.
     """
     emit("step", name, data)
-    _open_steps.append(name)
+    steps = _steps()
+    steps.append(name)
     started = time.monotonic()
     outcome: Kind = "failed"
     try:
         yield
         outcome = "done"
     finally:
-        _open_steps.pop()
+        steps.pop()
         emit(outcome, name, data, seconds=time.monotonic() - started)
 
 

@@ -23,6 +23,8 @@ Mode = Literal["auto", "live", "plain", "json"]
 
 SIGNS = {"done": "✓", "failed": "✗", "warning": "!", "info": "·"}
 STYLES = {"done": "green", "failed": "bold red", "warning": "yellow", "info": "default"}
+#: Lines of a terminal for hosts that are worked on at once.
+HOSTS_SHOWN = 15
 SECOND = 1.0
 MINUTE = 60.0
 
@@ -73,16 +75,28 @@ class LogFile:
 @contextlib.contextmanager
 def log_file(path: Path) -> Iterator[None]:
     """Write all events to `path` while the block runs; the file before it is kept as ``.1``."""
+    with open_log(path) as stream, log.listening(LogFile(stream)):
+        yield
+
+
+@contextlib.contextmanager
+def open_log(path: Path) -> Iterator[IO[str]]:
+    """Open a log file; the one before it is kept as ``.1``."""
     path.parent.mkdir(parents=True, exist_ok=True)
     if path.exists():
         path.replace(path.with_name(path.name + ".1"))
     stream = path.open("w", encoding="utf-8")
     try:
-        with log.listening(LogFile(stream)):
-            yield
+        yield stream
     finally:
         with contextlib.suppress(OSError):  # what a full disk refused is written once more here
             stream.close()
+
+
+def is_detail(event: Event) -> bool:
+    """Tell what is too much to read of one host of many: what it does now, what did nothing."""
+    idle = event.kind == "operation" and not event.data.get("changed")
+    return "host" in event.data and (event.kind == "status" or idle)
 
 
 class Plain:
@@ -94,6 +108,8 @@ class Plain:
 
     def __call__(self, event: Event) -> None:
         """Print one event."""
+        if is_detail(event):
+            return
         if event.kind == "status":
             if event.text == self._status:
                 return
@@ -136,6 +152,7 @@ class LiveView:
         self._console = console
         self._steps: list[OpenStep] = []
         self._status = ""
+        self._hosts: dict[str, str] = {}
         self._mutex = threading.Lock()
 
     def __call__(self, event: Event) -> None:
@@ -148,6 +165,9 @@ class LiveView:
             self._console.print(Text(line(event), style="dim"))
 
     def _update(self, event: Event) -> None:
+        if "host" in event.data:
+            self._update_host(str(event.data["host"]), event)
+            return
         match event.kind:
             case "step":
                 self._steps.append(OpenStep(event.text, Spinner("dots")))
@@ -159,6 +179,13 @@ class LiveView:
             case "status" | "operation":
                 self._status = event.text
 
+    def _update_host(self, host: str, event: Event) -> None:
+        """Keep what a host of many does now, until it has ended."""
+        if event.data.get("ended"):
+            self._hosts.pop(host, None)
+        elif event.kind in {"status", "operation"}:
+            self._hosts[host] = event.text
+
     def __rich__(self) -> RenderableType:
         """Draw the steps that run now, outermost first."""
         with self._mutex:
@@ -169,6 +196,10 @@ class LiveView:
                 rows.append(_indented(step.spinner, depth))
             if self._status and self._steps:
                 rows.append(Text("  " * len(self._steps) + f"… {self._status}", style="dim"))
+            shown = list(self._hosts.values())[:HOSTS_SHOWN]
+            rows += [Text(f"  … {status}", style="dim", no_wrap=True) for status in shown]
+            if more := len(self._hosts) - len(shown):
+                rows.append(Text(f"  … and {more} more", style="dim"))
         return Group(*rows)
 
 

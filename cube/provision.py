@@ -31,6 +31,17 @@ COMMAND_WIDTH = 160
 HINT = "correct it, then run cube build again: it goes on from the last good layer"
 
 
+class Pool(Protocol):
+    """Runs pyinfra for many machines at once; `cube.crew` has one."""
+
+    def run(
+        self, layer: int, env: Mapping[str, str], folder: Path, *, timeout_s: float,
+        dry: bool = False, diff: bool = False,
+    ) -> tuple[int, Journal]:  # fmt: skip
+        """Do for one layer and host what `run_pyinfra` does; arguments and results are its."""
+        ...
+
+
 class Target(Protocol):
     """What layers are applied to: a machine of the pipeline, or a box."""
 
@@ -78,6 +89,7 @@ def apply(
     key: str = "",
     building: bool = True,
     diff: bool = False,
+    pool: Pool | None = None,
 ) -> Applied:
     """Apply a layer to what is up.
 
@@ -88,6 +100,7 @@ def apply(
         key: of the link in the making, or of the layer on a box; the target notes it.
         building: False for a box, which gets nothing that only a build needs.
         diff: True has operations say what they change in files.
+        pool: does it, for one machine of many; None starts pyinfra for this one.
 
     Returns:
         What was done; `skipped` says why a layer does not apply to this machine.
@@ -96,8 +109,9 @@ def apply(
         ProvisionError: an operation failed, or did not prove that it ended.
     """
     with described(target, spec, keys={str(layer): key}, building=building) as (folder, env):
-        argv = ["inventory.py", f"deploy/layer{layer}.py"]
-        code, journal = run_pyinfra(argv, env, folder, timeout_s=LAYER_TIMEOUT_S, diff=diff)
+        code, journal = run_layer(
+            layer, env, folder, timeout_s=LAYER_TIMEOUT_S, diff=diff, pool=pool
+        )
     return judge(layer, code, journal)
 
 
@@ -109,6 +123,7 @@ def prove_idempotent(
     key: str = "",
     building: bool = True,
     first: Applied | None = None,
+    pool: Pool | None = None,
 ) -> Applied:
     """Apply a layer a second time: all of it must run, and nothing may change.
 
@@ -119,12 +134,13 @@ def prove_idempotent(
         key: as `apply` had it.
         building: as `apply` had it.
         first: what the first application did, to compare with; None when nobody noted it.
+        pool: as `apply` had it.
 
     Raises:
         ProvisionError: as `apply`; or operations changed something, each is named; or it was
             skipped or ran another number of operations than the first, which proves nothing.
     """
-    again = apply(layer, target, spec=spec, key=key, building=building, diff=True)
+    again = apply(layer, target, spec=spec, key=key, building=building, diff=True, pool=pool)
     require_unchanged(again)
     require_repeated(again, first.operations if first else again.operations)
     return again
@@ -179,6 +195,23 @@ def described(
         file.write_text(json.dumps(data, default=str))
         chosen = {"CUBE_SPEC": str(spec.file)} if spec else {}
         yield Path(name), {"CUBE_MACHINE": str(file), **chosen}
+
+
+def run_layer(
+    layer: int,
+    env: Mapping[str, str],
+    folder: Path,
+    *,
+    timeout_s: float,
+    dry: bool = False,
+    diff: bool = False,
+    pool: Pool | None = None,
+) -> tuple[int, Journal]:
+    """Run pyinfra for a layer of one machine: in a pool for many, or in a process of its own."""
+    if pool:
+        return pool.run(layer, env, folder, timeout_s=timeout_s, dry=dry, diff=diff)
+    argv = ["inventory.py", f"deploy/layer{layer}.py"]
+    return run_pyinfra(argv, env, folder, timeout_s=timeout_s, dry=dry, diff=diff)
 
 
 def run_pyinfra(

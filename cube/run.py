@@ -179,18 +179,31 @@ def launch(argv: Argv, *, output: Path, tethered: bool = False) -> Process:
     return process
 
 
-def converse(argv: Argv) -> subprocess.Popen[bytes]:
-    """Start a program that the caller talks to over its three streams, and stops.
+def converse(
+    argv: Argv,
+    *,
+    errors: Path | None = None,
+    env: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
+) -> subprocess.Popen[bytes]:
+    """Start a program that the caller talks to over its streams, and stops.
+
+    Args:
+        argv: program and arguments.
+        errors: file that standard error is added to; None makes that a stream, too.
+        env: variables added to the environment.
+        cwd: its working folder.
 
     Raises:
         CommandError: the program is missing.
     """
     log.debug(f"$ {quote(argv)} <>")
     try:
-        return subprocess.Popen(
-            die_with_parent(argv), stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE, bufsize=0, env=environment(None), start_new_session=True,
-        )  # fmt: skip
+        with errors.open("ab") if errors else contextlib.nullcontext(subprocess.PIPE) as stderr:
+            return subprocess.Popen(
+                die_with_parent(argv), stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                stderr=stderr, bufsize=0, env=environment(env), cwd=cwd, start_new_session=True,
+            )  # fmt: skip
     except FileNotFoundError as error:
         raise missing_tool(str(error.filename)) from error
 

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import gevent
 from pyinfra import logger
 from pyinfra.api.command import PyinfraCommand
 from pyinfra.api.host import Host
@@ -31,11 +32,31 @@ TAIL_LINES = 20
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
 
+#: Files of greenlets that have one of their own.
+_files: dict[object, Path] = {}
+
+
+@contextlib.contextmanager
+def writing_to(file: Path) -> Iterator[None]:
+    """Write this greenlet's events to a file of its own while the block runs."""
+    me = gevent.getcurrent()
+    _files[me] = file
+    try:
+        yield
+    finally:
+        del _files[me]
+
+
+def destination() -> Path | None:
+    """Return the file for events; None when nobody wants them."""
+    name = os.environ.get(VARIABLE)
+    return _files.get(gevent.getcurrent()) or (Path(name) if name else None)
+
+
 def emit(event: str, **fields: object) -> None:
     """Append one event to the file, if there is one."""
-    name = os.environ.get(VARIABLE)
-    if name:
-        with Path(name).open("a") as file:
+    if place := destination():
+        with place.open("a") as file:
             file.write(json.dumps({"event": event, **fields}) + "\n")
 
 
@@ -69,33 +90,39 @@ class Recorder(BaseStateCallback):
         added = host.op_hash_order[first:]
         for op_hash in added:
             self.labels[op_hash] = fields
-            if VARIABLE in os.environ and host.state.should_check_for_changes():
+            if destination() and host.state.should_check_for_changes():
                 self._emit("predict", host.state, host, op_hash, **prediction(host, op_hash))
         return [{"id": op_hash, "name": name_of(host.state, op_hash)} for op_hash in added]
 
     def operation_host_start(self, state: State, host: Host, op_hash: str) -> None:  # type: ignore[override]
-        """Start the clock and the list of commands."""
+        """Start the clock and the list of commands; follow an operation that is no part of one."""
+        if op_hash not in state.ops[host] or host.executing_op_hash is not None:
+            return
         self.started[host.name, op_hash] = time.monotonic()
         self.commands[host.name].clear()
         self.said[host.name] = []
-        if VARIABLE in os.environ and state.config.DIFF and op_hash in state.ops[host]:
-            listen(state, state.get_op_data_for_host(host, op_hash), self.said[host.name])
+        data = state.get_op_data_for_host(host, op_hash)
+        if destination() and state.config.DIFF:
+            listen(state, data, self.said[host.name])
         self._emit("start", state, host, op_hash)
+        self._follow(state, host, op_hash)
 
-    def operation_host_success(  # type: ignore[override]
-        self, state: State, host: Host, op_hash: str, retry_count: int = 0
-    ) -> None:
-        """Stop the clock; whether something changed is known at `operation_end`."""
-        del state, retry_count
-        self.started[host.name, op_hash] = time.monotonic() - self.started[host.name, op_hash]
+    def _follow(self, state: State, host: Host, op_hash: str) -> None:
+        """Report an operation once it is known whether it changed something.
 
-    def operation_end(self, state: State, op_hash: str) -> None:  # type: ignore[override]
-        """Report the operation for each host on which it succeeded."""
-        for host in state.inventory.get_active_hosts():
-            if op_hash in state.ops[host]:
-                meta = state.get_op_data_for_host(host, op_hash).operation_meta
-                seconds = self.started.pop((host.name, op_hash))
+        No callback comes then: `operation_end` waits for every host, and with --no-wait it
+        never comes. Source: pyinfra/api/operations.py, `_run_host_op`, `_run_no_wait_ops`.
+        """
+        meta = state.get_op_data_for_host(host, op_hash).operation_meta
+        complete = meta.set_complete
+
+        def completed(success: bool, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401
+            complete(success, *args, **kwargs)
+            if success:
+                seconds = time.monotonic() - self.started.pop((host.name, op_hash))
                 self._end(state, host, op_hash, seconds=seconds, changed=meta.did_change())
+
+        meta.set_complete = completed  # type: ignore[method-assign]
 
     def operation_host_error(  # type: ignore[override]
         self,
@@ -105,8 +132,15 @@ class Recorder(BaseStateCallback):
         retry_count: int = 0,
         max_retries: int = 0,
     ) -> None:
-        """Report a failed operation with the last lines of what its command printed."""
+        """Report a failed operation with the last lines of what its command printed.
+
+        With --no-wait pyinfra itself would end with 0: it does not note that the host failed.
+        """
         del retry_count, max_retries
+        if (host.name, op_hash) not in self.started:  # a part of one that is reported
+            return
+        if not state.get_op_data_for_host(host, op_hash).global_arguments["_ignore_errors"]:
+            state.failed_hosts.add(host)
         seconds = time.monotonic() - self.started.pop((host.name, op_hash))
         error = self.output.get(host.name) or "the command printed nothing"
         self._end(state, host, op_hash, seconds=seconds, changed=False, error=error)
@@ -176,27 +210,42 @@ def overhear(commands: Iterator[PyinfraCommand], said: list[str]) -> Iterator[Py
         yield command
 
 
-class Ear(logging.Handler):
-    """Keeps what is logged, line by line, without colours."""
+class Ears(logging.Filter):
+    """Gives what a greenlet logs to that greenlet, line by line, without colours.
+
+    Each listens to itself alone: those of other hosts go on beside it.
+    """
 
     def __init__(self) -> None:
         super().__init__()
-        self.said: list[str] = []
+        self.said: dict[object, list[str]] = {}
 
-    def emit(self, record: logging.LogRecord) -> None:
-        """Keep one message."""
-        self.said.append(COLOUR.sub("", record.getMessage()).rstrip())
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Keep one message back, if its greenlet listens."""
+        said = self.said.get(gevent.getcurrent())
+        if said is not None:
+            said.append(COLOUR.sub("", record.getMessage()).rstrip())
+        return said is None
+
+
+_ears = Ears()
 
 
 @contextlib.contextmanager
 def overheard() -> Iterator[list[str]]:
-    """Take what pyinfra logs while the block runs, such as a difference of files."""
-    ear, usual = Ear(), logger.handlers
-    logger.handlers = [ear]
+    """Take what this greenlet logs through pyinfra while the block runs, such as a difference."""
+    if _ears not in logger.filters:
+        logger.addFilter(_ears)
+    me = gevent.getcurrent()
+    before, said = _ears.said.get(me), list[str]()
+    _ears.said[me] = said
     try:
-        yield ear.said
+        yield said
     finally:
-        logger.handlers = usual
+        if before is None:
+            del _ears.said[me]
+        else:
+            _ears.said[me] = before
 
 
 def name_of(state: State, op_hash: str) -> str:

@@ -3,6 +3,7 @@
 import contextlib
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from cube.chain.keys import link_name
 from cube.errors import CheckError, ProvisionError, SpecError
 from cube.findings import CheckReport
 from cube.progress import duration
+from cube.provision import Pool
 from cube.spec import Spec
 from cube.testing import CheckRun
 
@@ -89,13 +91,27 @@ class Outcome:
         return {**asdict(self), "seconds": round(self.seconds, 1)}
 
 
-def apply(spec: Spec, box: Box, wanted: Wanted) -> list[Outcome]:
+@dataclass(frozen=True, kw_only=True)
+class Side:
+    """What the work on many boxes, side by side, shares.
+
+    Args:
+        pool: runs pyinfra for all of them.
+        checking: is held while a box is judged: each run of checks is a process.
+    """
+
+    pool: Pool
+    checking: AbstractContextManager[object]
+
+
+def apply(spec: Spec, box: Box, wanted: Wanted, side: Side | None = None) -> list[Outcome]:
     """Apply layers to a box.
 
     Args:
         spec: what the layers are made from.
         box: that lets us in.
         wanted: what is to be done.
+        side: what the work on many boxes shares; None for a box alone.
 
     Returns:
         What became of each layer, lowest first.
@@ -111,7 +127,7 @@ def apply(spec: Spec, box: Box, wanted: Wanted) -> list[Outcome]:
     room = (
         snapshot.plan(box, layers, size_mib=wanted.snapshot_mib) if wanted.snapshot else None
     )  # fmt: skip
-    one = Application(spec=spec, box=box, wanted=wanted, room=room)
+    one = Application(spec=spec, box=box, wanted=wanted, room=room, side=side)
     outcomes: list[Outcome] = []
     for layer in layers:
         with log.step(f"Layer {layer} on {box.name}", layer=layer):
@@ -143,6 +159,7 @@ class Application:
     box: Box
     wanted: Wanted
     room: snapshot.Plan | None
+    side: Side | None = None
 
     def run(self, layer: int) -> Outcome:
         """Apply, repeat and judge one layer."""
@@ -158,11 +175,18 @@ class Application:
             snapshot.warn_of_overflow(self.box, [taken])
         return replace(done, seconds=time.monotonic() - started)
 
+    @property
+    def pool(self) -> Pool | None:
+        """What runs pyinfra for many boxes; None for a box alone."""
+        return self.side.pool if self.side else None
+
     def provision(self, layer: int, key: str, taken: Volume | None) -> Outcome:
         """Apply a layer, and again on request."""
         spec, box = self.spec, self.box
         with log.step(f"Applying layer {layer}", layer=layer):
-            first = provision.apply(layer, box, spec=spec, key=key, building=box.building)
+            first = provision.apply(
+                layer, box, spec=spec, key=key, building=box.building, pool=self.pool
+            )
         if first.skipped:
             if taken:
                 snapshot.drop(box, taken)
@@ -170,8 +194,9 @@ class Application:
         if self.wanted.prove:
             with log.step(f"Applying layer {layer} again: nothing may change", layer=layer):
                 provision.prove_idempotent(
-                    layer, box, spec=spec, key=key, building=box.building, first=first
-                )
+                    layer, box, spec=spec, key=key, building=box.building, first=first,
+                    pool=self.pool,
+                )  # fmt: skip
         return Outcome(
             layer=layer, operations=first.operations, changed=first.changed, key=key,
             proved=self.wanted.prove, snapshot=taken.name if taken else "",
@@ -193,7 +218,8 @@ class Application:
         """Judge a layer; return what was found."""
         if not self.wanted.checks:
             return ""
-        with log.step(f"Checking layer {layer}", layer=layer):
+        slot = self.side.checking if self.side else contextlib.nullcontext()
+        with slot, log.step(f"Checking layer {layer}", layer=layer):
             return run_checks(self.spec, self.box, layer).summary
 
     @contextlib.contextmanager

@@ -1,11 +1,12 @@
 """What differs between a box and the layers that it claims; nothing is changed there."""
 
+import contextlib
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 
 from cube import log
 from cube.box import record
-from cube.box.apply import check_run, run_checks
+from cube.box.apply import Side, check_run, run_checks
 from cube.box.host import Box
 from cube.box.predict import Difference, predict
 from cube.box.record import Entry, Record
@@ -64,7 +65,12 @@ class LayerDrift:
 
 
 def compare(
-    spec: Spec, box: Box, layers: Sequence[int], *, checks: bool = True
+    spec: Spec,
+    box: Box,
+    layers: Sequence[int],
+    *,
+    checks: bool = True,
+    side: Side | None = None,
 ) -> list[LayerDrift]:
     """Compare a box with the layers that it claims.
 
@@ -73,6 +79,7 @@ def compare(
         box: that lets us in.
         layers: numbers; none means every layer that the box claims.
         checks: judge each, too.
+        side: what the work on many boxes shares; None for a box alone.
 
     Raises:
         DriftError: the box claims no layer at all.
@@ -84,11 +91,13 @@ def compare(
     found: list[LayerDrift] = []
     for layer in sorted(set(layers or claimed.layers)):
         with log.step(f"Comparing layer {layer} of {box.name}", layer=layer):
-            found.append(compare_layer(spec, box, claimed, layer, checks=checks))
+            found.append(compare_layer(spec, box, claimed, layer, checks=checks, side=side))
     return found
 
 
-def compare_layer(spec: Spec, box: Box, claimed: Record, layer: int, *, checks: bool) -> LayerDrift:
+def compare_layer(
+    spec: Spec, box: Box, claimed: Record, layer: int, *, checks: bool, side: Side | None = None
+) -> LayerDrift:
     """Compare one layer."""
     entry = claimed.entry(layer)
     if not entry:
@@ -97,7 +106,8 @@ def compare_layer(spec: Spec, box: Box, claimed: Record, layer: int, *, checks: 
     if layer not in spec.layers.enabled:
         problem = f"the box claims it, {spec.file.name} does not enable it"
         return LayerDrift(layer=layer, problem=problem, sources=sources)
-    asked = predict(layer, box, spec=spec, building=box.building)
+    pool = side.pool if side else None
+    asked = predict(layer, box, spec=spec, building=box.building, pool=pool)
     if asked.skipped:
         problem = f"the box claims it, but it does not apply there now: {asked.skipped}"
         return LayerDrift(layer=layer, problem=problem, sources=sources)
@@ -106,7 +116,8 @@ def compare_layer(spec: Spec, box: Box, claimed: Record, layer: int, *, checks: 
     )
     if not checks:
         return drift
-    report = judge(spec, box, layer)
+    with side.checking if side else contextlib.nullcontext():
+        report = judge(spec, box, layer)
     return replace(drift, failed=report.having("failed"), checks=report.summary)
 
 

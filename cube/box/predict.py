@@ -7,7 +7,7 @@ from cube import provision
 from cube.difference import named
 from cube.errors import ProvisionError
 from cube.journal import Journal
-from cube.provision import Target
+from cube.provision import Pool, Target
 from cube.spec import Spec
 
 #: Facts alone are read; a slow machine takes a minute. In seconds.
@@ -56,7 +56,9 @@ class Prediction:
     skipped: str = ""
 
 
-def predict(layer: int, target: Target, *, spec: Spec, building: bool) -> Prediction:
+def predict(
+    layer: int, target: Target, *, spec: Spec, building: bool, pool: Pool | None = None
+) -> Prediction:
     """Ask every operation of a layer what it would change; nothing is changed.
 
     Args:
@@ -64,13 +66,15 @@ def predict(layer: int, target: Target, *, spec: Spec, building: bool) -> Predic
         target: it is reached through its endpoint.
         spec: the specification.
         building: False for a box, which gets nothing that only a build needs.
+        pool: asks, for one machine of many; None starts pyinfra for this one.
 
     Raises:
         ProvisionError: pyinfra failed, or did not ask every operation.
     """
-    argv = ["inventory.py", f"deploy/layer{layer}.py"]
     with provision.described(target, spec, keys={}, building=building) as (folder, env):
-        code, journal = provision.run_pyinfra(argv, env, folder, timeout_s=TIMEOUT_S, dry=True)
+        code, journal = provision.run_layer(
+            layer, env, folder, timeout_s=TIMEOUT_S, dry=True, pool=pool
+        )
     return conclude(layer, code, journal)
 
 

@@ -1,17 +1,22 @@
-"""`cube apply` and `cube drift`: layers on a box on the network."""
+"""`cube apply` and `cube drift`: layers on a box on the network, or on several."""
 
 import argparse
 
 from cube.box import apply, drift, login
 from cube.box.apply import Outcome, Wanted
+from cube.box.choice import choose, is_pattern
 from cube.box.host import find
+from cube.commands import hosts
 from cube.commands.result import tell
 from cube.commands.shared import Commands, add
 from cube.errors import DriftError
 from cube.spec import LAYER_ROLES, Spec
 from cube.spec.values import parse_size_mib
 
-HOST = "name of [hosts.NAME] in cube.toml, user@address[:port], or up (the machine of cube up)"
+HOST = (
+    "name of [hosts.NAME] in cube.toml or a pattern ('desk*'), user@address[:port], or up (the"
+    " machine of cube up); several are worked on side by side"
+)
 
 
 def add_commands(commands: "Commands[argparse.ArgumentParser]") -> None:
@@ -49,7 +54,8 @@ def add_drift(commands: "Commands[argparse.ArgumentParser]") -> None:
 
 def add_box(command: argparse.ArgumentParser) -> None:
     """Add what both commands ask for."""
-    command.add_argument("host", metavar="HOST", help=HOST)
+    hosts.add_choice(command, HOST)
+    command.set_defaults(refuse=command.error)
     command.add_argument("--layers", type=layer_list, default=(), metavar="1,5",
                          help="default: those that are enabled, or claimed")  # fmt: skip
 
@@ -85,11 +91,29 @@ def cmd_apply(args: argparse.Namespace, spec: Spec) -> int:
         layers=args.layers, prove=args.prove, checks=args.checks, reboot=args.reboot,
         snapshot=args.snapshot or bool(args.snapshot_size), snapshot_mib=args.snapshot_size,
     )  # fmt: skip
-    box = login.reach(find(spec, args.host))
+    if not (host := one_host(args)):
+        return hosts.apply_to(args, spec, chosen(args, spec), wanted)
+    box = login.reach(find(spec, host))
     outcomes = apply.apply(spec, box, wanted)
     data: dict[str, object] = {"box": box.name, "layers": [one.as_json() for one in outcomes]}
     tell(args.view, "applied", data, applied_text(box.name, outcomes))
     return 0
+
+
+def one_host(args: argparse.Namespace) -> str:
+    """Return the host, if just one is named; empty when several may be meant.
+
+    The command line is refused when none is named.
+    """
+    if not args.hosts and not args.every:
+        args.refuse("name a HOST, or say --all")
+    several = args.every or args.exclude or len(args.hosts) > 1 or is_pattern(args.hosts[0])
+    return "" if several else str(args.hosts[0])
+
+
+def chosen(args: argparse.Namespace, spec: Spec) -> dict[str, str]:
+    """Return the words for the hosts that are meant, by their names."""
+    return choose(spec, args.hosts, every=args.every, exclude=args.exclude)
 
 
 def applied_text(name: str, outcomes: list[Outcome]) -> str:
@@ -107,7 +131,9 @@ def cmd_drift(args: argparse.Namespace, spec: Spec) -> int:
     Raises:
         DriftError: they differ.
     """
-    box = login.reach(find(spec, args.host))
+    if not (host := one_host(args)):
+        return hosts.compare(args, spec, chosen(args, spec))
+    box = login.reach(find(spec, host))
     found = drift.compare(spec, box, args.layers, checks=args.checks)
     differing = [one for one in found if one.found]
     same = [f"layer {one.layer}: {one.summary}" for one in found if not one.found]

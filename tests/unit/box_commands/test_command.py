@@ -22,14 +22,14 @@ def parsed(*words: str) -> argparse.Namespace:
 def test_apply_takes_a_host_and_what_to_do() -> None:
     args = parsed("apply", "desk1", "--layers", "1,layer5", "--prove", "--snapshot",
                   "--snapshot-size", "4 GiB", "--reboot", "--no-checks")  # fmt: skip
-    assert (args.host, args.layers, args.prove, args.snapshot) == ("desk1", (1, 5), True, True)
+    assert (args.hosts, args.layers, args.prove, args.snapshot) == (["desk1"], (1, 5), True, True)
     assert (args.snapshot_size, args.reboot, args.checks) == (4096, True, False)
 
 
 @pytest.mark.parametrize("command", ["apply", "drift"])
 def test_little_need_be_said(command: str) -> None:
     args = parsed(command, "anna@192.0.2.10")
-    assert (args.host, args.layers, args.checks, args.os) == ("anna@192.0.2.10", (), True, None)
+    assert (args.hosts, args.layers, args.checks, args.os) == (["anna@192.0.2.10"], (), True, None)
 
 
 @pytest.mark.parametrize(
@@ -41,11 +41,14 @@ def test_little_need_be_said(command: str) -> None:
         ["apply", "desk1", "--layers", ""],
         ["apply", "desk1", "--snapshot-size", "4"],
         ["drift", "desk1", "--prove"],
+        ["apply", "--all", "--jobs", "0"],
+        ["apply", "--all", "--timeout", "90"],
+        ["drift", "--all", "--timeout", "0 s"],
     ],
 )
 def test_a_wrong_command_line_ends_with_2(words: list[str]) -> None:
     with pytest.raises(SystemExit) as caught:
-        parsed(*words)
+        cli.main(words)
     assert caught.value.code == 2
 
 

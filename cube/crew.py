@@ -1,0 +1,171 @@
+"""Processes of pyinfra that apply layers to many machines at once: several of `deploy/serve.py`.
+
+One process drives many hosts, so pyinfra starts once and not for each of them; there is one for
+every processor of this machine, as Python uses one at a time.
+"""
+
+import contextlib
+import itertools
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from cube import run
+from cube.errors import ProvisionError
+from cube.journal import Journal
+from cube.spec import Spec
+
+PROJECT = Path(__file__).resolve().parent.parent
+
+#: Seconds between two looks at a job's events.
+LOOK_S = 0.2
+#: Seconds that a job may be late; it has ended itself at its deadline.
+LATE_S = 60.0
+#: Hosts for which one more process pays: it takes about a second to start.
+WORTH = 3
+
+
+class Server:
+    """A running `deploy/serve.py`."""
+
+    def __init__(self, popen: "subprocess.Popen[bytes]") -> None:
+        self._popen = popen
+        self._ended: dict[int, threading.Event] = {}
+        self._mutex = threading.Lock()
+        self.load = 0
+        threading.Thread(target=self._listen, daemon=True).start()
+
+    @property
+    def alive(self) -> bool:
+        """Whether it still runs."""
+        return self._popen.poll() is None
+
+    def submit(self, job: dict[str, object]) -> threading.Event:
+        """Hand a job over; return what is set when it has ended, or the process has.
+
+        Raises:
+            ProvisionError: the process has ended.
+        """
+        ended = threading.Event()
+        assert self._popen.stdin is not None
+        with self._mutex:
+            self._ended[int(str(job["id"]))] = ended
+            try:
+                self._popen.stdin.write(json.dumps(job).encode() + b"\n")
+            except OSError as error:
+                raise ProvisionError("pyinfra's process for many hosts has ended") from error
+        return ended
+
+    def stop(self) -> None:
+        """End it, with all that it does."""
+        self._popen.kill()
+        self._popen.wait()
+
+    def _listen(self) -> None:
+        assert self._popen.stdout is not None
+        for line in self._popen.stdout:
+            with self._mutex:
+                self._ended.pop(int(line)).set()
+        with self._mutex:
+            for ended in self._ended.values():
+                ended.set()
+
+
+class Crew:
+    """Servers that share the work. Make one with `crew`."""
+
+    def __init__(self, servers: list[Server], errors: Path, *, limit_s: float) -> None:
+        self._servers = servers
+        self._limit_s = limit_s
+        self._errors = errors
+        self._ids = itertools.count(1)
+        self._mutex = threading.Lock()
+
+    def run(
+        self, layer: int, env: Mapping[str, str], folder: Path, *, timeout_s: float,
+        dry: bool = False, diff: bool = False,
+    ) -> tuple[int, Journal]:  # fmt: skip
+        """Apply a layer to the machine that `env` names; see `cube.provision.run_pyinfra`.
+
+        Raises:
+            ProvisionError: the process that did it ended, or does not answer.
+        """
+        timeout_s = min(timeout_s, self._limit_s)
+        journal = Journal(file=folder / "events.jsonl")
+        journal.file.touch()
+        job: dict[str, object] = {
+            "id": next(self._ids), "machine": env["CUBE_MACHINE"], "events": str(journal.file),
+            "layer": layer, "timeout_s": timeout_s, "dry": dry, "diff": diff,
+        }  # fmt: skip
+        with self._chosen() as server:
+            follow(server.submit(job), journal, timeout_s=timeout_s + LATE_S)
+        ends = journal.of("exit")
+        if not ends:
+            details = run.tail(self._errors.read_text(errors="replace"))
+            raise ProvisionError("pyinfra's process for many hosts broke off", details=details)
+        return int(ends[-1]["code"]), journal
+
+    def stop(self) -> None:
+        """End all of it: every job that runs ends with an error."""
+        for server in self._servers:
+            server.stop()
+
+    @contextlib.contextmanager
+    def _chosen(self) -> Iterator[Server]:
+        """Take the server with the least to do."""
+        with self._mutex:
+            alive = [one for one in self._servers if one.alive] or self._servers
+            server = min(alive, key=lambda one: one.load)
+            server.load += 1
+        try:
+            yield server
+        finally:
+            with self._mutex:
+                server.load -= 1
+
+
+def follow(ended: threading.Event, journal: Journal, *, timeout_s: float) -> None:
+    """Read a job's events until it has ended.
+
+    Raises:
+        ProvisionError: it did not in time.
+    """
+    deadline = time.monotonic() + timeout_s
+    while not ended.wait(LOOK_S):
+        journal.poll()
+        if time.monotonic() > deadline:
+            raise ProvisionError(f"pyinfra said nothing of its end for {timeout_s:.0f} s")
+    journal.poll()
+
+
+@contextlib.contextmanager
+def crew(spec: Spec, hosts: int, *, limit_s: float) -> Iterator[Crew]:
+    """Start processes for a number of hosts; none of them runs when the block is left.
+
+    Args:
+        spec: what the layers are made from.
+        hosts: how many share them.
+        limit_s: seconds for one layer on one host, at most.
+    """
+    count = max(1, min(os.cpu_count() or 1, hosts // WORTH))
+    with contextlib.ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="cube-crew-")))
+        errors = folder / "errors"
+        servers: list[Server] = []
+        for _ in range(count):
+            servers.append(Server(start(spec, errors)))
+            stack.callback(servers[-1].stop)
+        yield Crew(servers, errors, limit_s=limit_s)
+
+
+def start(spec: Spec, errors: Path) -> "subprocess.Popen[bytes]":
+    """Start one process; what it says on standard error goes to the end of a file."""
+    argv = [sys.executable, "-m", "deploy.serve"]
+    env = {"CUBE_SPEC": str(spec.file.absolute())}
+    return run.converse(argv, errors=errors, env=env, cwd=PROJECT)

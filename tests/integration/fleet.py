@@ -1,0 +1,156 @@
+"""Many hosts for a test: a root file system, processes and an address of loopback each.
+
+They stand for machines with an sshd, sudo and a disk of their own. They do not stand for boots
+(there is no systemd), for kernels or for a network: all share those of this machine.
+"""
+
+import contextlib
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from cube import mount, run
+
+USER = "anna"
+#: Any free part of loopback does: a host listens on 127.77.0.N. Source: RFC 1122, 3.2.1.3.
+NETWORK = "127.77.0"
+START_S = 30.0
+#: What every host has, made once in the tree below all of them.
+PREPARE = f"""
+id {USER} >/dev/null 2>&1 || useradd --create-home --shell /bin/bash {USER}
+echo '{USER} ALL=(ALL) NOPASSWD: ALL' >/etc/sudoers.d/{USER}
+install -d -m 700 -o {USER} -g {USER} /home/{USER}/.ssh
+cat >/home/{USER}/.ssh/authorized_keys
+chmod 600 /home/{USER}/.ssh/authorized_keys
+chown {USER}: /home/{USER}/.ssh/authorized_keys
+install -d /run/sshd
+ssh-keygen -A
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Node:
+    """A host: its name, where it listens, and its root as seen from here."""
+
+    name: str
+    address: str
+    root: Path
+
+
+class Fleet:
+    """Hosts that are up. Make one with `fleet`."""
+
+    def __init__(self, folder: Path, lower: str, stack: contextlib.ExitStack) -> None:
+        self.folder = folder
+        self._lower = lower
+        self._stack = stack
+        self.nodes: list[Node] = []
+
+    def start(self, *, sshd: tuple[str, ...] = ()) -> Node:
+        """Start one more host; its options of sshd come first, so they count."""
+        number = len(self.nodes) + 1
+        node = Node(
+            name=f"node{number:02}", address=f"{NETWORK}.{number}",
+            root=self.folder / f"node{number:02}" / "root",
+        )  # fmt: skip
+        self._stack.enter_context(overlay(self._lower, node.root))
+        launch(node, sshd, self._stack)
+        self.nodes.append(node)
+        return node
+
+
+def launch(node: Node, sshd: tuple[str, ...], stack: contextlib.ExitStack) -> None:
+    """Start a host's sshd as the first process of its own; all of it ends with the block."""
+    inside = [
+        "/usr/sbin/sshd", "-D", "-e", *sshd, "-o", f"ListenAddress={node.address}:22",
+        "-o", "UseDNS=no", "-o", "PidFile=none",
+    ]  # fmt: skip
+    argv = [
+        "unshare", "--mount", "--uts", "--ipc", "--pid", "--fork", "--kill-child",
+        f"--root={node.root}", "--mount-proc", "--", *inside,
+    ]  # fmt: skip
+    output = node.root.parent / "sshd.log"
+    process = run.launch(run.die_with_parent(argv), output=output)
+    stack.callback(process.stop)
+    wait_for_greeting(node.address, process, output)
+
+
+def wait_for_greeting(address: str, process: run.Process, output: Path) -> None:
+    deadline = time.monotonic() + START_S
+    while time.monotonic() < deadline and process.returncode is None:
+        with contextlib.suppress(OSError), socket.create_connection((address, 22), 1) as stream:
+            stream.settimeout(START_S)
+            if stream.recv(4) == b"SSH-":
+                return
+        time.sleep(0.05)
+    pytest_words = output.read_text()[-2000:]
+    raise AssertionError(f"no sshd on {address}: {pytest_words}")
+
+
+@contextlib.contextmanager
+def overlay(lower: str, root: Path) -> Iterator[None]:
+    """Mount a writable view of trees, with the files of /dev that programs need."""
+    upper, work = root.parent / "upper", root.parent / "work"
+    for folder in (upper, work, root):
+        folder.mkdir(parents=True)
+    options = f"lowerdir={lower},upperdir={upper},workdir={work}"
+    run.run(["mount", "-t", "overlay", "overlay", "-o", options, root])
+    try:
+        for name in ("dev", "dev/pts"):
+            run.run(["mount", "--bind", f"/{name}", root / name])
+        yield
+    finally:
+        run.run(["umount", "--recursive", root])
+
+
+def prepare(tree: Path, public_key: str) -> None:
+    """Make the account, its key and the host keys in a tree."""
+    subprocess.run(
+        ["chroot", str(tree), "sh", "-eu", "-c", PREPARE],
+        input=f"{public_key}\n", text=True, check=True, capture_output=True, timeout=60,
+    )  # fmt: skip
+
+
+@contextlib.contextmanager
+def fleet(base: Path, folder: Path, public_key: str) -> Iterator[Fleet]:
+    """Make hosts over a root file system that is only read.
+
+    Args:
+        base: the tree; it has sshd and sudo.
+        folder: for what they write; not on an overlay.
+        public_key: of who may log in.
+    """
+    shutil.rmtree(folder, ignore_errors=True)
+    with contextlib.ExitStack() as stack:
+        common = folder / "common" / "root"
+        stack.enter_context(overlay(str(base), common))
+        prepare(common, public_key)
+        yield Fleet(folder, f"{common.parent / 'upper'}:{base}", stack)
+
+
+#: Half of a base image is for hardware that these hosts do not have.
+LEFT_OUT = ("./boot", "./usr/lib/modules", "./usr/lib/firmware")
+
+
+def copy_tree(disk: Path, folder: Path) -> Path:
+    """Copy the root of an image to a folder, for overlays."""
+    tree = folder / "tree"
+    tree.mkdir()
+    with mount.mounted(disk, folder / "mount") as root:
+        out = ["tar", "-C", str(root), *(f"--exclude={name}" for name in LEFT_OUT), "-cf", "-", "."]
+        packing = subprocess.Popen(out, stdout=subprocess.PIPE)
+        subprocess.run(["tar", "-C", str(tree), "-xpf", "-"], stdin=packing.stdout, check=True)
+        assert packing.wait(60) == 0
+    return tree
+
+
+def hosts_table(nodes: list[Node], key: Path) -> str:
+    """Return [hosts.*] for cube.toml."""
+    return "".join(
+        f'\n[hosts.{node.name}]\naddress = "{node.address}"\nuser = "{USER}"\nkey = "{key}"\n'
+        for node in nodes
+    )
