@@ -37,9 +37,11 @@ class Server:
     def __init__(self, popen: "subprocess.Popen[bytes]") -> None:
         self._popen = popen
         self._ended: dict[int, threading.Event] = {}
+        self._gone = False
         self._mutex = threading.Lock()
         self.load = 0
-        threading.Thread(target=self._listen, daemon=True).start()
+        self._thread = threading.Thread(target=self._listen, daemon=True)
+        self._thread.start()
 
     @property
     def alive(self) -> bool:
@@ -55,24 +57,29 @@ class Server:
         ended = threading.Event()
         assert self._popen.stdin is not None
         with self._mutex:
-            self._ended[int(str(job["id"]))] = ended
-            try:
-                self._popen.stdin.write(json.dumps(job).encode() + b"\n")
-            except OSError as error:
-                raise ProvisionError("pyinfra's process for many hosts has ended") from error
-        return ended
+            if not self._gone:
+                self._ended[int(str(job["id"]))] = ended
+                with contextlib.suppress(OSError):  # it has just ended: `_listen` is told, too
+                    self._popen.stdin.write(json.dumps(job).encode() + b"\n")
+                return ended
+        raise ProvisionError("pyinfra's process for many hosts has ended")
 
     def stop(self) -> None:
         """End it, with all that it does."""
         self._popen.kill()
         self._popen.wait()
+        self._thread.join()
+        assert self._popen.stdin is not None
+        self._popen.stdin.close()
 
     def _listen(self) -> None:
         assert self._popen.stdout is not None
-        for line in self._popen.stdout:
-            with self._mutex:
-                self._ended.pop(int(line)).set()
+        with self._popen.stdout as lines:
+            for line in lines:
+                with self._mutex:
+                    self._ended.pop(int(line)).set()
         with self._mutex:
+            self._gone = True
             for ended in self._ended.values():
                 ended.set()
 

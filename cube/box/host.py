@@ -24,11 +24,13 @@ class Box:
         name: what the user calls it.
         endpoint: where its sshd answers, and a key that may be let in.
         building: it is a machine of the pipeline: what is build-only reaches it.
+        sockets: folder where ssh keeps one connection open for all commands; None: one each.
     """
 
     name: str
     endpoint: Endpoint
     building: bool = False
+    sockets: Path | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,6 +15,8 @@ SSH_FAILED = 255
 CONNECT_S = 15
 #: Seconds between two looks at a box that restarts.
 RETRY_S = 2.0
+#: Seconds until a kept connection closes by itself, should nobody close it.
+PERSIST_S = 60
 BOOT_ID = "cat /proc/sys/kernel/random/boot_id"
 
 
@@ -24,9 +26,30 @@ def login_args(box: Box, script: str) -> list[str]:
     root = "" if box.endpoint.user == "root" else "sudo -n "
     return [
         *words, "-o", "BatchMode=yes", "-o", f"ConnectTimeout={CONNECT_S}",
-        "-o", "ServerAliveInterval=15", "-o", "LogLevel=ERROR",
+        "-o", "ServerAliveInterval=15", "-o", "LogLevel=ERROR", *shared_args(box),
         destination, f"{root}sh -c {shlex.quote(script)}",
     ]  # fmt: skip
+
+
+def shared_args(box: Box) -> list[str]:
+    """Return options that keep one connection open; to log in takes more than most commands.
+
+    Source: ssh_config(5), ControlMaster, ControlPersist; %C is a digest of user, host and port.
+    """
+    if not box.sockets:
+        return []
+    return [
+        "-o", "ControlMaster=auto", "-o", f"ControlPath={box.sockets}/%C",
+        "-o", f"ControlPersist={PERSIST_S}",
+    ]  # fmt: skip
+
+
+def hang_up(box: Box) -> None:
+    """Close the connection that is kept open, if there is one."""
+    if box.sockets:
+        *words, destination = ssh.ssh_args(box.endpoint)
+        close = [*words, *shared_args(box), "-O", "exit", destination]
+        run.run(close, accept=range(256))
 
 
 def reach(ways: Sequence[Box]) -> Box:
@@ -106,6 +129,7 @@ def reboot(box: Box, *, timeout_s: float) -> None:
     """
     before = boot_id(box)
     run.run(login_args(box, "systemctl reboot"), accept=(0, SSH_FAILED))
+    hang_up(box)
     wait_for_boot(box, other_than=before, timeout_s=timeout_s)
 
 

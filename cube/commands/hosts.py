@@ -1,10 +1,13 @@
 """`cube apply` and `cube drift` on several hosts at once, with a summary by host."""
 
 import argparse
+import contextlib
 import os
 import re
+import tempfile
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -12,7 +15,7 @@ from cube import log
 from cube.box import apply, drift, login
 from cube.box.apply import Outcome, Side, Wanted
 from cube.box.drift import LayerDrift
-from cube.box.host import find
+from cube.box.host import Box, find
 from cube.box.party import Party, Result
 from cube.commands.result import tell
 from cube.crew import crew
@@ -22,7 +25,7 @@ from cube.provision import LAYER_TIMEOUT_S
 from cube.spec import Spec
 
 T = TypeVar("T")
-Work = Callable[[str, Side], T]
+Work = Callable[[Box, Side], T]
 
 #: Hosts at once. One that only waits costs a thread and a connection; ssh to all at once must
 #: still answer within its time limit on a small machine.
@@ -77,8 +80,8 @@ def apply_to(args: argparse.Namespace, spec: Spec, hosts: dict[str, str], wanted
     """
     apply.choose_layers(spec, wanted.layers)
 
-    def work(word: str, side: Side) -> list[Outcome]:
-        return apply.apply(spec, login.reach(find(spec, word)), wanted, side)
+    def work(box: Box, side: Side) -> list[Outcome]:
+        return apply.apply(spec, box, wanted, side)
 
     results = work_on(args, spec, hosts, work, applied_line)
     refuse_failures(spec, "apply", results)
@@ -93,8 +96,7 @@ def compare(args: argparse.Namespace, spec: Spec, hosts: dict[str, str]) -> int:
         DriftError: one differs.
     """
 
-    def work(word: str, side: Side) -> list[LayerDrift]:
-        box = login.reach(find(spec, word))
+    def work(box: Box, side: Side) -> list[LayerDrift]:
         return drift.compare(spec, box, args.layers, checks=args.checks, side=side)
 
     results = work_on(args, spec, hosts, work, drift_line)
@@ -116,12 +118,20 @@ def work_on(
         work: what is done for one.
         line: says in a few words what became of one.
     """
-    with crew(spec, min(len(hosts), args.jobs), limit_s=args.timeout) as pool:
-        slots = threading.BoundedSemaphore(CHECKS_A_CPU * (os.cpu_count() or 1))
+    slots = threading.BoundedSemaphore(CHECKS_A_CPU * (os.cpu_count() or 1))
+    with (
+        crew(spec, min(len(hosts), args.jobs), limit_s=args.timeout) as pool,
+        tempfile.TemporaryDirectory(prefix="cube-ssh-") as sockets,
+    ):
         side = Side(pool=pool, checking=slots)
+
+        def work_there(word: str) -> T:
+            with reached(spec, word, Path(sockets)) as box:
+                return work(box, side)
+
         party = Party(
-            hosts, lambda word: work(word, side), jobs=args.jobs,
-            log_of=lambda name: log_of(spec, args.command, name), on_stop=pool.stop,
+            hosts, work_there, jobs=args.jobs, on_stop=pool.stop,
+            log_of=lambda name: log_of(spec, args.command, name),
         )  # fmt: skip
         try:
             with log.step(f"cube {args.command} on {len(hosts)} hosts"):
@@ -130,6 +140,21 @@ def work_on(
             results = party.all_results()
             data: dict[str, object] = {"hosts": [as_json(one) for one in results]}
             tell(args.view, "hosts", data, summary(results, line))
+
+
+@contextlib.contextmanager
+def reached(spec: Spec, word: str, sockets: Path) -> Iterator[Box]:
+    """Log in to a host; all commands of the block go over one connection.
+
+    Raises:
+        MachineError: it does not let us in.
+    """
+    ways = [replace(way, sockets=sockets) for way in find(spec, word)]
+    box = login.reach(ways)
+    try:
+        yield box
+    finally:
+        login.hang_up(box)
 
 
 def log_of(spec: Spec, command: str, name: str) -> Path:

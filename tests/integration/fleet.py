@@ -71,9 +71,11 @@ class Fleet:
 
 def launch(node: Node, sshd: tuple[str, ...], stack: contextlib.ExitStack) -> None:
     """Start a host's sshd as the first process of its own; all of it ends with the block."""
+    # sudo looks its host's name up.
+    name = "hostname $0; printf '127.0.0.1 localhost\\n127.0.1.1 %s\\n' $0 >/etc/hosts"
     inside = [
-        "/usr/sbin/sshd", "-D", "-e", *sshd, "-o", f"ListenAddress={node.address}:22",
-        "-o", "UseDNS=no", "-o", "PidFile=none",
+        "sh", "-c", f'{name}; exec "$@"', node.name, "/usr/sbin/sshd", "-D", "-e", *sshd,
+        "-o", f"ListenAddress={node.address}:22", "-o", "UseDNS=no", "-o", "PidFile=none",
     ]  # fmt: skip
     argv = [
         "unshare", "--mount", "--uts", "--ipc", "--pid", "--fork", "--kill-child",

@@ -1,0 +1,78 @@
+"""Processes of pyinfra for many hosts: real ones, on hosts where nothing answers."""
+
+import json
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from cube import provision, spec
+from cube.box.host import Box
+from cube.crew import Crew, crew, follow
+from cube.errors import ProvisionError
+from cube.journal import Journal
+from cube.machines import Endpoint
+from cube.spec import Spec
+
+
+@pytest.fixture
+def loaded(tmp_path: Path) -> Spec:
+    file = tmp_path / "cube.toml"
+    file.write_text('[build]\ndir = "build"\n')
+    return spec.load(file)
+
+
+def nowhere(tmp_path: Path, name: str) -> Box:
+    """A box at a port of loopback where nobody listens."""
+    (tmp_path / "key").touch()
+    endpoint = Endpoint(host="127.0.0.1", port=1, user="anna", key_file=tmp_path / "key",
+                        known_hosts=tmp_path / "known")  # fmt: skip
+    return Box(name=name, endpoint=endpoint)
+
+
+def test_why_a_host_failed_is_told_of_each(loaded: Spec, tmp_path: Path) -> None:
+    reasons: dict[str, str] = {}
+
+    def attempt(pool: Crew, name: str) -> None:
+        with pytest.raises(ProvisionError) as caught:
+            provision.apply(1, nowhere(tmp_path, name), spec=loaded, building=False, pool=pool)
+        reasons[name] = caught.value.message
+
+    with crew(loaded, 3, limit_s=60) as pool:
+        threads = [threading.Thread(target=attempt, args=(pool, name)) for name in "abc"]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(60)
+    assert reasons.keys() == set("abc")
+    assert all("layer 1: Could not connect" in reason for reason in reasons.values())
+
+
+def test_a_process_that_is_ended_fails_its_jobs_and_takes_no_more(
+    loaded: Spec, tmp_path: Path
+) -> None:
+    with crew(loaded, 1, limit_s=60) as pool:
+        pool.stop()
+        for _ in range(2):
+            with pytest.raises(ProvisionError, match="for many hosts"):
+                provision.apply(1, nowhere(tmp_path, "a"), spec=loaded, pool=pool)
+
+
+def test_a_job_that_never_ends_has_a_deadline(tmp_path: Path) -> None:
+    file = tmp_path / "events"
+    file.write_text(json.dumps({"event": "said", "text": "--> Starting operation: X"}) + "\n")
+    journal, started = Journal(file=file), time.monotonic()
+    with pytest.raises(ProvisionError, match="said nothing of its end for 0 s"):
+        follow(threading.Event(), journal, timeout_s=0.3)
+    assert time.monotonic() - started < 20
+    assert journal.output == ["--> Starting operation: X"]
+
+
+def test_the_reason_in_the_last_event_is_the_cause(tmp_path: Path) -> None:
+    file = tmp_path / "events"
+    file.write_text(json.dumps({"event": "exit", "code": 1, "cause": "no end after 5 s"}) + "\n")
+    journal = Journal(file=file)
+    journal.poll()
+    with pytest.raises(ProvisionError, match="layer 1: no end after 5 s"):
+        provision.judge(1, 1, journal)
