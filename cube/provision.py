@@ -65,7 +65,7 @@ class Applied:
         operations: how many ended.
         changed: names of those that changed something, "role: name: command".
         diffs: what each of these changed in a file, line by line; empty where it does not say.
-        execs: commands that went over SSH.
+        execs: commands that its operations ran and facts that they asked.
         seconds: time spent in operations.
         skipped: why the layer has no operations here; empty when it has.
         reason: why it applies; empty when it always does.

@@ -13,6 +13,10 @@ from cube.spec import Spec, build_data
 from cube.workspace import Workspace
 
 Host = tuple[str, dict[str, Any]]
+
+#: The connector of `deploy/connector`; a host is called by what follows.
+CONNECTOR = "@cube/"
+
 Keys = dict[str, str]
 
 
@@ -37,7 +41,7 @@ def machine(
         layer_keys: of the layers that are applied, by number; the machine notes them.
         building: False for a box, which gets nothing that only a build needs.
     """
-    return name, {
+    return CONNECTOR + name, {
         **(build_data(spec) if building else box_data(spec)),
         "layer_recipes": recipes(spec),
         "layer_keys": layer_keys or {},
@@ -77,7 +81,7 @@ def machines_up(spec: Spec) -> list[Host]:
 def box(spec: Spec, name: str) -> Host:
     """Describe a box of cube.toml: it keeps its host name and gets nothing build-only."""
     host = spec.hosts[name]
-    return name, {
+    return CONNECTOR + name, {
         **box_data(spec),
         "layer_recipes": recipes(spec),
         "ssh_hostname": host.address,

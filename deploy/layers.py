@@ -1,7 +1,6 @@
 """Apply one layer: decide whether it makes sense on this host, then run its roles in order."""
 
 import importlib
-import socket
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -35,7 +34,6 @@ def apply(layer: int) -> None:
         DeployError: the layer is wanted, but this release has no roles for it.
     """
     host = current_host
-    hurry(host)
     recorder = events.recorder(state, host)
     decision = decide(layer, host)
     if not decision.applies:
@@ -96,15 +94,3 @@ def load(layer: int, role: str) -> Callable[[], object]:
             f"layer {layer}: the role {role} is not part of this release.{advice}"
         ) from error
     return function
-
-
-def hurry(host: Host) -> None:
-    """Send small packets at once: pyinfra and paramiko leave Nagle's algorithm on.
-
-    It costs about 40 ms a command on a loopback connection.
-    Source: tcp(7), TCP_NODELAY; measured in docs/layers.md.
-    """
-    client = getattr(host.connector, "client", None)
-    transport = client.get_transport() if client else None
-    if transport and isinstance(transport.sock, socket.socket):
-        transport.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

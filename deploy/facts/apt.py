@@ -85,12 +85,26 @@ class Packages(FactBase[dict[str, Package]]):
         }
 
 
+#: apt plans for a second; what it plans depends on these files. The last plan is kept below /run.
+PLAN = r"""
+files=$(stat -c '%n %y %s' \
+    /var/lib/dpkg/status /var/lib/apt/lists/* /etc/apt/* /etc/apt/*/* 2>/dev/null)
+plan=/run/cube/upgrade/$(printf '%s' "$files" | sha256sum | cut -c 1-64)
+if ! cat "$plan" 2>/dev/null; then
+    new=$(apt-get --simulate --quiet full-upgrade) || exit
+    printf '%s\n' "$new"
+    { rm -rf /run/cube/upgrade && mkdir -p /run/cube/upgrade &&
+        printf '%s\n' "$new" >"$plan.new" && mv "$plan.new" "$plan"; } 2>/dev/null || true
+fi
+"""
+
+
 class Upgradable(FactBase[list[str]]):
     """What a full upgrade would do, one line a package."""
 
     def command(self) -> str:
-        """Let apt plan it."""
-        return "apt-get --simulate --quiet full-upgrade"
+        """Let apt plan it, unless it has planned for the very same lists and packages."""
+        return PLAN
 
     @staticmethod
     def default() -> list[str]:

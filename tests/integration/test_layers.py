@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import random
 import re
 import subprocess
 import sys
@@ -41,6 +42,16 @@ class Box:
         """Run a command as root."""
         return ssh.execute(self.machine.endpoint, f"sudo sh -c {quoted(command)}").stdout
 
+    def changed(self, *argv: str) -> list[str]:
+        """Apply layer 1 with more arguments for pyinfra; name what changed."""
+        with provision.described(self.machine, self.spec, keys={"1": ""}, building=True) as (
+            folder, env,
+        ):  # fmt: skip
+            words = ["inventory.py", "deploy/layer1.py", *argv]
+            code, journal = provision.run_pyinfra(words, env, folder, timeout_s=600)
+        names = provision.judge(1, code, journal).changed
+        return [": ".join(name.split(": ")[:2]) for name in names]
+
     def pyinfra(self, *argv: str) -> "subprocess.CompletedProcess[str]":
         """Run pyinfra as a user would, against this machine."""
         return subprocess.run(
@@ -48,6 +59,27 @@ class Box:
             cwd=PROJECT, capture_output=True, text=True, check=False, timeout=600,
             env={**os.environ, "CUBE_MACHINE": str(self.run_dir / FILE_NAME)},
         )  # fmt: skip
+
+
+#: What others may do to a box; each is undone by at least one operation of layer 1.
+DRIFT = [
+    "rm /etc/sysctl.d/60-cube.conf",
+    "chmod 644 /etc/sudoers.d/50-cube-admin",
+    "chown ada /etc/apt/apt.conf.d/50cube-lock",
+    "echo '# mine' >>/etc/security/limits.d/60-cube.conf",
+    "rm /etc/ssh/sshd_config.d/00-cube.conf",
+    "touch /etc/ssh/sshd_config.d/00-cube.conf",
+    "systemctl disable -q --now fail2ban.service",
+    "ufw --force disable >/dev/null",
+    "gpasswd -d ada docker >/dev/null",
+    "usermod -s /bin/sh ada",
+    "ln -sf /usr/share/zoneinfo/Europe/Berlin /etc/localtime",
+    "echo LANG=C >/etc/default/locale",
+    "rm /usr/local/bin/uv",
+    "echo '{}' >/etc/docker/daemon.json",
+    "truncate -s 0 /var/lib/cube/layers.json",
+    "rm /etc/apt/apt.conf.d/52cube-unattended-upgrades",
+]
 
 
 def quoted(command: str) -> str:
@@ -124,6 +156,21 @@ def test_a_restart_that_was_missed_is_made_good(box: Box) -> None:
     box.sh("touch /etc/ssh/sshd_config.d/00-cube.conf")  # as a run that broke off would leave it
     changed = provision.apply(1, box.machine, spec=box.spec).changed
     assert [name.split(": ")[1] for name in changed] == ["Let sshd read its settings again"]
+
+
+@pytest.mark.parametrize(
+    "seed", [1, 2, 3, *(pytest.param(seed, marks=pytest.mark.exhaustive) for seed in range(4, 34))]
+)
+def test_the_fast_way_and_pyinfras_own_change_the_same(box: Box, seed: int) -> None:
+    chosen = random.Random(seed)
+    drift = "; ".join(chosen.sample(DRIFT, chosen.randint(1, 6)))
+    box.sh(drift)
+    fast = box.changed()
+    box.sh(drift)
+    own = box.changed("--data", "cube_shell=false")
+    assert fast == own, drift
+    assert len(fast) >= 1, drift
+    assert box.changed() == [], drift
 
 
 def test_layer_2_is_skipped_with_a_reason(box: Box) -> None:

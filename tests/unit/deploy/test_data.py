@@ -59,7 +59,7 @@ def test_a_machine_of_the_pipeline_gets_what_is_build_only(loaded: spec.Spec) ->
         host="127.0.0.1", port=2222, user="cube-build", key_file=Path("/k"), known_hosts=Path("/h")
     )
     name, data = hosts.machine(loaded, "m", endpoint)
-    assert (name, data["ssh_port"], data["_sudo"]) == ("m", 2222, True)
+    assert (name, data["ssh_port"], data["_sudo"]) == ("@cube/m", 2222, True)
     common = build(Common, data)
     assert common.building
     assert common.proxy == "http://proxy.example:3128"

@@ -1,0 +1,104 @@
+"""One shell on the machine that stays open and answers commands that only read."""
+
+import secrets
+from collections.abc import Callable, Sequence
+
+from paramiko import Channel, SSHException
+
+from deploy.connector.answers import Answer
+
+#: Bytes of one read.
+CHUNK = 1 << 16
+#: Seconds without a byte after which the shell is given up.
+SILENCE_S = 30.0
+
+
+class Shell:
+    """Asks a shell through a channel of an SSH connection; opened at the first question.
+
+    What goes wrong with it only costs time: a command without an answer is run pyinfra's own way,
+    which also tells what was wrong. A shell that was lost is not tried again.
+
+    Args:
+        channel: opens a channel.
+        start: the command that becomes the shell, such as ``sudo -n sh``.
+    """
+
+    def __init__(self, channel: Callable[[], Channel], start: str) -> None:
+        self._open, self._start = channel, start
+        self._channel: Channel | None = None
+        self._busy = False
+        self.lost = False
+
+    def ask(self, commands: Sequence[str]) -> list[Answer]:
+        """Return the outputs of commands, which run one after the other with an empty input."""
+        nothing: list[Answer] = [None] * len(commands)
+        if self.lost or self._busy:  # another task of this host is asking
+            return nothing
+        self._busy = True
+        try:
+            return self._ask(commands)
+        except (SSHException, OSError, EOFError, ValueError):
+            self.lost = True
+            self.close()
+            return nothing
+        finally:
+            self._busy = False
+
+    def _ask(self, commands: Sequence[str]) -> list[Answer]:
+        if not self._channel:
+            self._channel = self._open()
+            self._channel.settimeout(SILENCE_S)
+            self._channel.exec_command(self._start)
+        mark = secrets.token_hex(16)
+        self._channel.sendall("".join(framed(command, mark) for command in commands).encode())
+        return parsed(received(self._channel, mark, len(commands)), mark)
+
+    def close(self) -> None:
+        """End the shell; the next question opens another."""
+        channel, self._channel = self._channel, None
+        if channel:
+            channel.close()
+
+
+def framed(command: str, mark: str) -> str:
+    """Return the lines that make a shell run a command and mark where its output ends."""
+    return f"{command} </dev/null 2>/dev/null\nprintf '{mark} %s\\n' $?\n"
+
+
+def received(channel: Channel, mark: str, count: int) -> bytes:
+    """Read up to the last mark.
+
+    Raises:
+        EOFError: the shell ended before.
+        TimeoutError: it was silent for too long.
+    """
+    read, sign = bytearray(), mark.encode()
+    while read.count(sign) < count or not read.endswith(b"\n"):
+        chunk = channel.recv(CHUNK)
+        if not chunk:
+            raise EOFError
+        read += chunk
+    return bytes(read)
+
+
+def parsed(output: bytes, mark: str) -> list[Answer]:
+    """Split what was read into answers; that of a command that failed is None.
+
+    Raises:
+        ValueError: it is not what the marks promise.
+    """
+    answers: list[Answer] = []
+    while output:
+        answer, _, output = output.partition(f"{mark} ".encode())
+        code, _, output = output.partition(b"\n")
+        answers.append(text(answer) if int(code) == 0 else None)
+    return answers
+
+
+def text(answer: bytes) -> Answer:
+    """Return an answer as text; None when it is not text, which pyinfra itself shall tell."""
+    try:
+        return answer.decode()
+    except UnicodeDecodeError:
+        return None

@@ -1,0 +1,207 @@
+"""pyinfra's SSH connector, quicker where that is safe: hosts called ``@cube/NAME``."""
+
+import contextlib
+import socket
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextvars import ContextVar
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from paramiko import Channel, SSHClient
+from pyinfra.api.arguments import ConnectorArguments
+from pyinfra.api.command import StringCommand
+from pyinfra.api.host import Host
+from pyinfra.api.state import State
+from pyinfra.connectors.base import DataMeta
+from pyinfra.connectors.ssh import ConnectorData, SSHConnector, connector_data_meta
+from pyinfra.connectors.util import CommandOutput, OutputLine, make_unix_command
+from typing_extensions import Unpack
+
+from deploy.connector import memory
+from deploy.connector.answers import Answer, Answers
+from deploy.connector.shell import Shell
+
+#: True while a fact is read: its commands only read. Each greenlet has its own.
+_reading: ContextVar[bool] = ContextVar("reading", default=False)
+
+#: What a command of a fact may be asked for, to go through the shell. Anything else (a terminal,
+#: input, a time limit, another user, a password) goes pyinfra's own way.
+PLAIN = frozenset({"_sudo", "_env", "_chdir", "_shell_executable"})
+#: Defaults that say nothing about how a command runs.
+IDLE = frozenset({"_retries", "_retry_delay", "_retry_until", "_success_exit_codes", "_temp_dir"})
+
+#: What becomes root's shell, and the user's own: as pyinfra runs each command.
+ROOT, USER = "exec sudo -H -n sh", "exec sh"
+
+
+class CubeData(ConnectorData):
+    """What may be set for a host, apart from what pyinfra's connector knows."""
+
+    cube_nodelay: bool
+    cube_shell: bool
+    cube_reuse: bool
+    cube_batch: bool
+
+
+DATA_META = {
+    **connector_data_meta,
+    "cube_nodelay": DataMeta("Send small packets at once (TCP_NODELAY)", True),
+    "cube_shell": DataMeta("Read facts through one shell that stays open", True),
+    "cube_reuse": DataMeta("Use a fact's answer again while nothing has changed", True),
+    "cube_batch": DataMeta("Read at once the facts that the last run has read", True),
+}
+
+
+class CubeConnector(SSHConnector):
+    """SSH with small packets sent at once, and facts asked through a shell that stays open."""
+
+    data_cls = CubeData  # type: ignore[assignment] # a TypedDict's subclass is no subtype
+    data_meta = DATA_META
+    data: CubeData
+
+    @staticmethod
+    def make_names_data(name: str) -> Iterator[tuple[str, dict[str, Any], list[str]]]:
+        """Name the host itself: ``@cube/desk1`` is called desk1."""
+        yield name, {"ssh_hostname": name}, []
+
+    def __init__(self, state: State, host: Host) -> None:
+        super().__init__(state, host)
+        self._asking: dict[str, Asking] = {}
+
+    def _connect(self) -> None:
+        super()._connect()
+        if self.data["cube_nodelay"]:
+            hurry(self.client)
+        watch_facts(self.host)
+
+    def disconnect(self) -> None:
+        """Note what was asked, and end the shells."""
+        for asking in self._asking.values():
+            asking.end()
+        super().disconnect()
+
+    def run_shell_command(
+        self,
+        command: StringCommand,
+        print_output: bool = False,
+        print_input: bool = False,
+        **arguments: Unpack[ConnectorArguments],
+    ) -> tuple[bool, CommandOutput]:
+        """Run a command: a fact's through the shell if it can be, any other as pyinfra does."""
+        stock = partial(super().run_shell_command, command, print_output, print_input, **arguments)
+        if not _reading.get():
+            with self._changing():
+                return stock()
+        if print_output or print_input or not self.data["cube_shell"] or not is_plain(arguments):
+            return stock()
+        answer = self._ask(command, arguments)
+        return stock() if answer is None else (True, output_of(answer))
+
+    def put_file(self, *args: Any, **kwargs: Any) -> bool:  # noqa: ANN401 (pyinfra's signature)
+        """Upload a file as pyinfra does."""
+        with self._changing():
+            return super().put_file(*args, **kwargs)
+
+    def rsync(self, *args: Any, **kwargs: Any) -> bool:  # noqa: ANN401 (pyinfra's signature)
+        """Upload a folder as pyinfra does."""
+        with self._changing():
+            return bool(super().rsync(*args, **kwargs))
+
+    @contextlib.contextmanager
+    def _changing(self) -> Iterator[None]:
+        """Forget what is known before and after something that may change the machine."""
+        self._forget()
+        try:
+            yield
+        finally:
+            self._forget()
+
+    def _forget(self) -> None:
+        for asking in self._asking.values():
+            asking.answers.changed()
+
+    def _ask(self, command: StringCommand, arguments: Mapping[str, Any]) -> Answer:
+        """Ask the shell that has the rights of the command."""
+        start = ROOT if arguments.get("_sudo") else USER
+        if start not in self._asking:
+            self._asking[start] = asking(self, start)
+        words = {key: arguments[key] for key in PLAIN if key in arguments}
+        line = make_unix_command(command, **{**words, "_sudo": False}).get_raw_value()
+        return self._asking[start].answers.get(line)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asking:
+    """A shell, what it has answered, and the file for what it was asked."""
+
+    shell: Shell
+    answers: Answers
+    file: Path
+
+    def end(self) -> None:
+        """Keep the questions for the next run, and end the shell."""
+        self.shell.close()
+        self.answers.changed()
+        asked = list(self.answers.asked)
+        if asked != self.answers.expected:
+            memory.save(self.file, asked)
+
+
+def asking(connector: CubeConnector, start: str) -> Asking:
+    """Return what asks one shell of a host."""
+
+    def channel() -> Channel:
+        transport = connector.client.get_transport() if connector.client else None
+        if transport is None:
+            raise EOFError
+        return transport.open_session()
+
+    shell = Shell(channel, start)
+    file = memory.file(connector.host.name, sys.argv[1:], start)
+    expected = memory.load(file) if connector.data["cube_batch"] else []
+    answers = Answers(ask=shell.ask, expected=expected, reuse=connector.data["cube_reuse"])
+    return Asking(shell=shell, answers=answers, file=file)
+
+
+def is_plain(arguments: Mapping[str, Any]) -> bool:
+    """Tell whether a command needs nothing but a shell, perhaps root's, and success is 0."""
+    needs = {key for key, value in arguments.items() if value}
+    shell = arguments.get("_shell_executable", "sh")
+    successes = arguments.get("_success_exit_codes") or [0]
+    return needs <= PLAIN | IDLE and isinstance(shell, str) and 0 in successes
+
+
+def output_of(answer: str) -> CommandOutput:
+    """Return an answer line by line, as pyinfra reads it from a channel."""
+    lines = answer.removesuffix("\n").split("\n") if answer else []
+    return CommandOutput([OutputLine("stdout", line) for line in lines])
+
+
+def watch_facts(host: Host) -> None:
+    """Note while a host reads a fact; once for each host."""
+    if "get_fact" in vars(host):
+        return
+    inner: Callable[..., Any] = host.get_fact
+
+    def get_fact(*args: object, **kwargs: object) -> Any:  # noqa: ANN401 (pyinfra's signature)
+        token = _reading.set(True)
+        try:
+            return inner(*args, **kwargs)
+        finally:
+            _reading.reset(token)
+
+    host.get_fact = get_fact  # type: ignore[method-assign]
+
+
+def hurry(client: SSHClient | None) -> None:
+    """Send small packets at once: pyinfra and paramiko leave Nagle's algorithm on.
+
+    It costs about 40 ms a command on a loopback connection.
+    Source: tcp(7), TCP_NODELAY; measured in docs/connector.md.
+    """
+    transport = client.get_transport() if client else None
+    if transport and isinstance(transport.sock, socket.socket):
+        transport.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
