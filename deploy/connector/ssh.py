@@ -33,6 +33,12 @@ PLAIN = frozenset({"_sudo", "_env", "_chdir", "_shell_executable"})
 #: Defaults that say nothing about how a command runs.
 IDLE = frozenset({"_retries", "_retry_delay", "_retry_until", "_success_exit_codes", "_temp_dir"})
 
+#: A machine is dead after a minute without an answer: to what was sent (in milliseconds), or to
+#: four questions, one every 15 s, when there is nothing to send.
+DEAD_WHEN = {
+    "TCP_USER_TIMEOUT": 60_000, "TCP_KEEPIDLE": 15, "TCP_KEEPINTVL": 15, "TCP_KEEPCNT": 4,
+}  # fmt: skip
+
 #: What becomes root's shell, and the user's own: as pyinfra runs each command.
 ROOT, USER = "exec sudo -H -n sh", "exec sh"
 
@@ -75,6 +81,7 @@ class CubeConnector(SSHConnector):
         super()._connect()
         if self.data["cube_nodelay"]:
             hurry(self.client)
+        give_up_the_dead(self.client)
         watch_facts(self.host)
 
     def disconnect(self) -> None:
@@ -160,7 +167,9 @@ def asking(connector: CubeConnector, start: str) -> Asking:
         return transport.open_session()
 
     shell = Shell(channel, start)
-    file = memory.file(connector.host.name, sys.argv[1:], start)
+    # A process for many hosts names what it runs in its state, not on its command line.
+    run = [*sys.argv[1:], str(connector.state.current_deploy_filename or "")]
+    file = memory.file(connector.host.name, run, start)
     expected = memory.load(file) if connector.data["cube_batch"] else []
     answers = Answers(ask=shell.ask, expected=expected, reuse=connector.data["cube_reuse"])
     return Asking(shell=shell, answers=answers, file=file)
@@ -194,6 +203,20 @@ def watch_facts(host: Host) -> None:
             _reading.reset(token)
 
     host.get_fact = get_fact  # type: ignore[method-assign]
+
+
+def give_up_the_dead(client: SSHClient | None) -> None:
+    """Have the kernel break a connection whose other end answers nothing more.
+
+    A command would otherwise wait for a machine that lost its power or its network for hours.
+    Source: tcp(7); other systems than Linux have some of these only.
+    """
+    transport = client.get_transport() if client else None
+    if transport and isinstance(transport.sock, socket.socket):
+        transport.sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        for name, value in DEAD_WHEN.items():
+            if hasattr(socket, name):
+                transport.sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
 
 
 def hurry(client: SSHClient | None) -> None:
