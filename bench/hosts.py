@@ -196,7 +196,8 @@ def require_unchanged(command: str, output: str, names: list[str]) -> None:
         CubeError: it changed something, or left a host out.
     """
     if command == "pyinfra":
-        good = output.count("No changes") >= len(names) and "] Success" not in output
+        still = all(f"[{name}] No changes" in output for name in names)
+        good = still and "] Success" not in output
     else:
         told = [json.loads(line) for line in output.splitlines() if line.startswith("{")]
         ended = [one for one in told if one["kind"] in {"applied", "hosts"}][-1]

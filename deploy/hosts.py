@@ -2,6 +2,7 @@
 
 import json
 import os
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,15 @@ Keys = dict[str, str]
 
 def recipes(spec: Spec) -> dict[str, str]:
     """Return the recipe of every enabled layer, by number: what a box notes that it has."""
-    return {str(layer): recipe(layer, spec.layers.roles(layer)) for layer in spec.layers.enabled}
+    return {
+        str(layer): read_recipe(layer, spec.layers.roles(layer)) for layer in spec.layers.enabled
+    }
+
+
+@cache
+def read_recipe(layer: int, roles: tuple[str, ...]) -> str:
+    """Return a recipe; its sources are read once, not for each of many hosts."""
+    return recipe(layer, roles)
 
 
 def machine(

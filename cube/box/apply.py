@@ -4,7 +4,7 @@ import contextlib
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from cube import log, provision, testing
@@ -13,7 +13,7 @@ from cube.box.data import box_data
 from cube.box.host import Box
 from cube.box.volumes import Volume
 from cube.chain import keys
-from cube.chain.keys import link_name
+from cube.chain.keys import Ingredients, link_name
 from cube.errors import CheckError, ProvisionError, SpecError
 from cube.findings import CheckReport
 from cube.progress import duration
@@ -98,10 +98,12 @@ class Side:
     Args:
         pool: runs pyinfra for all of them.
         checking: is held while a box is judged: each run of checks is a process.
+        ingredients: of the key of each layer, read once; what is below the layer is not in it.
     """
 
     pool: Pool
     checking: AbstractContextManager[object]
+    ingredients: dict[int, Ingredients] = field(default_factory=dict)
 
 
 def apply(spec: Spec, box: Box, wanted: Wanted, side: Side | None = None) -> list[Outcome]:
@@ -165,7 +167,7 @@ class Application:
         """Apply, repeat and judge one layer."""
         started = time.monotonic()
         taken = snapshot.take(self.box, self.room, layer) if self.room else None
-        key = layer_key(self.spec, self.box, layer)
+        key = layer_key(self.spec, self.box, layer, self.side)
         with self.advising(layer, taken):
             done = self.provision(layer, key, taken)
             if not done.skipped:
@@ -249,17 +251,21 @@ def hosts_word(box: Box) -> str:
     return testing.ssh_url(box.endpoint)
 
 
-def layer_key(spec: Spec, box: Box, layer: int) -> str:
-    """Return the key of a layer on a box, on top of what the box says that it has.
+def layer_key(spec: Spec, box: Box, layer: int, side: Side | None = None) -> str:
+    """Return the key of a layer on a box, on top of what the box says that it has."""
+    known = side.ingredients if side and not box.building else {}
+    if layer not in known:
+        known[layer] = ingredients(spec, box, layer)
+    return keys.digest({**known[layer], "parent": record.read(box).key_below(layer)})
+
+
+def ingredients(spec: Spec, box: Box, layer: int) -> Ingredients:
+    """Return what makes a layer, without what is below it.
 
     Its packages are as old as they are: the key has no `refresh`.
     """
-    return keys.digest(
-        keys.layer_ingredients(
-            spec, layer, parent=record.read(box).key_below(layer), refresh="",
-            data=None if box.building else box_data(spec),
-        )
-    )  # fmt: skip
+    data = None if box.building else box_data(spec)
+    return keys.layer_ingredients(spec, layer, parent="", refresh="", data=data)
 
 
 def run_checks(spec: Spec, box: Box, layer: int) -> CheckReport:
