@@ -6,9 +6,12 @@ The operations are pyinfra's own and ours, on this machine, as its user.
 from pathlib import Path
 from typing import Any
 
+import gevent
 import pytest
+from pyinfra import logger
 
 from cube import provision
+from deploy import events
 
 DEPLOY = """\
 from io import BytesIO, StringIO
@@ -71,3 +74,57 @@ def test_what_is_no_text_is_written_all_the_same(
 def test_what_is_no_difference_of_a_file_is_not_told(ended: dict[str, dict[str, Any]]) -> None:
     assert (ended["Say"]["changed"], ended["Say"]["diff"]) == (True, "")
     assert (ended["Keep"]["changed"], ended["Keep"]["diff"]) == (False, "")
+
+
+FAILS = """\
+from deploy import events
+from pyinfra import host, state
+from pyinfra.operations import server
+
+recorder = events.recorder(state, host)
+server.shell(name="Say", commands="echo said")
+server.shell(name="Break", commands="echo broken; exit 3")
+server.shell(name="Never", commands="echo never")
+recorder.label(host, 0, layer=5, role="planted")
+"""
+
+
+def test_without_waiting_each_operation_is_told_and_a_failure_is_one(tmp_path: Path) -> None:
+    """pyinfra itself ends with 0 there, and tells of no operation's end."""
+    file = tmp_path / "planted.py"
+    file.write_text(FAILS)
+    code, journal = provision.run_pyinfra(
+        ["--no-wait", "@local", str(file)], {}, tmp_path, timeout_s=60, told=False
+    )
+    assert code == 1
+    told = [(one["name"], one["changed"], one.get("error", "")) for one in journal.of("end")]
+    assert told == [("Say", True, ""), ("Break", False, "broken")]
+
+
+def test_each_greenlet_hears_itself_alone() -> None:
+    """Hosts are prepared side by side: what one says is no difference of another's file."""
+    heard: dict[str, list[str]] = {}
+
+    def say(name: str) -> None:
+        with events.overheard() as said:
+            for number in range(3):
+                logger.warning(f"{name} {number}")
+                gevent.sleep(0)
+        heard[name] = said
+
+    gevent.joinall([gevent.spawn(say, name) for name in "ab"], raise_error=True)
+    assert heard == {name: [f"{name} {number}" for number in range(3)] for name in "ab"}
+    assert events._ears.said == {}
+
+
+def test_events_of_hosts_go_to_their_own_files(tmp_path: Path) -> None:
+    def tell(name: str) -> None:
+        with events.writing_to(tmp_path / name):
+            for _ in range(2):
+                events.emit("x", host=name)
+                gevent.sleep(0)
+
+    gevent.joinall([gevent.spawn(tell, name) for name in "ab"], raise_error=True)
+    for name in "ab":
+        assert (tmp_path / name).read_text() == f'{{"event": "x", "host": "{name}"}}\n' * 2
+    assert events.destination() is None

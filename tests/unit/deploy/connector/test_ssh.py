@@ -1,5 +1,7 @@
 """What goes through the shell, and what pyinfra does its own way."""
 
+import socket
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -110,3 +112,15 @@ def test_the_next_run_expects_what_this_one_asked(
     asking.answers.get("one"), asking.answers.get("two"), asking.answers.get("one")
     asking.end()
     assert memory.load(file) == ["one", "two"]
+
+
+def test_a_dead_machine_is_given_up_after_a_minute() -> None:
+    with (
+        socket.create_server(("127.0.0.1", 0)) as server,
+        socket.create_connection(server.getsockname()) as line,
+    ):
+        client = SimpleNamespace(get_transport=lambda: SimpleNamespace(sock=line))
+        ssh.give_up_the_dead(client)  # type: ignore[arg-type]
+        assert line.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
+        assert line.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 60_000
+        assert line.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) == 15

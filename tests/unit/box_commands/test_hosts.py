@@ -1,0 +1,122 @@
+"""What `cube apply` and `cube drift` say of several hosts, and how they end."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from cube import cli, log, progress
+from cube.box import apply, drift, login
+from cube.box.apply import Outcome
+from cube.box.drift import LayerDrift
+from cube.box.host import Box
+from cube.commands import hosts
+from cube.errors import DriftError, HostsError, MachineError
+from cube.log import Event
+
+TABLE = "".join(f'[hosts.desk{number}]\naddress = "192.0.2.{number}"\n' for number in (1, 2, 3))
+
+
+@pytest.fixture
+def run(box: Box, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
+    """Run a command on hosts of which desk2 does not let us in; no process is started."""
+    (tmp_path / "cube.toml").write_text(f'[build]\ndir = "build"\n{TABLE}')
+
+    def find(_spec: object, word: str) -> list[Box]:
+        return [Box(name=word, endpoint=box.endpoint)]
+
+    def reach(ways: list[Box]) -> Box:
+        if ways[0].name == "desk2":
+            raise MachineError("desk2: refused", hint="look")
+        assert ways[0].sockets
+        return ways[0]
+
+    class NoCrew:
+        def __enter__(self) -> SimpleNamespace:
+            return SimpleNamespace(stop=lambda: None)
+
+        def __exit__(self, *_: object) -> None: ...
+
+    monkeypatch.setattr(hosts, "crew", lambda *_, **__: NoCrew())
+    monkeypatch.setattr(hosts, "find", find)
+    monkeypatch.setattr(login, "reach", reach)
+    monkeypatch.setattr(login, "hang_up", lambda _box: None)
+    monkeypatch.setattr(
+        apply, "apply", lambda *_: [Outcome(layer=1, operations=9, changed=("a", "b"))]
+    )
+    monkeypatch.setattr(
+        drift, "compare",
+        lambda _spec, box, *_, **__: [
+            LayerDrift(layer=1, operations=9, problem="gone" if box.name == "desk3" else "")
+        ],
+    )  # fmt: skip
+    return lambda *words: cli.main([*words, "--spec", str(tmp_path / "cube.toml")])
+
+
+def test_the_summary_has_a_line_for_each_host(
+    run: Callable[..., int], capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    assert run("apply", "--all", "--plain") == HostsError.exit_code
+    told = capsys.readouterr()
+    assert [line.split(maxsplit=4)[::4] for line in told.out.splitlines()] == [
+        ["desk1", "layer 1: 2 of 9 changed"], ["desk2", "desk2: refused"],
+        ["desk3", "layer 1: 2 of 9 changed"],
+    ]  # fmt: skip
+    assert [line.split()[1] for line in told.out.splitlines()] == ["done", "FAILED", "done"]
+    assert "1 of 3 hosts failed: desk2" in told.err
+    assert "cube apply desk2" in told.err
+    log_file = tmp_path / "build/boxes/desk2/apply.log"
+    assert "error: desk2: refused" in log_file.read_text()
+
+
+def test_a_program_gets_every_host(
+    run: Callable[..., int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("apply", "desk[12]", "--json") == HostsError.exit_code
+    rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    (found,) = [one["hosts"] for one in rows if one["kind"] == "hosts"]
+    assert [(one["box"], one["state"]) for one in found] == [("desk1", "done"), ("desk2", "failed")]
+    assert found[0]["layers"][0]["changed"] == ["a", "b"]
+    assert found[1]["error"]["exit_code"] == MachineError.exit_code
+
+
+def test_all_well_is_success(run: Callable[..., int], capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("apply", "--all", "--exclude", "desk2", "--plain") == 0
+    assert run("drift", "desk1", "desk1*", "--plain") == 0
+    assert capsys.readouterr().out.splitlines()[-1].endswith("layer 1: no drift")
+
+
+def test_drift_is_told_by_host_and_a_failure_comes_first(
+    run: Callable[..., int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("drift", "desk1", "desk3", "--plain") == DriftError.exit_code
+    told = capsys.readouterr().err
+    assert "1 of 2 hosts differ from what they claim: desk3" in told
+    assert "desk3: layer 1: gone" in told
+    assert "cube apply desk3" in told
+    assert run("drift", "--all", "--plain") == HostsError.exit_code
+
+
+@pytest.mark.parametrize(("word", "wanted"), [("90 s", 90), ("30 min", 1800), ("2h", 7200)])
+def test_a_time_has_a_unit(word: str, wanted: float) -> None:
+    assert hosts.seconds(word) == wanted
+
+
+def test_a_restart_that_is_due_is_in_the_line() -> None:
+    outcomes = [Outcome(layer=1, operations=3, checks="5 passed", restart="new kernel"),
+                Outcome(layer=2, skipped="no GPU")]  # fmt: skip
+    assert hosts.applied_line(outcomes) == (
+        "layer 1: nothing changed, checks: 5 passed; layer 2: skipped; needs a restart: new kernel"
+    )
+
+
+def test_plain_lines_leave_out_what_a_host_of_many_does_now(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with progress.showing("plain"):
+        for kind, changed in (("status", True), ("operation", False), ("operation", True)):
+            data = {"host": "desk1", "changed": changed}
+            log.tell(Event(kind=kind, text=f"desk1: {kind} {changed}", data=data))  # type: ignore[arg-type]
+    assert capsys.readouterr().err == "changed desk1: operation True (0.0 s)\n"
