@@ -13,10 +13,10 @@ import os
 import re
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
-import gevent
 from pyinfra import logger
 from pyinfra.api.command import PyinfraCommand
 from pyinfra.api.host import Host
@@ -32,25 +32,26 @@ TAIL_LINES = 20
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
 
-#: Files of greenlets that have one of their own.
-_files: dict[object, Path] = {}
+#: The file of a greenlet that has one of its own. Each greenlet has its own context.
+_file: ContextVar[Path | None] = ContextVar("file", default=None)
+#: What a greenlet that listens to itself has heard.
+_heard: ContextVar[list[str] | None] = ContextVar("heard", default=None)
 
 
 @contextlib.contextmanager
 def writing_to(file: Path) -> Iterator[None]:
     """Write this greenlet's events to a file of its own while the block runs."""
-    me = gevent.getcurrent()
-    _files[me] = file
+    token = _file.set(file)
     try:
         yield
     finally:
-        del _files[me]
+        _file.reset(token)
 
 
 def destination() -> Path | None:
     """Return the file for events; None when nobody wants them."""
     name = os.environ.get(VARIABLE)
-    return _files.get(gevent.getcurrent()) or (Path(name) if name else None)
+    return _file.get() or (Path(name) if name else None)
 
 
 def emit(event: str, **fields: object) -> None:
@@ -216,13 +217,9 @@ class Ears(logging.Filter):
     Each listens to itself alone: those of other hosts go on beside it.
     """
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.said: dict[object, list[str]] = {}
-
     def filter(self, record: logging.LogRecord) -> bool:
         """Keep one message back, if its greenlet listens."""
-        said = self.said.get(gevent.getcurrent())
+        said = _heard.get()
         if said is not None:
             said.append(COLOUR.sub("", record.getMessage()).rstrip())
         return said is None
@@ -236,16 +233,12 @@ def overheard() -> Iterator[list[str]]:
     """Take what this greenlet logs through pyinfra while the block runs, such as a difference."""
     if _ears not in logger.filters:
         logger.addFilter(_ears)
-    me = gevent.getcurrent()
-    before, said = _ears.said.get(me), list[str]()
-    _ears.said[me] = said
+    said: list[str] = []
+    token = _heard.set(said)
     try:
         yield said
     finally:
-        if before is None:
-            del _ears.said[me]
-        else:
-            _ears.said[me] = before
+        _heard.reset(token)
 
 
 def name_of(state: State, op_hash: str) -> str:

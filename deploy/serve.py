@@ -19,7 +19,7 @@ import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 from weakref import WeakKeyDictionary
 
 import gevent
@@ -97,17 +97,19 @@ def main() -> int:
     logger.addHandler(JobLog())
     logger.propagate = False
     spec = load(Path(os.environ.get("CUBE_SPEC") or DEFAULT_FILE))
+    answers = os.fdopen(os.dup(sys.stdout.fileno()), "w")
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # whatever else prints is no answer
     for line in FileObject(sys.stdin.fileno(), "r", closefd=False):
-        gevent.spawn(serve, spec, Job.parse(line))
+        gevent.spawn(serve, spec, Job.parse(line), answers)
     return 0
 
 
-def serve(spec: Spec, job: Job) -> None:
+def serve(spec: Spec, job: Job, answers: TextIO) -> None:
     """Do a job, whatever comes of it, and say that it has ended."""
     with events.writing_to(job.events):
         cause = attempt(spec, job)
         events.emit("exit", code=1 if cause else 0, cause=cause)
-    print(job.id, flush=True)  # noqa: T201 (the caller reads it)
+    print(job.id, file=answers, flush=True)
 
 
 def attempt(spec: Spec, job: Job) -> str:

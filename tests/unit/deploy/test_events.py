@@ -114,7 +114,7 @@ def test_each_greenlet_hears_itself_alone() -> None:
 
     gevent.joinall([gevent.spawn(say, name) for name in "ab"], raise_error=True)
     assert heard == {name: [f"{name} {number}" for number in range(3)] for name in "ab"}
-    assert events._ears.said == {}
+    assert events._heard.get() is None
 
 
 def test_events_of_hosts_go_to_their_own_files(tmp_path: Path) -> None:
