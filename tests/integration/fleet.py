@@ -5,6 +5,7 @@ They stand for machines with an sshd, sudo and a disk of their own. They do not 
 """
 
 import contextlib
+import os
 import socket
 import subprocess
 import time
@@ -15,8 +16,8 @@ from pathlib import Path
 from cube import mount, run
 
 USER = "anna"
-#: Any free part of loopback does: a host listens on 127.77.0.N. Source: RFC 1122, 3.2.1.3.
-NETWORK = "127.77.0"
+#: Hosts listen on 127.A.B.N, another part of loopback for each process. Source: RFC 1122, 3.2.1.3.
+NETWORK = f"127.{64 + os.getpid() // 256 % 128}.{os.getpid() % 256}"
 START_S = 30.0
 #: What every host has, made once in the tree below all of them; its /dev is its own.
 #: Source of the numbers: Documentation/admin-guide/devices.txt of the kernel.
@@ -95,8 +96,7 @@ def wait_for_greeting(address: str, process: run.Process, output: Path) -> None:
             if stream.recv(4) == b"SSH-":
                 return
         time.sleep(0.05)
-    pytest_words = output.read_text()[-2000:]
-    raise AssertionError(f"no sshd on {address}: {pytest_words}")
+    raise AssertionError(f"no sshd on {address}: {output.read_text()[-2000:]}")
 
 
 @contextlib.contextmanager
@@ -147,9 +147,9 @@ def copy_tree(disk: Path, folder: Path) -> Path:
     tree.mkdir()
     with mount.mounted(disk, folder / "mount") as root:
         out = ["tar", "-C", str(root), *(f"--exclude={name}" for name in LEFT_OUT), "-cf", "-", "."]
-        packing = subprocess.Popen(out, stdout=subprocess.PIPE)
-        subprocess.run(["tar", "-C", str(tree), "-xpf", "-"], stdin=packing.stdout, check=True)
-        assert packing.wait(60) == 0
+        with subprocess.Popen(out, stdout=subprocess.PIPE) as packing:
+            subprocess.run(["tar", "-C", str(tree), "-xpf", "-"], stdin=packing.stdout, check=True)
+        assert packing.returncode == 0
     return tree
 
 
