@@ -97,12 +97,26 @@ class Bench:
 
     def resume(self) -> None:
         """A kill -9 in the last layer, and the same command again."""
+        layer, note = self.kill()
+        built, load = self.build(project.below(self.project.applied(), layer))
+        self.tell("resume", "resume after a kill in the last layer", built, load, note=note)
+
+    def resume_links(self) -> None:
+        """The same, and a build that ends with the last link."""
+        layer, note = self.kill()
+        built, load = self.build(project.below(self.project.applied(), layer), to=link_name(layer))
+        figure = Figure(
+            case="resume-links", what="resume after a kill in the last layer, links only",
+            load=load, note=note, links_s=built.seconds,
+        )  # fmt: skip
+        self.figures.append(self.judged(figure))
+
+    def kill(self) -> tuple[int, str]:
+        """Change the last layer and kill its build; return the layer's number and a note."""
         layer = self.project.applied()[-1]
         self.project.touch(layer)
         killed_s = self.project.build_until_killed(layer)
-        built, load = self.build(project.below(self.project.applied(), layer))
-        note = f"killed after {killed_s:.1f} s, at the first operation of layer {layer}"
-        self.tell("resume", "resume after a kill in the last layer", built, load, note=note)
+        return layer, f"killed after {killed_s:.1f} s, at the first operation of layer {layer}"
 
     def store(self) -> None:
         """Bytes of the chain against those of its links as flat images."""
@@ -211,6 +225,7 @@ CASES: dict[str, Callable[[Bench], None]] = {
     "layer3": Bench.layer3,
     "layer3-links": Bench.layer3_links,
     "resume": Bench.resume,
+    "resume-links": Bench.resume_links,
     "store": Bench.store,
     "links": Bench.links,
 }
