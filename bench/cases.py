@@ -29,12 +29,28 @@ class Bench:
     figures: list[Figure] = field(default_factory=list)
     costs: list[Cost] = field(default_factory=list)
     full_s: float = 0.0
+    links_only: bool = False  #: the full build and the one without a change end with the last link
 
     def full(self) -> None:
         """Everything from nothing."""
-        built, load = self.build([])
+        built, load = self.build([], to=self.end)
         self.full_s = built.seconds
-        self.tell("full", "full build", built, load)
+        self.told("full", "full build", built, load)
+
+    @property
+    def end(self) -> str:
+        """The link that ends a build; empty when the image does."""
+        return link_name(self.project.spec.layers.enabled[-1]) if self.links_only else ""
+
+    def told(self, case: str, what: str, built: Built, load: float, **more: Any) -> None:  # noqa: ANN401
+        """Note the figure of a whole build, or of one that ended with the last link."""
+        if not self.links_only:
+            return self.tell(case, what, built, load, **more)
+        figure = Figure(
+            case=case, what=f"{what}, links only", links_s=built.seconds, load=load, **more
+        )
+        self.figures.append(self.judged(figure))
+        return None
 
     def take_over(self, build: Path) -> None:
         """Go on from an earlier full build instead, with the time that its manifest tells."""
@@ -53,11 +69,11 @@ class Bench:
 
     def no_change(self) -> None:
         """The same command again."""
-        built, load = self.build()
+        built, load = self.build(to=self.end)
         if built.result["made"]:
             raise CubeError("a build without a change made something anew")
         target, met = f"at most {NO_CHANGE_S:.0f} s", built.seconds <= NO_CHANGE_S
-        self.tell("no-change", "build without a change", built, load, target=target, met=met)
+        self.told("no-change", "build without a change", built, load, target=target, met=met)
 
     def layer5(self) -> None:
         """A change in a role of the last layer."""
@@ -97,12 +113,26 @@ class Bench:
 
     def resume(self) -> None:
         """A kill -9 in the last layer, and the same command again."""
+        layer, note = self.kill()
+        built, load = self.build(project.below(self.project.applied(), layer))
+        self.tell("resume", "resume after a kill in the last layer", built, load, note=note)
+
+    def resume_links(self) -> None:
+        """The same, and a build that ends with the last link."""
+        layer, note = self.kill()
+        built, load = self.build(project.below(self.project.applied(), layer), to=link_name(layer))
+        figure = Figure(
+            case="resume-links", what="resume after a kill in the last layer, links only",
+            load=load, note=note, links_s=built.seconds,
+        )  # fmt: skip
+        self.figures.append(self.judged(figure))
+
+    def kill(self) -> tuple[int, str]:
+        """Change the last layer and kill its build; return the layer's number and a note."""
         layer = self.project.applied()[-1]
         self.project.touch(layer)
         killed_s = self.project.build_until_killed(layer)
-        built, load = self.build(project.below(self.project.applied(), layer))
-        note = f"killed after {killed_s:.1f} s, at the first operation of layer {layer}"
-        self.tell("resume", "resume after a kill in the last layer", built, load, note=note)
+        return layer, f"killed after {killed_s:.1f} s, at the first operation of layer {layer}"
 
     def store(self) -> None:
         """Bytes of the chain against those of its links as flat images."""
@@ -211,6 +241,7 @@ CASES: dict[str, Callable[[Bench], None]] = {
     "layer3": Bench.layer3,
     "layer3-links": Bench.layer3_links,
     "resume": Bench.resume,
+    "resume-links": Bench.resume_links,
     "store": Bench.store,
     "links": Bench.links,
 }

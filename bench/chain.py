@@ -42,6 +42,9 @@ def parser() -> argparse.ArgumentParser:
     told.add_argument("--build", type=Path, metavar="DIR",
                       help="go on from this build.dir instead of a full build; what these sources"
                       " would make anew of it is made first, and is in no figure")  # fmt: skip
+    told.add_argument("--links-only", action="store_true",
+                      help="the full build ends with the last link, too: no image is sealed and"
+                      " proven, and the shares are of a shorter whole")  # fmt: skip
     told.add_argument("--stand-in", action="store_true",
                       help="layers 2 and 3 too, without a GPU and NVIDIA: from stand-ins on"
                       " loopback (simulated evidence; needs gcc and dpkg-dev)")  # fmt: skip
@@ -93,7 +96,7 @@ def measure_builds(args: argparse.Namespace) -> None:
     """Build in a copy of the project; what was measured is shown even if a case fails."""
     with folder(args.folder, keep=args.keep) as place, rewriter(args, place) as rewrite:
         copied = project.copy(place / "project", args.spec, image=args.os or "", rewrite=rewrite)
-        bench = Bench(project=copied)
+        bench = Bench(project=copied, links_only=args.links_only)
         try:
             begin(bench, args)
             for case in args.cases:
