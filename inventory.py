@@ -6,6 +6,7 @@ no group of hosts.
 """
 
 import os as _os
+from importlib.metadata import entry_points as _entry_points
 from pathlib import Path as _Path
 
 from pyinfra.api.exceptions import InventoryError as _InventoryError
@@ -19,14 +20,18 @@ _NONE = (
     "there is no host: list one under [hosts.NAME] in cube.toml,"
     " or bring a machine up with 'cube up'"
 )
+_OLD = "this environment is older than the project: run ./setup.sh (it has no connector 'cube')"
 
 
 def _find() -> list[_hosts.Host]:
     """List what there is.
 
     Raises:
-        InventoryError: the specification is wrong, a record cannot be read, or no host is known.
+        InventoryError: the specification is wrong, a record cannot be read, no host is known, or
+            the environment was set up for an earlier version.
     """
+    if not _entry_points(group="pyinfra.connectors", name="cube"):
+        raise _InventoryError(_OLD)
     chosen = _os.environ.get("CUBE_MACHINE")
     try:
         spec = _load(_Path(_os.environ.get("CUBE_SPEC") or _DEFAULT_FILE))
