@@ -4,7 +4,7 @@
 that a developer waits for it once.
 
 `make test` runs two files at a time (pytest-xdist, ``--dist loadfile``): one process makes the
-build, the other one runs what needs none or the bare OS only, and then waits for it.
+build, the other one runs what needs none, the bare OS or layer 1 only, and then waits for it.
 """
 
 import fcntl
@@ -34,11 +34,13 @@ BUILD_S = 2400
 #: The file in which a build that failed left its last words for the other processes.
 FAILED = "failed"
 
-#: In which order files begin: the build beside what needs none, then what needs the bare OS only,
-#: then the longest; others follow by name. The first four work in the build's own folder.
+#: In which order files begin: the build beside what needs none, then what needs the bare OS or
+#: layer 1 only, then the longest; others follow by name. The first four work in the build's own
+#: folder.
 ORDER = (
     *SAME_FOLDER, "test_packer", "test_workloads", "test_faults_cold", "test_machines",
-    "test_layers", "test_faults", "test_chain", "test_vm", "test_box",
+    "test_layers", "test_gpu_runtime", "test_frameworks", "test_gpu_archive", "test_faults",
+    "test_chain", "test_vm", "test_box",
 )  # fmt: skip
 
 
@@ -145,6 +147,12 @@ class Making:
                 time.sleep(0.5)
             self.make()
 
+    def link(self, name: str) -> Path:
+        """Return the disk of a link, while the build goes on to others."""
+        store = self.store()
+        self.finish(until=lambda: any(link.name == name for link in store.links()))
+        return store.named(name).disk.absolute()
+
     def make(self) -> None:
         """Make the build; whoever calls it holds the lock."""
         done, failed = self.folder / "done", self.folder / FAILED
@@ -199,12 +207,13 @@ def run_build(file: Path, output: Path) -> None:
 @pytest.fixture(scope="session")
 def base_disk(making: Making) -> Path:
     """The bare OS, as soon as the build has frozen it."""
+    return making.link("base")
 
-    def frozen() -> bool:
-        return any(link.name == "base" for link in making.store().links())
 
-    making.finish(until=frozen)
-    return making.store().named("base").disk
+@pytest.fixture(scope="session")
+def layer1_disk(making: Making) -> Path:
+    """Layer 1 on the bare OS, as soon as the build has frozen it."""
+    return making.link("layer1")
 
 
 @pytest.fixture(scope="session")
