@@ -7,7 +7,8 @@ AS_ROOT := $(shell [ "$$(id -u)" -eq 0 ] || echo sudo)
 # What takes minutes for a rare case, or gigabytes, is left to `make test-all`.
 QUICK := not exhaustive and not gpu_stack and not workloads
 UNIT := .venv/bin/pytest --numprocesses auto -m "not integration and $(QUICK)"
-INTEGRATION := .venv/bin/pytest -m "integration and $(QUICK)"
+# Two files at a time: most wait for a machine. One process makes the build that all share.
+INTEGRATION := .venv/bin/pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder -m "integration and $(QUICK)"
 .DEFAULT_GOAL := help
 .PHONY: help setup image verify doctor lint test test-all test-unit test-integration test-gpu-stack test-workloads bench-chain bench-hosts lock clean
 
@@ -46,7 +47,7 @@ test-gpu-stack: setup ## The whole GPU stack from real packages: driver, CUDA, f
 	@$(AS_ROOT) .venv/bin/pytest -m gpu_stack
 
 test-workloads: setup ## The suites at full size: training, inference, containers (root, 10 GB)
-	@$(AS_ROOT) .venv/bin/pytest tests/integration/test_workloads.py -m ""
+	@$(AS_ROOT) .venv/bin/pytest tests/integration/test_workloads.py tests/integration/test_workloads_box.py -m ""
 
 bench-chain: setup ## What the layer chain saves, by real builds in a copy (root; CASES=full,layer5 selects)
 	@$(AS_ROOT) .venv/bin/python bench/chain.py $(OS) $(if $(CASES),--cases $(CASES))

@@ -5,7 +5,7 @@ import time
 import pytest
 from testinfra.host import Host
 
-from cube.suites import catalog, runner
+from cube.suites import catalog, hold, runner
 from cube.suites.catalog import SUITES, Suite
 from cube.suites.result import SuiteResult
 from cube.suites.runner import Listener
@@ -18,10 +18,13 @@ CLOSED = pytest.StashKey[dict[str, str]]()
 
 
 def run(host: Host, suite: Suite, *, quick: bool) -> SuiteResult:
-    """Run a suite on the machine and return what it found."""
+    """Run a suite on the machine and return what it found; it fails beside another validation."""
     words = runner.command(suite, quick=quick)
     started = time.monotonic()
-    done = host.run(runner.render_script(words, limit_s=suite.limit(quick=quick)))
+    script = runner.render_script(words, limit_s=suite.limit(quick=quick))
+    done = host.run(hold.guarded(script))
+    if done.rc == hold.TAKEN:
+        pytest.fail(f"another validation runs there: fuser --verbose {hold.LOCK}")
     listener = Listener(suite)
     for line in (done.stdout + done.stderr).splitlines():
         listener.hear(line)

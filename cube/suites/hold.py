@@ -1,4 +1,4 @@
-"""One validation at a time on a box: a lock there that falls with our connection."""
+"""One validation at a time on a box: a lock there that falls with whoever holds it."""
 
 import contextlib
 import subprocess
@@ -8,6 +8,7 @@ from cube import run
 from cube.box import login
 from cube.box.host import Box
 from cube.errors import BusyError, MachineError
+from cube.suites import runner
 
 #: The lock on the box. Source: flock(1)
 LOCK = "/run/lock/cube-validation"
@@ -18,6 +19,20 @@ TAKEN = 75
 
 # cat ends when our connection does, in whatever way, and the lock falls with it.
 SCRIPT = f"exec flock --nonblock --conflict-exit-code {TAKEN} {LOCK} sh -c 'echo held; exec cat'"
+
+
+def guarded(script: str) -> str:
+    """Return a script that runs only when no validation does, and keeps others off meanwhile.
+
+    For whoever has no connection to hold the lock over. It ends with the code `TAKEN` when it
+    did not run; a suite that goes on without its validation is ended first.
+    """
+    unit = f"{runner.UNIT}.service"
+    return (
+        f"exec 9>{LOCK}; flock --nonblock 9 || exit {TAKEN}\n"
+        f"systemctl is-active --quiet {unit} && systemctl stop {unit}\n"
+        f"{script}"
+    )
 
 
 @contextlib.contextmanager

@@ -2,15 +2,21 @@
 
 `CUBE_TEST_BUILD` names a build folder that is used instead (``build`` after `make image`), so
 that a developer waits for it once.
+
+`make test` runs two files at a time (pytest-xdist, ``--dist loadfile``): one process makes the
+build, the other one runs what needs none, the bare OS or layer 1 only, and then waits for it.
 """
 
+import fcntl
 import os
 import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TextIO
 
 import pytest
 
@@ -18,11 +24,24 @@ from cube import spec, ssh
 from cube.chain.store import Store
 from cube.spec import Spec
 from cube.workspace import Workspace
+from tests.conftest import SAME_FOLDER
+from tests.integration.workloads import Environments
 
 PROJECT = Path(__file__).parents[2]
 
 #: Seconds for a cold build on two cores without KVM; sixteen minutes were measured.
 BUILD_S = 2400
+#: The file in which a build that failed left its last words for the other processes.
+FAILED = "failed"
+
+#: In which order files begin: the build beside what needs none, then what needs the bare OS or
+#: layer 1 only, then the longest; others follow by name. The first four work in the build's own
+#: folder.
+ORDER = (
+    *SAME_FOLDER, "test_packer", "test_workloads", "test_faults_cold", "test_machines",
+    "test_layers", "test_gpu_runtime", "test_frameworks", "test_gpu_archive", "test_faults",
+    "test_chain", "test_vm", "test_box",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -31,8 +50,6 @@ class Built:
 
     spec: Spec
     work: Workspace
-    output: str
-    seconds: float
 
     @property
     def store(self) -> Store:
@@ -40,9 +57,16 @@ class Built:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    for item in items:
-        if Path(__file__).parent in item.path.parents:
-            item.add_marker(pytest.mark.integration)
+    ours = [item for item in items if Path(__file__).parent in item.path.parents]
+    for item in ours:
+        item.add_marker(pytest.mark.integration)
+    ours.sort(key=lambda item: place_of(item.path.stem))
+    items[:] = [*(item for item in items if item not in ours), *ours]
+
+
+def place_of(file: str) -> int:
+    """Return a file's place in the order."""
+    return ORDER.index(file) if file in ORDER else len(ORDER)
 
 
 def write_spec(folder: Path, build: Path, more: str = "") -> Path:
@@ -84,34 +108,122 @@ def root() -> None:
         pytest.exit("integration tests need root: sudo make test (or make test-unit)", 4)
 
 
+@dataclass(frozen=True)
+class Making:
+    """The build of a session, which its processes share.
+
+    Args:
+        folder: the same for all of them.
+        given: a build folder that is used instead, or None.
+    """
+
+    folder: Path
+    given: Path | None
+
+    @property
+    def build(self) -> Path:
+        return self.given or self.folder / "build"
+
+    def load(self) -> Spec:
+        """Read the specification; the first who comes writes it."""
+        file = self.folder / "cube.toml"
+        if not file.exists():
+            own = self.folder / f"{os.getpid()}"
+            own.mkdir(exist_ok=True)
+            write_spec(own, self.build).replace(file)
+        return spec.load(file)
+
+    def store(self) -> Store:
+        return Store(folder=Workspace.of(self.load()).chain)
+
+    def finish(self, *, until: Callable[[], bool] = lambda: False) -> None:
+        """Make the build, or wait until another process has made it (or `until` is true)."""
+        if self.given:
+            return
+        with (self.folder / "lock").open("a") as lock:
+            while not taken(lock):
+                if until():
+                    return
+                time.sleep(0.5)
+            self.make()
+
+    def link(self, name: str) -> Path:
+        """Return the disk of a link, while the build goes on to others."""
+        store = self.store()
+        self.finish(until=lambda: any(link.name == name for link in store.links()))
+        return store.named(name).disk.absolute()
+
+    def make(self) -> None:
+        """Make the build; whoever calls it holds the lock."""
+        done, failed = self.folder / "done", self.folder / FAILED
+        if failed.exists():
+            pytest.fail(f"the build failed in another process:\n{failed.read_text()}")
+        if done.exists():
+            return
+        try:
+            run_build(self.load().file, self.folder / "output")
+        except BaseException as error:
+            failed.write_text(str(error))
+            raise
+        done.touch()
+
+
+def taken(lock: TextIO) -> bool:
+    """Take a lock unless another process has it."""
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
 @pytest.fixture(scope="session")
-def built(tmp_path_factory: pytest.TempPathFactory) -> Built:
-    """A cold build of debian-13, by the command that a user gives."""
-    folder = tmp_path_factory.mktemp("built")
+def making(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Making:
+    """The session's build, made or not."""
+    base = tmp_path_factory.getbasetemp()
+    folder = (base if worker_id == "master" else base.parent) / "built"
+    folder.mkdir(exist_ok=True)
     given = os.environ.get("CUBE_TEST_BUILD")
-    build = Path(given).resolve() if given else folder / "build"
-    file = write_spec(folder, build)
-    started = time.monotonic()
-    output = "" if given else run_build(file, folder / "output")
-    loaded = spec.load(file)
-    return Built(loaded, Workspace.of(loaded), output, time.monotonic() - started)
+    return Making(folder, Path(given).resolve() if given else None)
 
 
-def run_build(file: Path, output: Path) -> str:
+@pytest.fixture(scope="session")
+def built(making: Making) -> Built:
+    """A cold build of debian-13, by the command that a user gives."""
+    making.finish()
+    loaded = making.load()
+    return Built(loaded, Workspace.of(loaded))
+
+
+def run_build(file: Path, output: Path) -> None:
     argv = [sys.executable, "-m", "cube", "build", "debian-13", "--plain", "--spec", str(file)]
     with output.open("w") as stream:
         code = subprocess.run(
             argv, stdout=stream, stderr=subprocess.STDOUT, timeout=BUILD_S, check=False
         ).returncode
-    text = output.read_text()
-    assert code == 0, f"cube build ended with {code}:\n{text[-6000:]}"
-    return text
+    assert code == 0, f"cube build ended with {code}:\n{output.read_text()[-6000:]}"
 
 
 @pytest.fixture(scope="session")
-def base_disk(built: Built) -> Path:
-    """The bare OS."""
-    return built.store.named("base").disk
+def base_disk(making: Making) -> Path:
+    """The bare OS, as soon as the build has frozen it."""
+    return making.link("base")
+
+
+@pytest.fixture(scope="session")
+def layer1_disk(making: Making) -> Path:
+    """Layer 1 on the bare OS, as soon as the build has frozen it."""
+    return making.link("layer1")
+
+
+@pytest.fixture(scope="session")
+def environments(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Environments]:
+    """Five gigabytes, removed at the end; CUBE_TEST_ENVIRONMENTS names a folder that is kept."""
+    given = os.environ.get("CUBE_TEST_ENVIRONMENTS")
+    folder = Path(given) if given else tmp_path_factory.mktemp("environments")
+    yield Environments(folder)
+    if not given:
+        shutil.rmtree(folder)
 
 
 @pytest.fixture(scope="session")

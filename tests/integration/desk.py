@@ -1,4 +1,4 @@
-"""A box on the desk: a container on a copy of the last layer's disk, reached as a box would be."""
+"""A box on the desk: a machine on a copy of the last layer's disk, reached as a box would be."""
 
 import contextlib
 import json
@@ -14,14 +14,23 @@ from cube import disk, spec, ssh
 from cube.machines import Machine, MachineRequest
 from cube.machines.container import Containers
 from cube.spec import Spec
+from cube.suites.catalog import named
 from tests.integration.conftest import PROJECT, Built, write_spec
 
 BIN = Path(sys.executable).parent
 
+#: A suite's program that says that it passed on a processor.
+PASSING = """\
+#!/bin/sh
+echo "... working" >&2
+echo '{{"check": "{name}", "outcome": "pass", "evidence": "cpu", "reason": "",
+ "checks": [{{"name": "it works", "status": "OK", "detail": "yes"}}]}}'
+"""
+
 
 @dataclass(frozen=True)
 class Desk:
-    """A box on the desk: a container on a copy of the last layer's disk."""
+    """A box on the desk: a machine on a copy of the last layer's disk."""
 
     machine: Machine
     spec: Spec
@@ -38,12 +47,17 @@ class Desk:
         command = f"sudo sh -c {ssh.quote(script)}"
         return ssh.execute(self.machine.endpoint, command).stdout
 
-    def cube(self, command: str, *words: str) -> "Done":
-        """Run a command of ours against it, for a program."""
-        argv = [BIN / "cube", command, self.word, "--json", "--spec", self.spec.file, *words]
+    def plant(self, suite: str, text: str) -> None:
+        """Put a text in place of a suite's program."""
+        path = named(suite).path
+        self.sh(f"cat >{path} <<'END'\n{text}END\nchmod 755 {path}")
+
+    def cube(self, command: str, *words: str, at: str = "") -> "Done":
+        """Run a command of ours against it (or a host of another name), for a program."""
+        argv = [BIN / "cube", command, at or self.word, "--json", "--spec", self.spec.file, *words]
         done = subprocess.run(
             [str(word) for word in argv], capture_output=True, text=True, check=False,
-            cwd=PROJECT, timeout=600,
+            cwd=PROJECT, timeout=1800,
         )  # fmt: skip
         return Done(done.returncode, [json.loads(line) for line in done.stdout.splitlines()])
 
@@ -68,9 +82,16 @@ class Done:
 
 @contextlib.contextmanager
 def standing(built: Built, key_file: Path, folder: Path) -> Iterator[Desk]:
-    """Boot a desk; when the block is left, it is gone."""
+    """Boot a desk in a container; when the block is left, it is gone."""
     overlay = folder / "disk.qcow2"
     disk.create_overlay(overlay, built.store.named("layer5").disk.absolute())
+    with standing_on(overlay, key_file, folder) as desk:
+        yield desk
+
+
+@contextlib.contextmanager
+def standing_on(overlay: Path, key_file: Path, folder: Path) -> Iterator[Desk]:
+    """Boot a desk in a container from a disk of its own."""
     request = MachineRequest(
         name="desk", disk=overlay, run_dir=folder / "run", key_file=key_file
     )  # fmt: skip

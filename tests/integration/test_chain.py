@@ -252,6 +252,7 @@ def test_a_layer_that_fails_its_check_is_not_frozen(
     run = run_of(chained.start(project=project))
     assert run.end(REACH_S) == CheckError.exit_code, run.text[-3000:]
     assert "test_planted" in run.text
+    assert "cube up --at failed" in run.text
     assert "Stage 4" not in run.text
     assert chained.store.unfinished.exists()
     assert chained.store.named("").name == "layer1"

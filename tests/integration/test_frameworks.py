@@ -25,7 +25,7 @@ from cube.provision import Applied
 from cube.spec import Spec
 from cube.stack import lockfile
 from cube.testing import CheckRun, run_checks
-from tests.integration.conftest import PROJECT, Built
+from tests.integration.conftest import PROJECT
 from tests.integration.index import Index, serve
 
 PROFILE = PROJECT / "tests/integration/profiles/cpu"
@@ -98,10 +98,12 @@ def lock_of(package: str) -> str:
 
 
 @pytest.fixture(scope="module")
-def box(built: Built, key_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Box]:
+def box(
+    layer1_disk: Path, key_file: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Box]:
     folder = tmp_path_factory.mktemp("frameworks")
     overlay = folder / "disk.qcow2"
-    disk.create_overlay(overlay, built.store.named("layer1").disk.absolute())
+    disk.create_overlay(overlay, layer1_disk)
     request = MachineRequest(
         name="frameworks", disk=overlay, run_dir=folder / "run", key_file=key_file
     )

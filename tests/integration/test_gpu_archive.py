@@ -15,7 +15,6 @@ from cube.machines import Machine, MachineRequest
 from cube.machines.container import Containers
 from cube.spec import Spec
 from cube.testing import CheckRun
-from tests.integration.conftest import Built
 
 SCRIPT = Path(__file__).parent / "standin_driver.sh"
 STACK = """\
@@ -58,10 +57,12 @@ class Box:
 
 
 @pytest.fixture(scope="module")
-def box(built: Built, key_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Box]:
+def box(
+    layer1_disk: Path, key_file: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Box]:
     folder = tmp_path_factory.mktemp("archive")
     overlay = folder / "overlay.qcow2"
-    disk.create_overlay(overlay, built.store.named("layer1").disk)
+    disk.create_overlay(overlay, layer1_disk)
     request = MachineRequest(
         name="archive", disk=overlay, run_dir=folder / "run", key_file=key_file
     )

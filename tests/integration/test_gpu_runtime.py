@@ -16,7 +16,6 @@ from cube.machines import Endpoint, Machine, MachineRequest
 from cube.machines.container import Containers
 from cube.spec import Spec
 from tests.integration import registry, standin
-from tests.integration.conftest import Built
 
 #: Where the machine itself serves the archive.
 PORT = 8099
@@ -95,11 +94,11 @@ def key(tmp_path_factory: pytest.TempPathFactory) -> Iterator[standin.Key]:
 
 @pytest.fixture(scope="module")
 def machine(
-    built: Built, key_file: Path, tmp_path_factory: pytest.TempPathFactory
+    layer1_disk: Path, key_file: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Machine]:
     folder = tmp_path_factory.mktemp("runtime")
     overlay = folder / "disk.qcow2"
-    disk.create_overlay(overlay, built.store.named("layer1").disk)
+    disk.create_overlay(overlay, layer1_disk)
     request = MachineRequest(
         name="runtime", disk=overlay, run_dir=folder / "run", key_file=key_file
     )

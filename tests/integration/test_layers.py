@@ -24,6 +24,10 @@ from tests.integration.conftest import PROJECT
 
 #: The project's targets for a second application: seconds, and commands over SSH.
 AGAIN_S, AGAIN_EXECS = 5.0, 60
+#: So often it is tried, for another file of tests runs beside this one.
+RUNS = 6
+#: Processes that want to run, for each processor, from which on times mean nothing.
+BUSY = 2
 #: Seconds for fail2ban to read what sshd has logged.
 COUNTED_S = 20
 
@@ -128,10 +132,12 @@ def test_the_second_application_needs_few_commands(box: Box) -> None:
 
 
 def test_the_second_application_is_fast(box: Box) -> None:
-    if os.getloadavg()[0] > (os.cpu_count() or 1):
-        pytest.skip("this machine is busy with something else: times mean nothing")
-    runs = (provision.apply(1, box.machine, spec=box.spec).seconds for _ in range(3))
-    assert any(seconds < AGAIN_S for seconds in runs)
+    taken: list[float] = []
+    while len(taken) < RUNS and min(taken, default=AGAIN_S) >= AGAIN_S:
+        taken.append(provision.apply(1, box.machine, spec=box.spec).seconds)
+    if min(taken) >= AGAIN_S and os.getloadavg()[0] > BUSY * (os.cpu_count() or 1):
+        pytest.skip(f"this machine is busy with something else: {min(taken):.1f} s mean nothing")
+    assert min(taken) < AGAIN_S
 
 
 def test_nothing_changes_after_a_restart(box: Box) -> None:

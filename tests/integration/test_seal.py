@@ -1,6 +1,5 @@
 """The seal cleans a machine full of traces, and the proof sees through an image that is not."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -111,33 +110,3 @@ def test_clones_of_an_image_that_was_not_sealed_are_refused(
     )  # fmt: skip
     with pytest.raises(ProofError, match="machine_id"):
         proof.prove(request, VirtualMachines())
-
-
-#: Prints the size before, after and after a second growth, and the extents that are left over.
-GROW = """set -e
-exec 3>&1 >&2
-disk=/dev/vdb
-printf 'label: gpt\\nsize=512MiB\\n' | sfdisk --quiet $disk
-udevadm settle
-pvcreate ${disk}1 && vgcreate grow ${disk}1
-lvcreate -n root -l 100%FREE grow && mkfs.ext4 -q /dev/grow/root
-mkdir -p /mnt/grow && mount /dev/grow/root /mnt/grow
-tell_size() { df --block-size=1 --output=size /mnt/grow | tail -n 1 >&3; }
-tell_size
-cube-grow-root /mnt/grow
-tell_size
-cube-grow-root /mnt/grow
-tell_size
-vgs --noheadings --options vg_free_count grow >&3
-"""
-
-
-def test_root_on_lvm_grows_with_its_disk(request_for: MachineRequest, tmp_path: Path) -> None:
-    extra = tmp_path / "extra.qcow2"
-    run.run(["qemu-img", "create", "-q", "-f", "qcow2", extra, "2G"])
-    wanted = replace(request_for, extra_disks=(extra,))
-    with VirtualMachines().start(wanted) as machine:
-        before, after, again, free = map(int, in_guest(machine, GROW).split())
-    assert before < 512 * 1024**2
-    assert after > 1.8 * 1024**3
-    assert (again, free) == (after, 0)

@@ -4,6 +4,7 @@ The suites' programs are planted: what the real ones find is in test_workloads.p
 """
 
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -11,24 +12,19 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 
+from cube import ssh
 from cube.box.host import Box
 from cube.errors import BusyError, MachineError, PassportError, ValidationError
 from cube.suites import hold, runner
 from cube.suites.catalog import NAMES, Suite, named
 from cube.suites.result import SuiteResult
 from tests.integration.conftest import PROJECT, Built
-from tests.integration.desk import BIN, Desk, standing
+from tests.integration.desk import BIN, PASSING, Desk, standing
 
-#: A program that says that it passed on a processor.
-PASSING = """\
-#!/bin/sh
-echo "... working" >&2
-echo '{{"check": "{name}", "outcome": "pass", "evidence": "cpu", "reason": "",
- "checks": [{{"name": "it works", "status": "OK", "detail": "yes"}}]}}'
-"""
 #: Seconds that a planted program has.
 LIMIT_S = 6
 
@@ -48,12 +44,7 @@ def box(desk: Desk) -> Box:
 def programs(desk: Desk) -> None:
     """Every suite passes, until a test plants another one."""
     for name in NAMES:
-        plant(desk, name, PASSING.format(name=name))
-
-
-def plant(desk: Desk, name: str, text: str) -> None:
-    path = named(name).path
-    desk.sh(f"cat >{path} <<'END'\n{text}END\nchmod 755 {path}")
+        desk.plant(name, PASSING.format(name=name))
 
 
 def short(name: str) -> Suite:
@@ -61,7 +52,7 @@ def short(name: str) -> Suite:
 
 
 def run(desk: Desk, box: Box, text: str) -> SuiteResult:
-    plant(desk, "pytorch", text)
+    desk.plant("pytorch", text)
     return runner.run_suite(box, short("pytorch"), quick=True, arguments=())
 
 
@@ -82,21 +73,29 @@ def test_a_box_passes_and_all_forms_of_the_result_are_there(desk: Desk) -> None:
     assert "it works" in files["html"].read_text()
 
 
-def test_pytest_judges_the_same(desk: Desk) -> None:
+def by_pytest(desk: Desk, *words: str) -> "subprocess.CompletedProcess[str]":
     argv: list[str | Path] = [
         BIN / "pytest", "checks/", "-m", "stage4", "--quick", f"--hosts={desk.word}",
-        f"--spec={desk.spec.file}", "-p", "no:cacheprovider", "-q",
+        f"--spec={desk.spec.file}", "-p", "no:cacheprovider", "-q", *words,
     ]  # fmt: skip
-    done = subprocess.run(
+    return subprocess.run(
         argv, capture_output=True, text=True, check=False, cwd=PROJECT, timeout=300
     )
 
+
+def test_pytest_judges_the_same(desk: Desk) -> None:
+    # What a killed run of pytest left; the next one ends it first.
+    desk.sh("systemd-run --quiet --unit=cube-suite sleep 600")
+
+    done = by_pytest(desk)
+
     assert "5 passed" in done.stdout, done.stdout
     assert done.returncode == 0
+    assert nothing_runs(desk)
 
 
 def test_a_failure_is_named_and_a_gate_ends_the_rest(desk: Desk) -> None:
-    plant(desk, "gpus", "#!/bin/sh\necho '" + json.dumps({
+    desk.plant("gpus", "#!/bin/sh\necho '" + json.dumps({
         "check": "gpus", "outcome": "fail", "evidence": "simulated",
         "checks": [{"name": "count", "status": "FAIL", "detail": "3, expected 4"}],
     }) + "'\nexit 1\n")  # fmt: skip
@@ -136,23 +135,6 @@ sleep 4711
     assert desk.sh("pgrep -f 'sleep [4]711' || true") == ""
 
 
-def test_a_suite_that_takes_all_memory_is_ended_and_the_box_goes_on(desk: Desk, box: Box) -> None:
-    if "memory" not in desk.sh("cat /sys/fs/cgroup/cgroup.controllers 2>&1 || true"):
-        pytest.skip("this host's kernel gives containers no memory controller (cgroup v1)")
-    found = run(desk, box, """\
-#!/usr/bin/python3
-import subprocess
-subprocess.run(["systemctl", "set-property", "--runtime", "cube-suite.service", "MemoryMax=64M"],
-               check=True)
-bytearray(512 << 20)
-print("{}")
-""")  # fmt: skip
-
-    assert found.outcome == "error"
-    assert found.reason.startswith("out of memory")
-    assert desk.sh("echo well").strip() == "well"
-
-
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
@@ -174,27 +156,82 @@ def test_a_suite_that_comes_to_no_result_is_an_error(
 def test_a_second_validation_is_refused(desk: Desk, box: Box) -> None:
     with hold.holding(box):
         done = desk.cube("validate", "--quick", "--suites", "docker")
+        judged = by_pytest(desk, "-k", "docker")
 
     assert done.code == BusyError.exit_code
     assert "another validation runs there" in done.of("error")["text"]
+    assert "another validation runs there" in judged.stdout
+    assert "1 failed" in judged.stdout
     assert desk.cube("validate", "--quick", "--suites", "docker").code == 0
+
+
+def test_while_pytest_judges_a_validation_is_refused(desk: Desk) -> None:
+    desk.plant("docker", "#!/bin/sh\nsleep 5\n" + PASSING.format(name="docker"))
+    argv: list[str | Path] = [
+            BIN / "pytest", "checks/", "-m", "stage4", "-k", "docker", f"--hosts={desk.word}",
+            f"--spec={desk.spec.file}", "-p", "no:cacheprovider", "-q"]  # fmt: skip
+    with subprocess.Popen(argv, cwd=PROJECT, stdout=subprocess.PIPE, text=True) as first:
+        wait_for_suite(desk)
+        done = desk.cube("validate", "--quick", "--suites", "docker")
+        told, _ = first.communicate(timeout=120)
+
+    assert done.code == BusyError.exit_code, done.told
+    assert "1 passed" in told
+
+
+def wait_for_suite(desk: Desk) -> None:
+    deadline = time.monotonic() + 60
+    while nothing_runs(desk):
+        assert time.monotonic() < deadline, "the suite did not start"
+        time.sleep(0.2)
+
+
+#: Somebody with a key who is let in and may not become root.
+EVE = """set -e
+id eve >/dev/null 2>&1 || useradd --create-home eve
+install -d -o eve -m 700 ~eve/.ssh
+install -o eve -m 600 ~cube-build/.ssh/authorized_keys ~eve/.ssh/authorized_keys
+"""
+
+
+@pytest.mark.parametrize(
+    ("replaced", "told"),
+    [
+        ((r":\d+\?", ":9?"), "port 9: ssh: connect to host 127.0.0.1 port 9"),
+        (("ssh_identity_file=[^&]+", "ssh_identity_file={stranger}"), "Permission denied"),
+        (("cube-build@", "eve@"), "cannot use sudo without a password"),
+    ],
+    ids=["nobody answers", "wrong key", "no sudo"],
+)
+def test_a_box_that_does_not_let_us_in_is_told(
+    desk: Desk, tmp_path: Path, replaced: tuple[str, str], told: str
+) -> None:
+    desk.sh(EVE)
+    stranger = tmp_path / "stranger"
+    ssh.make_key(stranger)
+    pattern, text = replaced
+    word = re.sub(pattern, text.format(stranger=quote(str(stranger), safe="")), desk.word)
+    assert word != desk.word
+
+    done = desk.cube("validate", "--quick", at=word)
+
+    assert done.code == MachineError.exit_code, done.told
+    assert told in done.of("error")["text"]
+    assert done.of("error")["hint"]
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
 def test_an_interrupted_validation_leaves_nothing(desk: Desk, number: signal.Signals) -> None:
-    plant(desk, "docker", "#!/bin/sh\necho '... hanging' >&2\nsleep 600\n")
+    desk.plant("docker", "#!/bin/sh\necho '... hanging' >&2\nsleep 600\n")
     argv = [BIN / "cube", "validate", desk.word, "--suites", "docker", "--spec", desk.spec.file]
     with subprocess.Popen(
         [sys.executable, *map(str, argv)], cwd=PROJECT, stderr=subprocess.PIPE, text=True
     ) as process:
-        deadline = time.monotonic() + 60
-        while nothing_runs(desk):
-            assert time.monotonic() < deadline, "the suite did not start"
-            time.sleep(0.5)
+        wait_for_suite(desk)
         process.send_signal(number)
         process.wait(60)
 
-    plant(desk, "docker", PASSING.format(name="docker"))
+    desk.plant("docker", PASSING.format(name="docker"))
     again = desk.cube("validate", "--quick", "--suites", "docker")
     assert again.code == 0, again.told[-1]
     assert nothing_runs(desk)

@@ -1,24 +1,18 @@
-"""The suites with real frameworks on this machine's processor, and with Docker on a real box.
+"""The suites with real frameworks on this machine's processor.
 
-The quick forms are part of every run of the tests; `make test-workloads` runs the rest.
+The quick forms are part of every run of the tests; `make test-workloads` runs the rest. Docker, and
+all of it on one box, are in test_workloads_box.py.
 """
 
-import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from cube import disk, provision, ssh
-from cube.machines import Machine, MachineRequest
-from cube.machines.container import Containers
-from tests.integration.conftest import Built
 from tests.integration.workloads import SUITES, Environments, Told, environment, run_suite
 
 PYTORCH, TENSORFLOW, VLLM = (
@@ -34,16 +28,6 @@ DEFERRED = {
 ENVIRONMENTS = {PYTORCH: "vllm", TENSORFLOW: "tensorflow", VLLM: "vllm"}
 
 
-@pytest.fixture(scope="session")
-def environments(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Environments]:
-    """Five gigabytes, removed at the end; CUBE_TEST_ENVIRONMENTS names a folder that is kept."""
-    given = os.environ.get("CUBE_TEST_ENVIRONMENTS")
-    folder = Path(given) if given else tmp_path_factory.mktemp("environments")
-    yield Environments(folder)
-    if not given:
-        shutil.rmtree(folder)
-
-
 def passes_on_the_processor(told: Told, suite: str) -> None:
     assert told.details("FAIL") == {}
     assert (told.code, told.data["outcome"], told.data["evidence"]) == (0, "pass", "cpu")
@@ -57,42 +41,6 @@ def passes_on_the_processor(told: Told, suite: str) -> None:
 def test_the_quick_form_passes(environments: Environments, suite: str) -> None:
     told = run_suite(suite, environments.python(ENVIRONMENTS[suite]), "--quick")
     passes_on_the_processor(told, suite)
-
-
-# -- Docker, on a box as it is shipped
-
-
-@pytest.fixture(scope="module")
-def box(
-    built: Built, key_file: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Machine]:
-    folder = tmp_path_factory.mktemp("docker")
-    overlay = folder / "disk.qcow2"
-    disk.create_overlay(overlay, built.store.named("layer5").disk.absolute())
-    request = MachineRequest(name="docker", disk=overlay, run_dir=folder / "run", key_file=key_file)
-    with Containers().start(request) as machine:
-        ssh.execute(machine.endpoint, "sudo systemctl is-system-running --wait", accept=(0, 1))
-        provision.apply(5, machine)  # the link may be of an older checkout (CUBE_TEST_BUILD)
-        yield machine
-        machine.shutdown()
-
-
-def test_docker_runs_containers_and_nothing_stays(box: Machine) -> None:
-    done = ssh.execute(box.endpoint, "sudo test-docker-gpu.sh --json", accept=(0, 1))
-    told = Told(done.returncode, json.loads(done.stdout), done.stderr)
-    assert told.details("FAIL") == {}
-    assert set(told.details("OK")) == {
-        "daemon answers", "image", "container runs", "container survives daemon-reload",
-    }  # fmt: skip
-    assert (told.code, told.data["evidence"]) == (0, "cpu")
-    left = "sudo docker ps --all --quiet; sudo docker images --quiet cube-suite*"
-    assert ssh.execute(box.endpoint, left).stdout == ""
-
-
-@pytest.mark.parametrize("suite", [PYTORCH, TENSORFLOW, VLLM])
-def test_a_box_without_the_framework_says_not_run(box: Machine, suite: str) -> None:
-    done = ssh.execute(box.endpoint, f"{suite} --json", accept=(77,))
-    assert "layer 4 makes it" in json.loads(done.stdout)["reason"]
 
 
 # -- the full form: make test-workloads

@@ -5,14 +5,14 @@ import os
 import shutil
 import subprocess
 import sys
+import sysconfig
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.integration.conftest import PROJECT
-
+PROJECT = Path(__file__).parents[2]
 UV = Path(sys.executable).with_name("uv")
 SUITES = PROJECT / "deploy/files/validation"
 PINS = PROJECT / "tests/integration/profiles/workloads"
@@ -53,6 +53,25 @@ class Environments:
             assert made.returncode == 0, made.stderr
         return venv / "bin/python"
 
+    def bring(self, root: Path) -> None:
+        """Copy all environments to where layer 4 makes them on a box, and the Python they need.
+
+        PyTorch's is vLLM's, which has torch's build for processors: the files are shared by
+        hardlinks, as layer 4 shares them. That build is there for this machine's Python alone,
+        so the box gets it beside its own.
+        """
+        venvs = root / "opt/cube/venvs"
+        venvs.mkdir(parents=True, exist_ok=True)
+        for name in ("vllm", "tensorflow"):
+            self.python(name)
+            copy(self.folder / name, venvs / name)
+            shutil.copy(PINS / f"{name}.txt", venvs / name / "requirements.txt")  # it is whole
+        copy(venvs / "vllm", venvs / "pytorch", "--link")
+        python, library = Path(sys.executable).resolve(), Path(sysconfig.get_path("stdlib"))
+        for path in (python, library):
+            if not (root / path.relative_to("/")).exists():
+                copy(path, root / path.relative_to("/"))
+
     def run(self, *argv: str | Path) -> "subprocess.CompletedProcess[str]":
         """Run uv; it looks where pip is told to look."""
         links = {"UV_FIND_LINKS": found} if (found := find_links()) else {}
@@ -60,6 +79,12 @@ class Environments:
             [UV, *argv], env=os.environ | {"UV_CACHE_DIR": str(self.folder / "cache")} | links,
             capture_output=True, text=True, timeout=LIMIT_S, check=False,
         )  # fmt: skip
+
+
+def copy(source: Path, target: Path, *options: str) -> None:
+    """Copy a file or a folder as it is, its hardlinks too."""
+    argv: list[str | Path] = ["cp", "--archive", "--no-target-directory", *options, source, target]
+    subprocess.run(argv, check=True, timeout=LIMIT_S)
 
 
 def find_links() -> str:

@@ -185,7 +185,9 @@ def terminal(box: Box, *, term: str = "xterm-256color", **more: str) -> Iterator
     try:
         yield Terminal(process, master)
     finally:
-        process.kill()
+        with suppress(ProcessLookupError):
+            # An nvidia-smi that hangs outlives the program that asked it.
+            os.killpg(process.pid, signal.SIGKILL)
         process.wait()
         os.close(slave)
         os.close(master)

@@ -175,6 +175,8 @@ def test_a_suite_runs_with_limits_that_the_box_keeps() -> None:
     words = shlex.split(next(line for line in script.splitlines() if "systemd-run" in line))
     assert "--property=RuntimeMaxSec=90" in words
     assert "--property=KillMode=control-group" in words
+    for limit in ("MemoryMax=90%", "MemorySwapMax=0", "OOMPolicy=kill"):
+        assert f"--property={limit}" in words
     assert words[words.index("--") + 1 :][:3] == [suite.path, "--json", "--quick"]
 
 
@@ -210,7 +212,9 @@ def test_a_program_that_is_not_there_is_named() -> None:
     assert done.reason.startswith("/usr/local/bin/test-pytorch-ddp.py is not on the box")
 
 
-def test_an_object_is_told_from_words() -> None:
+def test_an_object_is_told_from_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    progress: list[str] = []
+    monkeypatch.setattr("cube.log.status", progress.append)
     text = json.dumps({
         "check": "pytorch", "outcome": "pass", "evidence": "cpu",
         "checks": [{"name": "a", "status": "OK", "detail": "b"}],
@@ -224,6 +228,7 @@ def test_an_object_is_told_from_words() -> None:
 
     assert done.outcome == "pass"
     assert done.output == "... one\nFinished with result: success"
+    assert progress == ["PyTorch DDP: one"]  # while it runs, the object is none
 
 
 def test_every_suite_has_a_shorter_quick_form() -> None:
