@@ -9,7 +9,7 @@ QUICK := not exhaustive and not gpu_stack and not workloads
 UNIT := .venv/bin/pytest --numprocesses auto -m "not integration and $(QUICK)"
 INTEGRATION := .venv/bin/pytest -m "integration and $(QUICK)"
 .DEFAULT_GOAL := help
-.PHONY: help setup image verify doctor lint test test-all test-unit test-integration test-gpu-stack test-workloads bench-chain lock clean
+.PHONY: help setup image verify doctor lint test test-all test-unit test-integration test-gpu-stack test-workloads bench-chain bench-seal lock clean
 
 help: ## Say what there is
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 26
@@ -50,6 +50,9 @@ test-workloads: setup ## The suites at full size: training, inference, container
 
 bench-chain: setup ## What the layer chain saves, by real builds in a copy (root; CASES=full,layer5 selects)
 	@$(AS_ROOT) .venv/bin/python bench/chain.py $(OS) $(if $(CASES),--cases $(CASES))
+
+bench-seal: setup ## Our seal against the specification's, on one disk (root; DISK=file, default the sealed image)
+	@$(AS_ROOT) .venv/bin/python -m bench.seal $(if $(DISK),--disk $(DISK))
 
 lock: setup ## Refresh requirements.lock from pyproject.toml
 	@.venv/bin/uv pip compile -q --universal --generate-hashes --no-annotate --upgrade \
