@@ -7,7 +7,7 @@ from pathlib import Path
 
 from cube import conventions, gpt, log, run
 from cube.errors import CommandError, HostError, PackerError
-from cube.package_cache import PackageCache, suspect
+from cube.package_cache import PackageCache, carries, suspect
 from cube.spec import Spec, proxy_environment
 from cube.workspace import Workspace
 
@@ -70,6 +70,8 @@ def make_cached_tree(spec: Spec, tree: Path, cache: PackageCache | None) -> None
         HostError: see `make_tree`.
         PackerError: see `make_tree`.
     """
+    if not carries(spec.network.apt_mirror):
+        cache = None
     try:
         make_tree(spec, tree, cache=cache.url if cache else "")
     except PackerError as error:

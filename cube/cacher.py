@@ -15,7 +15,7 @@ from cube import lock, log, run
 from cube.errors import BusyError, CommandError
 
 PROGRAM = "apt-cacher-ng"
-#: Below 32768: version 3.7.4 does not bind to larger ones (measured).
+#: Below 32768: version 3.7.4 takes larger ones for negative, its own and a mirror's (measured).
 PORTS = range(20000, 32768)
 #: Seconds to start, which takes a tenth of one, and to answer.
 START_S, ANSWER_S = 15.0, 3.0
@@ -183,7 +183,7 @@ def traffic(text: str) -> tuple[int, int]:
 
 
 def small_port() -> int:
-    """Return a free port of loopback that this program can use: others it takes for negative.
+    """Return a free port of loopback that this program can use.
 
     Raises:
         CommandError: none is free.

@@ -117,8 +117,17 @@ def script(url: str) -> str:
     door = f"/dev/tcp/{parts.hostname}/{parts.port or 80}"
     return (
         "#!/bin/bash\n# Only while a layer is applied: the cache of packages of the build's host.\n"
+        "# $1 is a URL: what only this machine reaches, and large ports, are not for it.\n"
+        'host=${1#*://}; host=${host%%/*}; port=${host#"${host%:*}"}; port=${port#:}\n'
+        f'case "$host" in 127.* | localhost* | {GATEWAY} | {GATEWAY}:*) exit 0 ;; esac\n'
+        f'[ "${{port:-80}}" -le {cacher.PORTS[-1]} ] || exit 0\n'
         f"timeout 3 bash -c ': <{door}' 2>/dev/null && echo {shlex.quote(url)}\nexit 0\n"
     )
+
+
+def carries(url: str) -> bool:
+    """Tell whether a mirror's packages can come through the cache; see `cacher.PORTS`."""
+    return (urlparse(url).port or 80) <= cacher.PORTS[-1]
 
 
 def lend(endpoint: Endpoint, cache: PackageCache | None) -> None:

@@ -1,5 +1,6 @@
 """The cache of packages: what a build makes of cube.toml, of a machine and of a failure."""
 
+import socket
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -92,6 +93,34 @@ def test_the_script_says_nothing_when_nobody_answers(tmp_path: Path) -> None:
     file.write_text(package_cache.script("http://127.0.0.1:1"))
     done = subprocess.run(["bash", file], capture_output=True, text=True, check=True)
     assert (done.stdout, done.stderr) == ("", "")
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        ("http://mirror.example/debian/dists/x", True),
+        ("http://mirror.example:8080/debian/", True),
+        ("http://mirror.example:40000/debian/", False),
+        ("http://10.0.2.2:8080/stand-ins/", False),
+        ("http://localhost/debian/", False),
+    ],
+)
+def test_the_script_knows_what_the_cache_cannot_reach(
+    tmp_path: Path, asked: str, said: bool
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        url = f"http://127.0.0.1:{server.getsockname()[1]}"
+        file = tmp_path / "script"
+        file.write_text(package_cache.script(url))
+        done = subprocess.run(["bash", file, asked], capture_output=True, text=True, check=True)
+    assert done.stdout == (f"{url}\n" if said else "")
+    assert not done.stderr
+
+
+def test_a_mirror_with_a_large_port_is_not_for_the_cache() -> None:
+    assert package_cache.carries("")
+    assert package_cache.carries("http://mirror.example:8080/debian")
+    assert not package_cache.carries("http://mirror.example:40000/debian")
 
 
 def test_the_seal_and_the_checks_find_what_lies_on_a_guest() -> None:
