@@ -5,12 +5,12 @@ OS ?=
 # Builds and boots need root; an ordinary user is asked for it by sudo.
 AS_ROOT := $(shell [ "$$(id -u)" -eq 0 ] || echo sudo)
 # What takes minutes for a rare case, or gigabytes, is left to `make test-all`.
-QUICK := not exhaustive and not gpu_stack and not workloads
-UNIT := .venv/bin/pytest --numprocesses auto -m "not integration and $(QUICK)"
+USUAL := not exhaustive and not gpu_stack and not workloads
+UNIT := .venv/bin/pytest --numprocesses auto -m "not integration and $(USUAL)"
 # Two files at a time: most wait for a machine. One process makes the build that all share.
-INTEGRATION := .venv/bin/pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder -m "integration and $(QUICK)"
+INTEGRATION := .venv/bin/pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder -m "integration and $(USUAL)"
 .DEFAULT_GOAL := help
-.PHONY: help setup image verify doctor lint test test-all test-unit test-integration test-gpu-stack test-workloads bench-chain bench-hosts lock clean
+.PHONY: help setup image verify doctor lint test test-all test-unit test-integration test-gpu-stack test-workloads bench-chain bench-hosts bench-seal lock clean
 
 help: ## Say what there is
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 26
@@ -54,6 +54,9 @@ bench-chain: setup ## What the layer chain saves, by real builds in a copy (root
 
 bench-hosts: setup ## What many hosts cost: 1, 10 and 50 of them, with nothing to change (root)
 	@$(AS_ROOT) .venv/bin/python bench/hosts.py
+
+bench-seal: setup ## Our seal against the specification's, on one disk (root; DISK=file, default the sealed image)
+	@$(AS_ROOT) .venv/bin/python -m bench.seal $(if $(DISK),--disk $(DISK))
 
 lock: setup ## Refresh requirements.lock from pyproject.toml
 	@.venv/bin/uv pip compile -q --universal --generate-hashes --no-annotate --upgrade \

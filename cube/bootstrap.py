@@ -7,6 +7,7 @@ from pathlib import Path
 
 from cube import conventions, gpt, log, run
 from cube.errors import CommandError, HostError, PackerError
+from cube.package_cache import PackageCache, carries, suspect
 from cube.spec import Spec, proxy_environment
 from cube.workspace import Workspace
 
@@ -62,8 +63,32 @@ def mmdebstrap_args(spec: Spec, tree: Path) -> list[str]:
     ]  # fmt: skip
 
 
-def make_tree(spec: Spec, tree: Path) -> None:
+def make_cached_tree(spec: Spec, tree: Path, cache: PackageCache | None) -> None:
+    """Fill a folder with a Debian system; a cache that spoils it is left aside.
+
+    Raises:
+        HostError: see `make_tree`.
+        PackerError: see `make_tree`.
+    """
+    if not carries(spec.network.apt_mirror):
+        cache = None
+    try:
+        make_tree(spec, tree, cache=cache.url if cache else "")
+    except PackerError as error:
+        if cache is None or not suspect(error):
+            raise
+        log.warning(f"without the cache of packages, which may be at fault: {error.message}")
+        cache.distrust()
+        make_tree(spec, tree)
+
+
+def make_tree(spec: Spec, tree: Path, *, cache: str = "") -> None:
     """Fill a folder with a Debian system.
+
+    Args:
+        spec: which kernel, from which mirror.
+        tree: the folder; what is in it goes.
+        cache: URL of a cache that packages come through.
 
     Raises:
         HostError: mmdebstrap is missing, or we are not root.
@@ -82,7 +107,10 @@ def make_tree(spec: Spec, tree: Path) -> None:
     code = run.stream(
         run.die_together(mmdebstrap_args(spec, tree)),
         on_line=on_line, timeout_s=TIMEOUT_S,
-        env={**proxy_environment(spec), "TMPDIR": str(tree.parent)},
+        env={
+            **proxy_environment(spec), **({"http_proxy": cache} if cache else {}),
+            "TMPDIR": str(tree.parent),
+        },
     )  # fmt: skip
     if code != 0:
         raise mmdebstrap_error(spec, code, heard)
@@ -115,8 +143,13 @@ def finish_tree(spec: Spec, tree: Path) -> None:
     (tree / "boot/efi").mkdir(exist_ok=True)
 
 
-def bootstrap(spec: Spec, workspace: Workspace) -> Path:
+def bootstrap(spec: Spec, workspace: Workspace, cache: PackageCache | None = None) -> Path:
     """Make a disk with a bare Debian that boots by BIOS and by UEFI.
+
+    Args:
+        spec: what it is.
+        workspace: where.
+        cache: what packages come through.
 
     Returns:
         The raw disk image; sparse, in the build's scratch folder.
@@ -131,7 +164,7 @@ def bootstrap(spec: Spec, workspace: Workspace) -> Path:
         raise HostError("mmdebstrap needs root to make a Debian tree", hint="run this with sudo")
     try:
         with log.step("Bootstrapping Debian with mmdebstrap"):
-            make_tree(spec, tree)
+            make_cached_tree(spec, tree, cache)
             finish_tree(spec, tree)
         with log.step("Making the disk"):
             gpt.make_disk(tree, image)

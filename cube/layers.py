@@ -6,13 +6,15 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from cube import log, provision, testing
+from cube import log, package_cache, provision, testing
 from cube.chain import keys
 from cube.chain.keys import Ingredients, link_name
 from cube.chain.link import LayerRecord, Link
 from cube.chain.plan import Planner
 from cube.chain.store import Store
+from cube.errors import ProvisionError
 from cube.machines import Machine
+from cube.package_cache import PackageCache
 from cube.provision import Applied
 from cube.testing import CheckRun
 
@@ -22,11 +24,16 @@ Boot = Callable[[Path], AbstractContextManager[Machine]]
 
 @dataclass(frozen=True, kw_only=True)
 class LayerBuilder:
-    """Makes links. `boot` opens machines; `results` is the folder of what runs report."""
+    """Makes links.
+
+    `boot` opens machines; `results` is the folder of what runs report; packages come through
+    `cache`, if there is one.
+    """
 
     planner: Planner
     boot: Boot
     results: Path
+    cache: PackageCache | None = None
 
     @property
     def store(self) -> Store:
@@ -89,6 +96,7 @@ class LayerBuilder:
             The skipped layers; and the ingredients and the record of the one that was applied.
         """
         skipped: list[Link] = []
+        package_cache.lend(machine.endpoint, self.cache)
         for layer in layers:
             wanted = self.planner.ingredients(layer, parent)
             if skipped and self.planner.find(wanted):
@@ -96,12 +104,35 @@ class LayerBuilder:
             key = keys.digest(wanted)
             started = time.monotonic()
             with log.step(f"Applying layer {layer}", layer=layer):
-                first = provision.apply(layer, machine, spec=self.planner.spec, key=key)
+                first = self.apply(layer, machine, key)
             if not first.skipped:
                 apply_s = time.monotonic() - started
                 return skipped, (wanted, self.judge(first, apply_s, machine, key))
             skipped.append(self.store.skip(wanted, LayerRecord(layer=layer, skipped=first.skipped)))
         return skipped, None
+
+    def apply(self, layer: int, machine: Machine, key: str) -> Applied:
+        """Apply a layer; where the cache of packages may have spoiled it, go on without.
+
+        Raises:
+            ProvisionError: an operation failed.
+        """
+        spec = self.planner.spec
+        try:
+            return provision.apply(layer, machine, spec=spec, key=key)
+        except ProvisionError as error:
+            if not package_cache.suspect(error) or not self.spoiled(machine):
+                raise
+            log.warning(f"without the cache of packages, which may be at fault: {error.message}")
+        return provision.apply(layer, machine, spec=spec, key=key)
+
+    def spoiled(self, machine: Machine) -> bool:
+        """Take the cache away from a machine that used it; False when it did not."""
+        if self.cache is None or not package_cache.reached(machine.endpoint, self.cache):
+            return False
+        self.cache.distrust()
+        package_cache.withdraw(machine.endpoint, self.cache)
+        return True
 
     def judge(self, first: Applied, apply_s: float, machine: Machine, key: str) -> LayerRecord:
         """Repeat and check a layer that was applied, and stop the machine.
@@ -115,6 +146,7 @@ class LayerBuilder:
         with log.step(f"Applying layer {layer} again: nothing may change", layer=layer):
             again = provision.prove_idempotent(layer, machine, spec=spec, key=key, first=first)
         repeat_s = time.monotonic() - started
+        package_cache.withdraw(machine.endpoint, self.cache)
         with log.step("Restarting the machine"):
             machine.reboot()
         started = time.monotonic()

@@ -9,7 +9,19 @@ from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 
-from cube import finalize, hardware, lock, log, manifest, packer, progress, seal, ssh, verify
+from cube import (
+    finalize,
+    hardware,
+    lock,
+    log,
+    manifest,
+    package_cache,
+    packer,
+    progress,
+    seal,
+    ssh,
+    verify,
+)
 from cube.chain import keys, prune, space
 from cube.chain.link import Link
 from cube.chain.plan import Plan, Planner
@@ -21,6 +33,7 @@ from cube.layers import LayerBuilder
 from cube.machines import Machine, MachineRequest, leftovers, record
 from cube.machines.choose import choose
 from cube.machines.choose import down as stop_machine
+from cube.package_cache import PackageCache
 from cube.spec import Spec
 from cube.timeline import Timeline
 from cube.trace import recording
@@ -141,10 +154,7 @@ class Build:
                 return self.result(started, self.status(), made=False)
             plan = self.trust()
             self.prepare()
-        with self.stage(2):
-            base = self.base(plan)
-        with self.stage(3):
-            links = self.layers(plan, base)
+        links = self.links(plan)
         if self.to:
             self.clear()
             return self.result(started, f"there up to {head(links).name}", made=bool(plan.todo))
@@ -274,7 +284,18 @@ class Build:
         self.work.secrets.chmod(0o700)
         ssh.make_key(self.work.build_key)
 
-    def base(self, plan: Plan) -> Link:
+    def links(self, plan: Plan) -> list[Link]:
+        """Make what is missing of the chain: stages 2 and 3, with packages from the cache."""
+        with contextlib.ExitStack() as stack:
+            cache = None
+            if plan.todo:
+                cache = stack.enter_context(package_cache.opened(self.spec, self.work))
+            with self.stage(2):
+                base = self.base(plan, cache)
+            with self.stage(3):
+                return self.layers(plan, base, cache)
+
+    def base(self, plan: Plan, cache: PackageCache | None) -> Link:
         """Make the bare OS, unless it is there."""
         if plan.links:
             return plan.links[0]
@@ -282,18 +303,22 @@ class Build:
         wanted = keys.base_ingredients(self.spec, refresh=plan.refresh)
         self.store.forget(wanted)
         target = self.store.begin()
-        packer.build_base(self.spec, self.work, key_file=self.work.build_key, target=target)
+        packer.build_base(
+            self.spec, self.work, key_file=self.work.build_key, target=target, cache=cache
+        )
         with log.step("Freezing the base"):
             keys.require_same(wanted, keys.base_ingredients(self.spec, refresh=plan.refresh))
             return self.store.freeze(wanted, seconds=time.monotonic() - started)
 
-    def layers(self, plan: Plan, base: Link) -> list[Link]:
+    def layers(self, plan: Plan, base: Link, cache: PackageCache | None) -> list[Link]:
         """Make the links that are missing; return all of them, the base first."""
         done = list(plan.links) or [base]
         head = plan.head or base
         self.store.set_head(head)
         todo = self.planner.layers[len(done) - 1 :]
-        builder = LayerBuilder(planner=self.planner, boot=self.boot, results=self.work.results)
+        builder = LayerBuilder(
+            planner=self.planner, boot=self.boot, results=self.work.results, cache=cache
+        )
         made = builder.build(todo, head)
         for link in made:  # above a layer that is skipped anew, there were links that still fit
             if datetime.fromisoformat(link.created) < self.timeline.began_at:

@@ -24,6 +24,12 @@ def test_no_proxy_is_configured(image: Tree) -> None:
     assert found == []
 
 
+def test_no_package_cache_of_the_build_is_configured(image: Tree) -> None:
+    files = image.files("etc/apt/apt.conf", "etc/apt/apt.conf.d/*")
+    found = [name for name in files if "proxy-auto-detect" in image.text(name).lower()]
+    assert found + image.find("etc/apt/**/*cube-build-cache*") == []
+
+
 def test_no_package_index_of_the_build_is_configured(image: Tree) -> None:
     files = image.files("etc/pip.conf", "etc/uv/uv.toml", "root/.config/**", "root/.pip/*")
     assert [name for name in files if "index" in image.text(name)] == []

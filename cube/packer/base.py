@@ -8,6 +8,7 @@ from cube import bootstrap, log, run
 from cube.errors import CommandError, PackerError
 from cube.machines import accelerator
 from cube.machines.seed import build_seed, render_user_data
+from cube.package_cache import PackageCache
 from cube.packer import evidence, inputs, installer, seed, template
 from cube.spec import Spec
 from cube.workspace import Workspace
@@ -16,7 +17,14 @@ from cube.workspace import Workspace
 FREEZE_S = 1200
 
 
-def build_base(spec: Spec, workspace: Workspace, *, key_file: Path, target: Path) -> Path:
+def build_base(
+    spec: Spec,
+    workspace: Workspace,
+    *,
+    key_file: Path,
+    target: Path,
+    cache: PackageCache | None = None,
+) -> Path:
     """Make the bare OS image.
 
     Args:
@@ -24,6 +32,7 @@ def build_base(spec: Spec, workspace: Workspace, *, key_file: Path, target: Path
         workspace: where scratch files and downloads go.
         key_file: the build's private key (mode 600), its public half beside it as ``.pub``.
         target: the qcow2 file to write.
+        cache: what Debian's packages come through; an installer has its own ways.
 
     Returns:
         The image: booted once, its root grown, shut down; the build key opens `BUILD_USER`.
@@ -35,7 +44,7 @@ def build_base(spec: Spec, workspace: Workspace, *, key_file: Path, target: Path
     folder = inputs.Folder.of(workspace)
     shutil.rmtree(folder.work, ignore_errors=True)
     if spec.image.os == "debian-13":
-        disk = bootstrap.bootstrap(spec, workspace)
+        disk = bootstrap.bootstrap(spec, workspace, cache)
     else:
         disk = installer.install(spec, workspace, key_file=key_file)
     with log.step("Booting the bare image for the first time"):

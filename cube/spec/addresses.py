@@ -20,6 +20,13 @@ def check_url(value: str) -> str:
     return value
 
 
+def check_package_cache(value: str) -> str:
+    """Accept a word, or the URL of a cache that speaks HTTP."""
+    if value in ("auto", "off") or (value.startswith("http://") and is_url(value)):
+        return value
+    raise ValueError('write "auto", "off", or the URL of a cache like "http://host:3142"')
+
+
 def check_download(value: str) -> str:
     """Accept an http(s) URL, or the file URL of a file of this machine."""
     local = value.startswith("file:///") and URL_CHARACTERS.fullmatch(value)
@@ -49,6 +56,7 @@ def check_host(value: str) -> str:
 
 
 Download = Annotated[str, AfterValidator(check_download)]
+PackageCache = Annotated[str, AfterValidator(check_package_cache)]
 Url = Annotated[str, AfterValidator(check_url)]
 Host = Annotated[str, AfterValidator(check_host)]
 Hostname = Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")]

@@ -146,6 +146,7 @@ class Network(Section):
     keep_ca_certificates: bool = False
     proxy: Url = ""
     apt_mirror: Url = ""
+    package_cache: addresses.PackageCache = "auto"
     pypi_index: Url = ""
     ntp_servers: tuple[addresses.Host, ...] = ()
 

@@ -166,6 +166,10 @@ PLANTS: dict[str, list[dict[str, str | None]]] = {
         ]
         for timer in ("apt-daily.timer", "apt-daily-upgrade.timer")
     },
+    "no package cache of the build is configured": [
+        {"etc/apt/apt.conf.d/x": 'Acquire::http::Proxy-Auto-Detect "/etc/apt/ask";\n'},
+        {"etc/apt/cube-build-cache": "#!/bin/bash\n"},
+    ],
     "no proxy is configured": [
         {"etc/apt/apt.conf.d/10cube": 'Acquire::http::Proxy "http://10.0.2.2:3128/";\n'},
         {"etc/environment": "HTTPS_PROXY=http://10.0.2.2:3128\n"},

@@ -8,13 +8,13 @@ from typing import Any, cast
 
 import pytest
 
-from cube import provision, testing
+from cube import package_cache, provision, testing
 from cube.chain import keys, sources
 from cube.chain.integrity import damaged
 from cube.chain.link import Link
 from cube.chain.plan import Planner
 from cube.chain.store import Store
-from cube.errors import ChainError
+from cube.errors import ChainError, ProvisionError
 from cube.findings import Check, CheckReport
 from cube.layers import LayerBuilder
 from cube.machines import Machine
@@ -108,3 +108,43 @@ def test_a_source_that_changes_meanwhile_spoils_the_link(
     assert "cube build again" in caught.value.hint
     assert [link.name for link in builder.store.links()] == ["base"]
     assert builder.store.unfinished.exists()
+
+
+@pytest.mark.parametrize(
+    ("details", "reached", "tries"),
+    [("Hash Sum mismatch", True, 2), ("Hash Sum mismatch", False, 1), ("dpkg: broken", True, 1)],
+)
+def test_a_layer_is_tried_again_without_a_cache_that_spoils_it(
+    builder: LayerBuilder, base: Link, details: str, reached: bool, tries: int
+) -> None:
+    calls: list[str] = []
+
+    def apply(*_: object, **__: object) -> Applied:
+        calls.append("apply")
+        if "withdraw" not in calls:
+            raise ProvisionError("layer 1: failed", details=details)
+        return Applied(layer=1)
+
+    folder = builder.results
+    cache = package_cache.PackageCache(url="http://a:1", guest_url="http://a:1", folder=folder)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(provision, "apply", apply)
+        patch.setattr(package_cache, "lend", lambda *_: calls.append("lend"))
+        patch.setattr(package_cache, "reached", lambda *_: reached)
+        patch.setattr(package_cache, "withdraw", lambda *_: calls.append("withdraw"))
+        with contextlib.suppress(ProvisionError):
+            replace(builder, cache=cache).build([1], base)
+    assert calls[0] == "lend"
+    assert calls.count("apply") == tries
+    assert (folder / "distrusted").exists() == (calls.count("apply") > 1)
+
+
+def test_the_cache_is_taken_away_before_the_machine_restarts(
+    builder: LayerBuilder, base: Link, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[str] = []
+    monkeypatch.setattr(package_cache, "lend", lambda *_: calls.append("lend"))
+    monkeypatch.setattr(package_cache, "withdraw", lambda *_: calls.append("withdraw"))
+    monkeypatch.setattr(Fake, "reboot", lambda _: calls.append("reboot"))
+    builder.build([1], base)
+    assert calls == ["lend", "withdraw", "reboot"]

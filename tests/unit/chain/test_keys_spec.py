@@ -59,6 +59,8 @@ TABLE: list[tuple[str, Any, Names]] = [
     ("network.keep_ca_certificates", True, {1, IMAGE}),
     ("network.proxy", "http://proxy.example:3128/", {BASE, 1, 2, 3, 4}),
     ("network.apt_mirror", "http://mirror.example/debian", {BASE, 1, 2, 3}),
+    ("network.package_cache", "off", NOTHING),
+    ("network.package_cache", "http://cache.example:3142", NOTHING),
     ("network.pypi_index", "http://index.example/", {1, 4}),
     ("network.ntp_servers", ("ntp.example",), {1}),
     ("build.dir", Path("/elsewhere"), NOTHING),
