@@ -9,7 +9,7 @@ QUICK := not exhaustive and not gpu_stack and not workloads
 UNIT := .venv/bin/pytest --numprocesses auto -m "not integration and $(QUICK)"
 INTEGRATION := .venv/bin/pytest -m "integration and $(QUICK)"
 .DEFAULT_GOAL := help
-.PHONY: help setup image verify doctor lint test test-all test-unit test-integration test-gpu-stack test-workloads bench-chain lock clean
+.PHONY: help setup image verify doctor lint test test-all test-unit test-integration test-gpu-stack test-workloads bench bench-chain lock lock-bench clean
 
 help: ## Say what there is
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 26
@@ -48,12 +48,20 @@ test-gpu-stack: setup ## The whole GPU stack from real packages: driver, CUDA, f
 test-workloads: setup ## The suites at full size: training, inference, containers (root, 10 GB)
 	@$(AS_ROOT) .venv/bin/pytest tests/integration/test_workloads.py -m ""
 
+bench: setup ## Our site against Ansible, side by side, into docs/bench.md (root; CASES=noop, BUILD=dir, QUICK=1)
+	@$(AS_ROOT) .venv/bin/python bench/speed.py $(if $(CASES),--cases $(CASES)) \
+	    $(if $(BUILD),--build $(BUILD)) $(if $(QUICK),--quick)
+
 bench-chain: setup ## What the layer chain saves, by real builds in a copy (root; CASES=full,layer5 selects)
 	@$(AS_ROOT) .venv/bin/python bench/chain.py $(OS) $(if $(CASES),--cases $(CASES))
 
 lock: setup ## Refresh requirements.lock from pyproject.toml
 	@.venv/bin/uv pip compile -q --universal --generate-hashes --no-annotate --upgrade \
 	    --custom-compile-command "make lock" --extra dev pyproject.toml build-requirements.txt -o requirements.lock
+
+lock-bench: setup ## Refresh the lock of the peers that are measured (bench/ansible/requirements.txt)
+	@.venv/bin/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-annotate --upgrade \
+	    --custom-compile-command "make lock-bench" bench/ansible/requirements.in -o bench/ansible/requirements.txt
 
 clean: ## Remove build results and caches
 	@rm -rf build .mypy_cache .ruff_cache .pytest_cache
