@@ -116,7 +116,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def measure(args: argparse.Namespace) -> None:
-    """Run the cases; what was measured is written even if one fails."""
+    """Run the cases and write the page; of a run that fails, print what was measured."""
     args.cache.mkdir(parents=True, exist_ok=True)
     names, missing = available(args.variants, SOURCE)
     results = Results(missing=missing)
@@ -124,17 +124,25 @@ def measure(args: argparse.Namespace) -> None:
         shop = workshop(Path(place), args.cache.resolve())
         results.host = {**base.host(), **playbook.versions(shop.venv)}
         try:
-            with raced(args, Race(shop=shop, names=names, results=results)) as race:
-                race.first()
-                if NOOP in args.cases:
-                    for delay in args.delays:
-                        race.no_op(delay, args.repeat)
-                    race.require_same()
-            if REBUILD in args.cases:
-                rebuild.measure(results, args.build, Path(place))
-        finally:
-            report.write(results, args.output)
-            log.info(f"written: {args.output}")
+            run_cases(args, Race(shop=shop, names=names, results=results))
+        except BaseException:
+            # The page stays that of the last whole run.
+            sys.stdout.write(report.markdown(results))
+            raise
+    report.write(results, args.output)
+    log.info(f"written: {args.output}")
+
+
+def run_cases(args: argparse.Namespace, race: Race) -> None:
+    """Run the cases that are wanted."""
+    with raced(args, race):
+        race.first()
+        if NOOP in args.cases:
+            for delay in args.delays:
+                race.no_op(delay, args.repeat)
+            race.require_same()
+    if REBUILD in args.cases:
+        rebuild.measure(race.results, args.build, race.shop.folder)
 
 
 def workshop(folder: Path, cache: Path) -> Workshop:
@@ -147,7 +155,7 @@ def workshop(folder: Path, cache: Path) -> Workshop:
 
 
 @contextlib.contextmanager
-def raced(args: argparse.Namespace, race: Race) -> Iterator[Race]:
+def raced(args: argparse.Namespace, race: Race) -> Iterator[None]:
     """Boot the boxes, their packages loaded before."""
     cache = args.cache.resolve()
     disk = base.bare(args.base, args.build, cache)
@@ -156,7 +164,7 @@ def raced(args: argparse.Namespace, race: Race) -> Iterator[Race]:
         served = (port, box.wheels(cache, lock))
         base.warm(disk, race.shop, served)
         with race.started(disk, served, sorted({0, *args.delays})):
-            yield race
+            yield
 
 
 if __name__ == "__main__":

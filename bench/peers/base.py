@@ -2,6 +2,8 @@
 
 import os
 import platform
+import shutil
+import time
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,10 @@ from bench.peers.variants import BY_NAME
 from cube import log
 from cube.chain.store import Store
 from cube.errors import CubeError
+
+#: Lists of packages are kept that long: an archive's signature of them ends. In seconds.
+#: Source: apt-secure(8); Debian's security archive says Valid-Until a week ahead.
+FRESH_S = 24 * 3600
 
 
 def bare(disk: Path | None, build: Path | None, cache: Path) -> Path:
@@ -27,6 +33,7 @@ def bare(disk: Path | None, build: Path | None, cache: Path) -> Path:
         return disk.resolve()
     if build:
         return Store(folder=build.resolve() / OS / "chain").named("base").disk
+    shutil.rmtree(cache / "project", ignore_errors=True)
     copied = project.copy(cache / "project", SOURCE / "cube.toml", image=OS)
     with log.step("Building the bare OS"):
         copied.build(to="base")
@@ -35,9 +42,13 @@ def bare(disk: Path | None, build: Path | None, cache: Path) -> Path:
 
 def warm(disk: Path, shop: Workshop, cache: tuple[int, Path]) -> None:
     """Load every package once, by a first application that is no figure."""
-    stamp = cache[1].with_name("warm")
-    if stamp.exists() and stamp.read_text() == str(disk):
-        return
+    stamp, packages = cache[1].with_name("warm"), cache[1].with_name("packages")
+    if stamp.exists() and time.time() - stamp.stat().st_mtime < FRESH_S:
+        if stamp.read_text() == str(disk):
+            return
+    elif packages.exists():
+        for file in packages.iterdir():
+            file.unlink()
     with (
         log.step("Filling the cache of packages"),
         box.started("warm", disk, shop.folder / "warm", cache) as one,

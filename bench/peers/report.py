@@ -94,7 +94,13 @@ def times(ratio: float | None) -> str:
 def target_table(verdicts: Sequence[Verdict]) -> str:
     """Return a line for each target."""
     rows = [
-        [one.target.what, f"{one.target.side} {one.target.bound:g}", times(one.ratio), one.word]
+        [
+            one.target.what,
+            f"{one.target.side} {one.target.bound:g}",
+            times(one.ratio),
+            one.word,
+            one.target.limit if one.met is False else "",
+        ]
         for one in verdicts
     ]
-    return table(["target", "bound", "ratio", ""], rows)
+    return table(["target", "bound", "ratio", "", "what bounds it"], rows)

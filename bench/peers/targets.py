@@ -19,6 +19,7 @@ class Target:
         bound: the ratio's bound.
         side: whether the ratio must be at least or at most that.
         delay_ms: of the round trip.
+        limit: what bounds the ratio; told where the target is missed.
     """
 
     what: str
@@ -28,6 +29,7 @@ class Target:
     bound: float
     side: Literal["at least", "at most"]
     delay_ms: int = 0
+    limit: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
