@@ -21,7 +21,6 @@ from bench.peers.application import SOURCE, Workshop
 from bench.peers.cases import Race
 from bench.peers.results import FIRST, NOOP, REBUILD, Results
 from bench.peers.variants import BY_NAME, available
-from bench.peers.wanted import wanted
 from cube import cli, log, spec, ssh
 from cube.errors import INTERRUPTED, CubeError
 
@@ -150,8 +149,7 @@ def workshop(folder: Path, cache: Path) -> Workshop:
     file = folder / "cube.toml"
     file.write_text(SPEC.format(key=ssh.make_key(folder / "admin"), folder=folder))
     loaded = spec.load(file)
-    look = wanted(loaded, trees=False)
-    return Workshop(folder=folder, venv=playbook.venv(cache / "ansible"), spec=loaded, wanted=look)
+    return Workshop(folder=folder, venv=playbook.venv(cache / "ansible"), spec=loaded)
 
 
 @contextlib.contextmanager

@@ -11,6 +11,7 @@ from typing import Any
 from bench.peers import playbook
 from bench.peers.box import STATE, Box, state_command
 from bench.peers.variants import Variant
+from bench.peers.wanted import wanted as look
 from cube import run, ssh
 from cube.errors import CubeError
 from cube.spec import Spec
@@ -39,13 +40,11 @@ class Workshop:
         folder: for what they leave.
         venv: of Ansible.
         spec: our specification, with its file.
-        wanted: what the one script looks at.
     """
 
     folder: Path
     venv: Path
     spec: Spec
-    wanted: dict[str, list[str]]
 
 
 def apply(variant: Variant, box: Box, delay_ms: int, shop: Workshop) -> Applied:
@@ -86,15 +85,19 @@ def variables(variant: Variant, box: Box, shop: Workshop) -> dict[str, str]:
 Command = tuple[list[str], dict[str, str], str]
 
 
-def cube_command(variant: Variant, box: Box, delay_ms: int, shop: Workshop) -> Command:  # noqa: ARG001
+def cube_command(variant: Variant, box: Box, delay_ms: int, shop: Workshop) -> Command:
     """Build our command: pyinfra's own command line."""
     file = box.folder / f"machine-{delay_ms}.json"
     access = asdict(box.endpoints[delay_ms])
     described = {"name": box.name, "endpoint": access, "building": False}
     file.write_text(json.dumps(described, default=str))
-    argv = [str(Path(sys.executable).with_name("pyinfra")), "-y", "inventory.py"]
+    argv = [str(Path(sys.executable).with_name("pyinfra")), "-y"]
     environment = {"CUBE_MACHINE": str(file), "CUBE_SPEC": str(shop.spec.file)}
-    return [*argv, "deploy/layer1.py"], {**environment, "PYINFRA_PROGRESS": "off"}, ""
+    return (
+        [*argv, *variant.options, "inventory.py", "deploy/layer1.py"],
+        {**environment, "PYINFRA_PROGRESS": "off"},
+        "",
+    )
 
 
 def ansible_command(variant: Variant, box: Box, delay_ms: int, shop: Workshop) -> Command:
@@ -105,10 +108,11 @@ def ansible_command(variant: Variant, box: Box, delay_ms: int, shop: Workshop) -
     return playbook.ansible_args(shop.venv, file, variant.subset), {}, ""
 
 
-def script_command(variant: Variant, box: Box, delay_ms: int, shop: Workshop) -> Command:  # noqa: ARG001
+def script_command(variant: Variant, box: Box, delay_ms: int, shop: Workshop) -> Command:
     """Build the command of the one script."""
+    wanted = look(shop.spec, trees=False, upgrade=variant.upgrade)
     program, *access = ssh.ssh_args(box.endpoints[delay_ms])
-    argv = [program, "-o", "LogLevel=ERROR", *access, state_command(shop.wanted)]
+    argv = [program, "-o", "LogLevel=ERROR", *access, state_command(wanted)]
     return argv, {}, STATE.read_text()
 
 

@@ -106,6 +106,7 @@ def read(wanted: Wanted) -> dict[str, Any]:
     running = {
         name: start(argv, wanted["units"] if name == "units" else [])
         for name, argv in COMMANDS.items()
+        if name not in wanted["leave"]
     }
     trees: dict[str, str] = {}
     for folder in wanted["trees"]:
@@ -122,7 +123,9 @@ def read(wanted: Wanted) -> dict[str, Any]:
     return {
         **state,
         "packages": packages(said["packages"]),
-        "upgrade": [line for line in said["upgrade"].splitlines() if line.startswith("Inst ")],
+        "upgrade": [
+            line for line in said.get("upgrade", "").splitlines() if line.startswith("Inst ")
+        ],
         "units": units(said["units"]),
     }
 

@@ -33,7 +33,9 @@ class Variant:
         tool: how it is run.
         environment: variables that make it what it is.
         subset: of the facts that Ansible gathers.
-        switch: a variable of ours that must be in the sources, or the variant is left out:
+        options: more words of our command.
+        upgrade: whether the one script has apt plan an upgrade, too.
+        switch: a word of ours that must be in the sources, or the variant is left out:
             with a switch that nothing reads it would be another one by name only.
     """
 
@@ -42,6 +44,8 @@ class Variant:
     tool: Tool
     environment: Mapping[str, str] = field(default_factory=dict)
     subset: str = "min"
+    options: tuple[str, ...] = ()
+    upgrade: bool = False
     switch: str = ""
 
 
@@ -49,7 +53,8 @@ VARIANTS = (
     Variant(name="cube", label="Vault Cube", tool="cube"),
     Variant(
         name="cube-stock", label="Vault Cube, stock connection", tool="cube",
-        environment={"CUBE_SSH": "stock"}, switch="CUBE_SSH",
+        options=("--data", "cube_shell=false", "--data", "cube_nodelay=false"),
+        switch="cube_shell",
     ),
     Variant(name="mitogen", label="Ansible, mitogen", tool="ansible", environment=MITOGEN),
     Variant(
@@ -58,6 +63,10 @@ VARIANTS = (
     ),
     Variant(name="plain", label="Ansible, as installed", tool="ansible", subset="all"),
     Variant(name="script", label="the limit: one script over SSH", tool="script"),
+    Variant(
+        name="script-upgrade", label="the same, apt's plan of an upgrade made anew",
+        tool="script", upgrade=True,
+    ),
 )  # fmt: skip
 
 BY_NAME = {variant.name: variant for variant in VARIANTS}

@@ -32,7 +32,7 @@ KERNEL = (
 TREES = ("/etc", "/usr/local", "/opt", "/root", "/home", "/var/spool/cron")
 
 
-def wanted(spec: Spec, *, trees: bool) -> dict[str, list[str]]:
+def wanted(spec: Spec, *, trees: bool, upgrade: bool = True) -> dict[str, list[str]]:
     """Return what `box_state.py` is told to look at."""
     return {
         "files": list(FILES),
@@ -40,4 +40,5 @@ def wanted(spec: Spec, *, trees: bool) -> dict[str, list[str]]:
         "kernel": list(KERNEL),
         "accounts": [spec.admin.user],
         "trees": list(TREES) if trees else [],
+        "leave": [] if upgrade else ["upgrade"],
     }

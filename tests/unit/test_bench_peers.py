@@ -100,8 +100,8 @@ def test_a_variant_whose_switch_nothing_reads_is_left_out(tmp_path: Path) -> Non
     (tmp_path / "cube").mkdir()
     names, missing = available(["cube", "cube-stock"], tmp_path)
     assert names == ["cube"]
-    assert missing == {"Vault Cube, stock connection": "no source reads CUBE_SSH"}
-    (tmp_path / "deploy/fast.py").write_text('os.environ["CUBE_SSH"]')
+    assert missing == {"Vault Cube, stock connection": "no source reads cube_shell"}
+    (tmp_path / "deploy/fast.py").write_text("host.data.cube_shell")
     assert available(["cube", "cube-stock"], tmp_path) == (["cube", "cube-stock"], {})
 
 
