@@ -116,6 +116,22 @@ def script_command(variant: Variant, box: Box, delay_ms: int, shop: Workshop) ->
     return argv, {}, STATE.read_text()
 
 
+def start_command(variant: Variant, box: Box, delay_ms: int, shop: Workshop) -> Command:  # noqa: ARG001
+    """Build the command that starts pyinfra, and nothing more."""
+    return [str(Path(sys.executable).with_name("pyinfra")), "--version"], {}, ""
+
+
+def start_changed(done: run.Completed) -> int | None:
+    """Believe that it started; it changes nothing.
+
+    Raises:
+        CubeError: it said nothing of itself.
+    """
+    if "pyinfra" not in done.stdout:
+        raise CubeError("pyinfra --version said nothing of itself", details=run.tail(done.stderr))
+    return None
+
+
 def cube_changed(done: run.Completed) -> int | None:
     """Count what pyinfra's summary says that it changed.
 
@@ -162,5 +178,11 @@ def script_changed(done: run.Completed) -> int | None:
     return None
 
 
-BUILDERS = {"cube": cube_command, "ansible": ansible_command, "script": script_command}
-COUNTERS = {"cube": cube_changed, "ansible": ansible_changed, "script": script_changed}
+BUILDERS = {
+    "cube": cube_command, "ansible": ansible_command, "script": script_command,
+    "start": start_command,
+}  # fmt: skip
+COUNTERS = {
+    "cube": cube_changed, "ansible": ansible_changed, "script": script_changed,
+    "start": start_changed,
+}  # fmt: skip

@@ -11,7 +11,7 @@ from bench.peers.application import Workshop
 from bench.peers.box import Box
 from bench.peers.results import FIRST, NOOP, Results
 from bench.peers.spread import turns
-from bench.peers.variants import BY_NAME
+from bench.peers.variants import BY_NAME, WORKERS
 from bench.peers.wanted import wanted
 from cube import log
 from cube.errors import CubeError
@@ -19,7 +19,7 @@ from cube.errors import CubeError
 
 @dataclass
 class Race:
-    """One run: boxes that are up, one for each variant that changes something."""
+    """One run: boxes that are up, one for each variant that changes something; at least one."""
 
     shop: Workshop
     names: Sequence[str]
@@ -31,7 +31,7 @@ class Race:
         """Boot a box for each variant; the one script looks at the first."""
         with contextlib.ExitStack() as stack:
             for name in self.names:
-                if BY_NAME[name].tool != "script":
+                if BY_NAME[name].tool in WORKERS:
                     folder = self.shop.folder / name
                     made = stack.enter_context(box.started(name, base, folder, cache))
                     stack.enter_context(box.farther(made, delays))

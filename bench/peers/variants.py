@@ -5,7 +5,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-Tool = Literal["cube", "ansible", "script"]
+Tool = Literal["cube", "ansible", "script", "start"]
+
+#: Of those that change something, each has a box of its own.
+WORKERS: tuple[Tool, ...] = ("cube", "ansible")
 
 #: Connections that stay open, without compression on a way that needs none.
 #: Source: Ansible's guide, "Controlling how Ansible connects", ssh_args and pipelining.
@@ -63,6 +66,7 @@ VARIANTS = (
     ),
     Variant(name="plain", label="Ansible, as installed", tool="ansible", subset="all"),
     Variant(name="script", label="the limit: one script over SSH", tool="script"),
+    Variant(name="start", label="our own limit: pyinfra started, nothing done", tool="start"),
     Variant(
         name="script-upgrade", label="the same, apt's plan of an upgrade made anew",
         tool="script", upgrade=True,
