@@ -10,7 +10,7 @@ UNIT := .venv/bin/pytest --numprocesses auto -m "not integration and $(USUAL)"
 # Two files at a time: most wait for a machine. One process makes the build that all share.
 INTEGRATION := .venv/bin/pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder -m "integration and $(USUAL)"
 .DEFAULT_GOAL := help
-.PHONY: help setup image verify doctor lint test test-all test-unit test-integration test-gpu-stack test-workloads bench-chain bench-hosts bench-seal lock clean
+.PHONY: help setup image verify doctor lint test test-all test-unit test-integration test-gpu-stack test-workloads bench bench-chain bench-hosts bench-seal lock lock-bench clean
 
 help: ## Say what there is
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 26
@@ -49,6 +49,10 @@ test-gpu-stack: setup ## The whole GPU stack from real packages: driver, CUDA, f
 test-workloads: setup ## The suites at full size: training, inference, containers (root, 10 GB)
 	@$(AS_ROOT) .venv/bin/pytest tests/integration/test_workloads.py tests/integration/test_workloads_box.py -m ""
 
+bench: setup ## Our site against Ansible, side by side, into docs/bench.md (root; CASES=noop, BUILD=dir, QUICK=1)
+	@$(AS_ROOT) .venv/bin/python bench/speed.py $(if $(CASES),--cases $(CASES)) \
+	    $(if $(BUILD),--build $(BUILD)) $(if $(QUICK),--quick)
+
 bench-chain: setup ## What the layer chain saves, by real builds in a copy (root; CASES=full,layer5 selects)
 	@$(AS_ROOT) .venv/bin/python bench/chain.py $(OS) $(if $(CASES),--cases $(CASES))
 
@@ -61,6 +65,10 @@ bench-seal: setup ## Our seal against the specification's, on one disk (root; DI
 lock: setup ## Refresh requirements.lock from pyproject.toml
 	@.venv/bin/uv pip compile -q --universal --generate-hashes --no-annotate --upgrade \
 	    --custom-compile-command "make lock" --extra dev pyproject.toml build-requirements.txt -o requirements.lock
+
+lock-bench: setup ## Refresh the lock of the peers that are measured (bench/ansible/requirements.txt)
+	@.venv/bin/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-annotate --upgrade \
+	    --custom-compile-command "make lock-bench" bench/ansible/requirements.in -o bench/ansible/requirements.txt
 
 clean: ## Remove build results and caches
 	@rm -rf build .mypy_cache .ruff_cache .pytest_cache

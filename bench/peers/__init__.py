@@ -1,0 +1,1 @@
+"""Our site against the same work by others, side by side on one machine."""

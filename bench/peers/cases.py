@@ -1,0 +1,88 @@
+"""The cases: what is applied, what must be true of it, and what is timed."""
+
+import contextlib
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from bench.peers import application, box, equality
+from bench.peers.application import Workshop
+from bench.peers.box import Box
+from bench.peers.results import FIRST, NOOP, Results
+from bench.peers.spread import turns
+from bench.peers.variants import BY_NAME, WORKERS
+from bench.peers.wanted import wanted
+from cube import log
+from cube.errors import CubeError
+
+
+@dataclass
+class Race:
+    """One run: boxes that are up, one for each variant that changes something; at least one."""
+
+    shop: Workshop
+    names: Sequence[str]
+    results: Results
+    boxes: dict[str, Box] = field(default_factory=dict)
+
+    @contextlib.contextmanager
+    def started(self, base: Path, cache: tuple[int, Path], delays: list[int]) -> Iterator[None]:
+        """Boot a box for each variant; the one script looks at the first."""
+        with contextlib.ExitStack() as stack:
+            for name in self.names:
+                if BY_NAME[name].tool in WORKERS:
+                    folder = self.shop.folder / name
+                    made = stack.enter_context(box.started(name, base, folder, cache))
+                    stack.enter_context(box.farther(made, delays))
+                    self.boxes[name] = made
+            yield
+
+    def box(self, name: str) -> Box:
+        """Return the box that a variant works on."""
+        return self.boxes.get(name) or next(iter(self.boxes.values()))
+
+    def once(self, case: str, name: str, delay_ms: int, *, counted: bool = True) -> None:
+        """Apply once, and note it.
+
+        Raises:
+            CubeError: it failed; or it changed something in a no-op, nothing in a first.
+        """
+        self.results.load.append(os.getloadavg()[0])
+        applied = application.apply(BY_NAME[name], self.box(name), delay_ms, self.shop)
+        if counted and applied.changed is not None and (applied.changed > 0) == (case == NOOP):
+            raise CubeError(f"{name}, {case}: {applied.changed} changes were made")
+        log.info(f"{name}, {case}, {delay_ms} ms: {applied.seconds:.2f} s")
+        if counted:
+            self.results.add(case, name, delay_ms, applied.seconds)
+
+    def first(self) -> None:
+        """Apply layer 1 for the first time, one tool after the other; all states must be one."""
+        for name in self.boxes:
+            with log.step(f"First application by {name}"):
+                self.once(FIRST, name, 0)
+        self.require_same()
+
+    def no_op(self, delay_ms: int, rounds: int) -> None:
+        """Apply again, in turns; the first time of each opens connections, and is not counted."""
+        with log.step(f"Applying again at {delay_ms} ms"):
+            for name in self.names:
+                self.once(NOOP, name, delay_ms, counted=False)
+            for order in turns(self.names, rounds):
+                for name in order:
+                    self.once(NOOP, name, delay_ms)
+
+    def require_same(self) -> None:
+        """Refuse figures of tools that do not leave the same.
+
+        Raises:
+            CubeError: a state lacks something, or differs from the first one's.
+        """
+        with log.step("Comparing what they left"):
+            look = wanted(self.shop.spec, trees=True)
+            states = {name: one.state(look) for name, one in self.boxes.items()}
+            for name, state in states.items():
+                equality.require_whole(state, name)
+            first, *others = states
+            for name in others:
+                equality.require_same(states[first], states[name], (first, name))

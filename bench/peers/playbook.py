@@ -1,0 +1,102 @@
+"""The peer's playbook: its own venv, and variables from the very data that our roles read."""
+
+import json
+import os
+import shlex
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from cube import log, run
+from cube.machines import Endpoint
+from cube.spec import Spec
+from deploy import held
+from deploy.roles import common, docker, python, security, users
+
+FOLDER = Path(__file__).resolve().parents[1] / "ansible"
+REQUIREMENTS = FOLDER / "requirements.txt"
+DEPLOY = FOLDER.parents[1] / "deploy"
+OS = "debian-13"
+#: Seconds for a download of 70 MB.
+INSTALL_S = 1200
+
+
+def venv(folder: Path) -> Path:
+    """Return the venv with Ansible and mitogen, made when its lock is another one.
+
+    Raises:
+        CommandError: the packages cannot be had.
+    """
+    lock = folder / "requirements.txt"
+    if lock.exists() and lock.read_text() == REQUIREMENTS.read_text():
+        return folder
+    with log.step("Installing Ansible and mitogen into a venv of their own"):
+        run.run([sys.executable, "-m", "venv", "--clear", folder], timeout_s=INSTALL_S)
+        pip = [str(folder / "bin/pip"), "install", "--quiet", "--disable-pip-version-check"]
+        argv = [*pip, "--require-hashes", "--no-deps", "--only-binary", ":all:"]
+        run.run([*argv, "--requirement", str(REQUIREMENTS)], timeout_s=INSTALL_S)
+        lock.write_text(REQUIREMENTS.read_text())
+    return folder
+
+
+def versions(folder: Path) -> dict[str, str]:
+    """Return versions of what is in the venv."""
+    names = ("ansible-core", "mitogen")
+    code = "import importlib.metadata as m, sys, json; print(json.dumps({n: m.version(n) for n in "
+    argv = [str(folder / "bin/python"), "-c", f"{code}{names!r}}}))"]
+    found: dict[str, str] = json.loads(run.run(argv).stdout)
+    return found
+
+
+def variables(spec: Spec) -> dict[str, Any]:
+    """Return the playbook's variables: what our roles take from their own constants and data."""
+    return {
+        "files": str(DEPLOY / "files"),
+        "templates": str(DEPLOY / "templates"),
+        "locale": spec.image.locale,
+        "timezone": spec.image.timezone,
+        "admin_user": spec.admin.user,
+        "admin_ssh_keys": list(spec.admin.ssh_keys),
+        "admin_groups": list(users.GROUPS),
+        "common_packages": list(common.PACKAGES),
+        "security_packages": list(security.PACKAGES),
+        "docker_packages": [*docker.COMMON, *docker.PACKAGES["distribution", OS]],
+        "python_packages": list(python.PACKAGES),
+        "docker_daemon": json.loads((DEPLOY / "files/docker/daemon.json").read_text()),
+        "kex": list(security.KEX[OS]),
+        "origins": list(security.ORIGINS[OS]),
+        "held": list(held.HELD),
+    }
+
+
+def inventory(hosts: Mapping[str, Endpoint], values: Mapping[str, Any]) -> str:
+    """Return an inventory of hosts; JSON is YAML."""
+    described = {
+        name: {
+            "ansible_host": access.host,
+            "ansible_port": access.port,
+            "ansible_user": access.user,
+            "ansible_ssh_private_key_file": str(access.key_file),
+            "ansible_python_interpreter": "/usr/bin/python3",
+            "ansible_ssh_common_args": shlex.join(
+                ["-o", f"UserKnownHostsFile={access.known_hosts}",
+                 "-o", "StrictHostKeyChecking=accept-new", "-F", os.devnull]
+            ),
+        }
+        for name, access in hosts.items()
+    }  # fmt: skip
+    return json.dumps({"all": {"hosts": described, "vars": dict(values)}}, indent=2) + "\n"
+
+
+def strategy_plugins(folder: Path) -> Path:
+    """Return the folder of mitogen's strategies in the venv."""
+    return next(folder.glob("lib/python3*/site-packages/ansible_mitogen/plugins/strategy"))
+
+
+def ansible_args(folder: Path, inventory_file: Path, subset: str) -> list[str]:
+    """Build the command that applies the playbook."""
+    return [
+        str(folder / "bin/ansible-playbook"), "--inventory", str(inventory_file),
+        "--extra-vars", json.dumps({"fact_subset": [subset]}), str(FOLDER / "site.yml"),
+    ]  # fmt: skip

@@ -1,0 +1,106 @@
+"""The figures as a page: tables, plots beside it, and the same as JSON."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from bench.peers import charts
+from bench.peers.results import FIRST, NOOP, REBUILD, Results
+from bench.peers.spread import Spread
+from bench.peers.targets import TARGETS, Verdict, judge
+from bench.peers.variants import VARIANTS
+from bench.table import table
+
+#: Of the rebuild, beside our own.
+PACKER = "packer-ansible"
+LABELS = {**{one.name: one.label for one in VARIANTS}, PACKER: "base anew + Ansible (see below)"}
+TITLES = {
+    FIRST: "First application of layer 1, from a warm cache of packages",
+    NOOP: "Nothing to do: layer 1 applied again",
+    REBUILD: "Rebuild after a change in layer 5, to the last link",
+}
+HEAD = """# Speed against Ansible
+
+Written by `make bench`; do not edit it. How it is measured: [bench/README.md](../bench/README.md).
+Times are seconds of the whole command: median (least-most, runs). A ratio above 1 says how many
+times longer the line takes than Vault Cube in the same run.
+"""
+
+
+def write(results: Results, page: Path) -> None:
+    """Write the page, and its plots and data into a folder of the page's name."""
+    folder = page.with_suffix("")
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "bench.json").write_text(json.dumps(results.data(), indent=2) + "\n")
+    drawn = []
+    for case in (FIRST, NOOP):
+        for delay in results.delays(case):
+            name = f"{case}-{delay}ms.svg"
+            (folder / name).write_text(charts.draw(results, case, delay, LABELS))
+            drawn.append(f"![{TITLES[case]}, {delay} ms]({folder.name}/{name})")
+    page.write_text(markdown(results) + "\n" + "\n\n".join(drawn) + "\n")
+
+
+def markdown(results: Results) -> str:
+    """Return the tables."""
+    parts = [HEAD]
+    for case, title in TITLES.items():
+        if delays := results.delays(case):
+            parts += [f"## {title}", case_table(results, case, delays)]
+    parts += ["## Targets", target_table(judge(results, TARGETS))]
+    if results.missing:
+        parts += ["## Not measured", *[f"- {what}: {why}" for what, why in results.missing.items()]]
+    words = ", ".join(f"{name} {value}" for name, value in results.host.items())
+    load = (
+        f" Load of the machine: {min(results.load):.1f}-{max(results.load):.1f}."
+        if results.load
+        else ""
+    )
+    return "\n\n".join([*parts, f"{words}.{load}"]) + "\n"
+
+
+def case_table(results: Results, case: str, delays: Sequence[int]) -> str:
+    """Return a line for each variant, two columns for each round trip."""
+    heads = [""]
+    for delay in delays:
+        heads += [f"{delay} ms", "ratio"]
+    names = [name for name in LABELS if any(results.of(case, name, delay) for delay in delays)]
+    rows = []
+    for name in names:
+        row = [LABELS[name]]
+        for delay in delays:
+            row += [
+                told(results.of(case, name, delay)),
+                times(results.ratio(case, name, "cube", delay)),
+            ]
+        rows.append(row)
+    return table(heads, rows)
+
+
+def told(found: Spread | None) -> str:
+    """Return times as text."""
+    if found is None:
+        return ""
+    if found.count == 1:
+        return f"{found.median:.2f} (1)"
+    return f"{found.median:.2f} ({found.least:.2f}-{found.most:.2f}, {found.count})"
+
+
+def times(ratio: float | None) -> str:
+    """Return a ratio as text."""
+    return "" if ratio is None else f"{ratio:.2f}"
+
+
+def target_table(verdicts: Sequence[Verdict]) -> str:
+    """Return a line for each target."""
+    rows = [
+        [
+            one.target.what,
+            f"{one.target.side} {one.target.bound:g}",
+            times(one.ratio),
+            one.word,
+            one.target.limit if one.met is False else "",
+        ]
+        for one in verdicts
+    ]
+    return table(["target", "bound", "ratio", "", "what bounds it"], rows)

@@ -1,0 +1,169 @@
+#!/usr/bin/env python3
+"""Our site against an Ansible playbook that does the same, side by side in one run.
+
+Each tool gets a fresh box (a container on an overlay of the bare OS), reached by SSH. What they
+leave is compared by a script that takes no tool's word; other states are a failure, no figure.
+Run it as root, like 'cube build'. It writes Markdown, JSON and SVG into docs/.
+"""
+
+import argparse
+import contextlib
+import sys
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+# As a program (python bench/speed.py) it finds its own package by this.
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from bench.peers import base, box, playbook, rebuild, report
+from bench.peers.application import SOURCE, Workshop
+from bench.peers.cases import Race
+from bench.peers.results import FIRST, NOOP, REBUILD, Results
+from bench.peers.variants import BY_NAME, available
+from cube import cli, log, spec, ssh
+from cube.errors import INTERRUPTED, CubeError
+
+CASES = (FIRST, NOOP, REBUILD)
+SPEC = """
+[admin]
+ssh_keys = ["{key}"]
+[build]
+dir = "{folder}/build"
+[network]
+ca_certificates = "none"
+"""
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the command line's parser."""
+    told = argparse.ArgumentParser(prog="bench/speed.py", description=__doc__)
+    told.add_argument("--cases", type=Words(CASES), default=list(CASES), metavar="CASE,...",
+                      help=f"of {', '.join(CASES)}; default: all. 'first' is always run: the"
+                      " others need what it leaves")  # fmt: skip
+    told.add_argument("--variants", type=Words(BY_NAME), default=list(BY_NAME), metavar="NAME,...",
+                      help=f"of {', '.join(BY_NAME)}; default: all")  # fmt: skip
+    told.add_argument("--delays", type=numbers, default=[0, 10, 50], metavar="MS,...",
+                      help="round trips, in milliseconds (default: 0,10,50)")  # fmt: skip
+    told.add_argument("--repeat", type=int, default=5, metavar="N",
+                      help="no-ops of each variant at each round trip (default: 5)")  # fmt: skip
+    told.add_argument("--quick", action="store_true", help="2 no-ops, on loopback only")
+    told.add_argument("--build", type=Path, metavar="DIR",
+                      help="build.dir of a build: its bare OS is taken, and 'rebuild' goes on from"
+                      " a copy of it. Without, the bare OS is built first")  # fmt: skip
+    told.add_argument("--base", type=Path, metavar="FILE",
+                      help="a disk of the bare OS; 'rebuild' is then left out")  # fmt: skip
+    told.add_argument("--cache", type=Path, default=SOURCE / "build/bench", metavar="DIR",
+                      help="for Ansible and loaded packages (default: %(default)s)")  # fmt: skip
+    told.add_argument("--folder", type=Path, default=Path(tempfile.gettempdir()), metavar="DIR",
+                      help="for disks: some 10 GB (default: %(default)s)")  # fmt: skip
+    told.add_argument("--output", type=Path, default=SOURCE / "docs/bench.md", metavar="FILE",
+                      help="the page (default: %(default)s)")  # fmt: skip
+    return told
+
+
+class Words:
+    """Reads names out of a list of known ones, kept in its order."""
+
+    def __init__(self, known: Iterable[str]) -> None:
+        """Know names."""
+        self.known = list(known)
+
+    def __call__(self, text: str) -> list[str]:
+        """Read them.
+
+        Raises:
+            ArgumentTypeError: one is unknown.
+        """
+        wanted_names = text.split(",")
+        if unknown := sorted(set(wanted_names) - set(self.known)):
+            raise argparse.ArgumentTypeError(
+                f"there is no {unknown[0]!r}: choose of {', '.join(self.known)}"
+            )
+        return [name for name in self.known if name in wanted_names]
+
+
+def numbers(text: str) -> list[int]:
+    """Read milliseconds.
+
+    Raises:
+        ArgumentTypeError: they are none.
+    """
+    try:
+        found = sorted({int(word) for word in text.split(",")})
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r}: whole milliseconds, as in 0,10") from error
+    if found[0] < 0:
+        raise argparse.ArgumentTypeError(f"{found[0]} ms: a round trip takes no less than 0")
+    return found
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the benchmark; return the exit code, as `cube` does."""
+    args = parser().parse_args(argv)
+    if args.quick:
+        args.delays, args.repeat = [0], 2
+    try:
+        with cli.told("plain"):
+            measure(args)
+    except CubeError as error:
+        cli.tell_error(error, "plain")
+        return error.exit_code
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    return 0
+
+
+def measure(args: argparse.Namespace) -> None:
+    """Run the cases and write the page; of a run that fails, print what was measured."""
+    args.cache.mkdir(parents=True, exist_ok=True)
+    names, missing = available(args.variants, SOURCE)
+    results = Results(missing=missing)
+    with tempfile.TemporaryDirectory(prefix="cube-speed-", dir=args.folder) as place:
+        shop = workshop(Path(place), args.cache.resolve())
+        results.host = {**base.host(), **playbook.versions(shop.venv)}
+        try:
+            run_cases(args, Race(shop=shop, names=names, results=results))
+        except BaseException:
+            # The page stays that of the last whole run.
+            sys.stdout.write(report.markdown(results))
+            raise
+    report.write(results, args.output)
+    log.info(f"written: {args.output}")
+
+
+def run_cases(args: argparse.Namespace, race: Race) -> None:
+    """Run the cases that are wanted."""
+    with raced(args, race):
+        race.first()
+        if NOOP in args.cases:
+            for delay in args.delays:
+                race.no_op(delay, args.repeat)
+            race.require_same()
+    if REBUILD in args.cases:
+        rebuild.measure(race.results, args.build, race.shop.folder)
+
+
+def workshop(folder: Path, cache: Path) -> Workshop:
+    """Make what applications need."""
+    file = folder / "cube.toml"
+    file.write_text(SPEC.format(key=ssh.make_key(folder / "admin"), folder=folder))
+    loaded = spec.load(file)
+    return Workshop(folder=folder, venv=playbook.venv(cache / "ansible"), spec=loaded)
+
+
+@contextlib.contextmanager
+def raced(args: argparse.Namespace, race: Race) -> Iterator[None]:
+    """Boot the boxes, their packages loaded before."""
+    cache = args.cache.resolve()
+    disk = base.bare(args.base, args.build, cache)
+    lock = playbook.DEPLOY / "files/python/tools.txt"
+    with box.cached(cache) as port:
+        served = (port, box.wheels(cache, lock))
+        base.warm(disk, race.shop, served)
+        with race.started(disk, served, sorted({0, *args.delays})):
+            yield
+
+
+if __name__ == "__main__":
+    sys.exit(main())
