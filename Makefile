@@ -49,9 +49,9 @@ test-gpu-stack: setup ## The whole GPU stack from real packages: driver, CUDA, f
 test-workloads: setup ## The suites at full size: training, inference, containers (root, 10 GB)
 	@$(AS_ROOT) .venv/bin/pytest tests/integration/test_workloads.py tests/integration/test_workloads_box.py -m ""
 
-bench: setup ## Our site against Ansible, side by side, into docs/bench.md (root; CASES=noop, BUILD=dir, QUICK=1)
+bench: setup ## Our site against Ansible, side by side, into docs/bench.md (root; CASES=noop, BUILD=dir, FAST=1)
 	@$(AS_ROOT) .venv/bin/python bench/speed.py $(if $(CASES),--cases $(CASES)) \
-	    $(if $(BUILD),--build $(BUILD)) $(if $(QUICK),--quick)
+	    $(if $(BUILD),--build $(BUILD)) $(if $(FAST),--quick)
 
 bench-chain: setup ## What the layer chain saves, by real builds in a copy (root; CASES=full,layer5 selects)
 	@$(AS_ROOT) .venv/bin/python bench/chain.py $(OS) $(if $(CASES),--cases $(CASES))

@@ -68,7 +68,7 @@ VARIANTS = (
     Variant(name="script", label="the limit: one script over SSH", tool="script"),
     Variant(name="start", label="our own limit: pyinfra started, nothing done", tool="start"),
     Variant(
-        name="script-upgrade", label="the same, apt's plan of an upgrade made anew",
+        name="script-upgrade", label="one script, apt's plan of an upgrade made anew",
         tool="script", upgrade=True,
     ),
 )  # fmt: skip
