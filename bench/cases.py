@@ -149,7 +149,7 @@ class Bench:
 
     def host(self) -> dict[str, Any]:
         """Say where it was built; empty before the first build has succeeded."""
-        if not self.full_s:
+        if not self.full_s or self.links_only:  # a manifest comes with an image
             return {}
         told: dict[str, Any] = self.project.manifest()["builder"]["host"]
         return told
