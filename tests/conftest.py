@@ -32,6 +32,7 @@ class ByFile(LoadScopeScheduling):  # type: ignore[misc]
         return "same folder" if Path(file).stem in SAME_FOLDER else file
 
 
+@pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> ByFile | None:
     return ByFile(config, log) if config.getoption("dist") == "loadfile" else None
 
