@@ -33,14 +33,20 @@ install_packages() {
 # Source: invoke-rc.d(8), /usr/sbin/policy-rc.d: 101 forbids the start.
 install_package_cache() {
     policy=/usr/sbin/policy-rc.d
+    own=
     if [ ! -e "$policy" ]; then
-        # shellcheck disable=SC2064 # the path of now
-        trap "as_root rm -f $policy" EXIT
+        own=$policy
+        # A shell that a signal ends does not run what EXIT asks for.
+        trap 'as_root rm -f "$own"' EXIT
+        trap 'exit 130' INT
+        trap 'exit 143' TERM HUP
         printf '#!/bin/sh\nexit 101\n' | as_root tee "$policy" >/dev/null
         as_root chmod 755 "$policy"
     fi
     as_root env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends apt-cacher-ng
     as_root update-rc.d apt-cacher-ng disable
+    [ -z "$own" ] || as_root rm -f "$own"
+    trap - EXIT INT TERM HUP
 }
 
 # Debian 12 and Ubuntu 24.04 carry Packer 1.6; later releases have none (its licence changed),

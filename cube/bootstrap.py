@@ -7,7 +7,7 @@ from pathlib import Path
 
 from cube import conventions, gpt, log, run
 from cube.errors import CommandError, HostError, PackerError
-from cube.package_cache import PackageCache, carries, suspect
+from cube.package_cache import PackageCache, carries, poisoned, suspect
 from cube.spec import Spec, proxy_environment
 from cube.workspace import Workspace
 
@@ -78,7 +78,8 @@ def make_cached_tree(spec: Spec, tree: Path, cache: PackageCache | None) -> None
         if cache is None or not suspect(error):
             raise
         log.warning(f"without the cache of packages, which may be at fault: {error.message}")
-        cache.distrust()
+        if poisoned(error):
+            cache.distrust()
         make_tree(spec, tree)
 
 

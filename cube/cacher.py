@@ -46,16 +46,16 @@ def started(proxy: str, folder: Path) -> Iterator[str]:
         if shutil.disk_usage(folder).free < FREE_BYTES:
             raise CommandError(f"less than {FREE_BYTES // 1024**3} GiB are free in {folder}")
         port = small_port()
-        write_settings(folder, port, upstream(proxy))
         url = f"http://127.0.0.1:{port}"
-        with run.spawn([program(), "-c", folder / "settings"]) as process:
-            wait_for_answer(process, url)
-            log.debug(f"packages come through {PROGRAM} at {url}")
-            try:
+        try:
+            write_settings(folder, port, upstream(proxy))
+            with run.spawn([program(), "-c", folder / "settings"]) as process:
+                wait_for_answer(process, url)
+                log.debug(f"packages come through {PROGRAM} at {url}")
                 yield url
-            finally:
-                tell(folder / "log")
-                shutil.rmtree(folder / "settings", ignore_errors=True)
+            tell(folder / "log")
+        finally:  # a proxy's URL may hold a password
+            shutil.rmtree(folder / "settings", ignore_errors=True)
 
 
 @contextlib.contextmanager

@@ -121,16 +121,17 @@ class LayerBuilder:
         try:
             return provision.apply(layer, machine, spec=spec, key=key)
         except ProvisionError as error:
-            if not package_cache.suspect(error) or not self.spoiled(machine):
+            if not package_cache.suspect(error) or not self.withdrawn(machine, error):
                 raise
             log.warning(f"without the cache of packages, which may be at fault: {error.message}")
         return provision.apply(layer, machine, spec=spec, key=key)
 
-    def spoiled(self, machine: Machine) -> bool:
+    def withdrawn(self, machine: Machine, error: ProvisionError) -> bool:
         """Take the cache away from a machine that used it; False when it did not."""
         if self.cache is None or not package_cache.reached(machine.endpoint, self.cache):
             return False
-        self.cache.distrust()
+        if package_cache.poisoned(error):
+            self.cache.distrust()
         package_cache.withdraw(machine.endpoint, self.cache)
         return True
 

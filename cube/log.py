@@ -88,11 +88,12 @@ def apart(listener: Listener) -> Iterator[None]:
 
     It decides what of it is for everybody, by `tell`.
     """
+    before = _apart.listener, _apart.open_steps
     _apart.listener, _apart.open_steps = listener, []
     try:
         yield
     finally:
-        _apart.listener = None
+        _apart.listener, _apart.open_steps = before
 
 
 @contextlib.contextmanager

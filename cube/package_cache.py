@@ -28,7 +28,8 @@ LOOPBACK = ("127.0.0.1", "localhost", "::1")
 SETTING, SCRIPT = "/etc/apt/apt.conf.d/00cube-build-cache", "/etc/apt/cube-build-cache"
 #: apt's words when what was given to it is not what it wanted, or nothing was.
 #: Source: apt, apt-pkg/acquire-item.cc and methods/basehttp.cc.
-SUSPECT = ("Hash Sum mismatch", "Failed to fetch", "unexpected size", "invalid signature")
+POISON = ("Hash Sum mismatch", "unexpected size", "invalid signature")
+SUSPECT = ("Failed to fetch", *POISON)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -146,6 +147,11 @@ def withdraw(endpoint: Endpoint, cache: PackageCache | None) -> None:
     """Remove from a machine what `lend` has brought."""
     if cache is not None and cache.guest_url:
         ssh.execute(endpoint, f"sudo rm -f {SETTING} {SCRIPT}")
+
+
+def poisoned(error: CubeError) -> bool:
+    """Tell whether apt was given something else than it wanted, not nothing at all."""
+    return any(words in f"{error.message}\n{error.details}" for words in POISON)
 
 
 def suspect(error: CubeError) -> bool:

@@ -17,6 +17,7 @@ import json
 import logging
 import os
 import sys
+import traceback
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
@@ -127,6 +128,9 @@ def attempt(spec: Spec, job: Job) -> str:
         return f"{type(error.exception).__name__}: {error.exception}"
     except (PyinfraError, OSError, ValueError, KeyError, TypeError) as error:
         return str(error) or type(error).__name__
+    except Exception as error:  # whatever it is: nobody else would tell that the job has ended
+        logger.error(traceback.format_exc())
+        return f"{type(error).__name__}: {error}"
     return ""
 
 

@@ -23,10 +23,18 @@ def test_toolkit_is_held(host: Host, package: str) -> None:
     assert host.check_output("apt-mark showhold %s", package) == package
 
 
+def has_lists(host: Host) -> bool:
+    """Tell whether apt has any list of packages."""
+    return bool(host.run("ls /var/lib/apt/lists/*_Packages*").rc == 0)
+
+
 def test_toolkit_comes_from_a_signed_archive_of_its_own(host: Host) -> None:
     source = host.check_output("cat /etc/apt/sources.list.d/nvidia-container-toolkit.sources")
-    # A sealed image has no package lists: what apt would use is read from its settings.
-    assert [line for line in source.splitlines() if line.startswith("URIs: ")]
+    url = next(line.split()[1] for line in source.splitlines() if line.startswith("URIs:"))
+    policy = host.check_output("apt-cache policy nvidia-container-toolkit")
+    # A sealed image has no package lists, so apt knows of no archive.
+    assert url.rstrip("/") in policy or not has_lists(host)
+    assert "Enabled: no" not in source
     assert "Signed-By: /" in source
     assert "Trusted" not in source
 

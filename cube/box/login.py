@@ -49,7 +49,8 @@ def hang_up(box: Box) -> None:
     if box.sockets:
         *words, destination = ssh.ssh_args(box.endpoint)
         close = [*words, *shared_args(box), "-O", "exit", destination]
-        run.run(close, accept=range(256))
+        with log.apart(lambda _: None):  # after Ctrl-C, whoever listens ends the thread instead
+            run.run(close, accept=range(256))
 
 
 def reach(ways: Sequence[Box]) -> Box:

@@ -126,15 +126,27 @@ class Party(Generic[T]):
 
     def _attempt(self, name: str) -> Result[T]:
         started = self._started[name] = time.monotonic()
+        try:
+            value, error = self._logged(name)
+        except OSError as problem:  # its log cannot be written, which is no matter of the others
+            value, error = None, HostError(f"{problem.filename or name}: {problem.strerror}")
+        state: State = "failed" if error else "done"
+        seconds = time.monotonic() - started
+        return Result(name=name, state=state, seconds=seconds, value=value, error=error)
+
+    def _logged(self, name: str) -> tuple[T | None, CubeError | None]:
+        """Work on a box with a log of its own.
+
+        Raises:
+            OSError: the log cannot be written.
+        """
         with open_log(self._log_of(name)) as stream:
             teller = Teller(name, LogFile(stream), self._stopped)
             with log.apart(teller):
                 value, error = self._outcome(name)
             if error:
                 tell_failure(stream.write, error)
-        state: State = "failed" if error else "done"
-        seconds = time.monotonic() - started
-        return Result(name=name, state=state, seconds=seconds, value=value, error=error)
+        return value, error
 
     def _outcome(self, name: str) -> tuple[T | None, CubeError | None]:
         try:

@@ -31,14 +31,29 @@ def file(host: str, run: Sequence[str], shell: str) -> Path:
 
 
 def load(path: Path) -> list[str]:
-    """Return the commands; none when there is no list, or not one of ours."""
+    """Return the commands; none when there is no list, or one that others could have written.
+
+    They are run as root on the host: what may write the list must not be anybody else.
+    """
     try:
+        if not is_own(path.parent) or not is_own(path):
+            return []
         commands = json.loads(path.read_text())
     except (OSError, ValueError):
         return []
     if not isinstance(commands, list) or not all(isinstance(one, str) for one in commands):
         return []
     return commands
+
+
+def is_own(path: Path) -> bool:
+    """Tell whether nobody but this user, and root, can write to a path.
+
+    Raises:
+        OSError: it is not there.
+    """
+    state = path.lstat()
+    return state.st_uid == os.geteuid() and not state.st_mode & 0o022
 
 
 def save(path: Path, commands: Sequence[str]) -> None:

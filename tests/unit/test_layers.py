@@ -112,7 +112,12 @@ def test_a_source_that_changes_meanwhile_spoils_the_link(
 
 @pytest.mark.parametrize(
     ("details", "reached", "tries"),
-    [("Hash Sum mismatch", True, 2), ("Hash Sum mismatch", False, 1), ("dpkg: broken", True, 1)],
+    [
+        ("Hash Sum mismatch", True, 2),
+        ("Hash Sum mismatch", False, 1),
+        ("Failed to fetch https://x: timed out", True, 2),
+        ("dpkg: broken", True, 1),
+    ],
 )
 def test_a_layer_is_tried_again_without_a_cache_that_spoils_it(
     builder: LayerBuilder, base: Link, details: str, reached: bool, tries: int
@@ -136,7 +141,8 @@ def test_a_layer_is_tried_again_without_a_cache_that_spoils_it(
             replace(builder, cache=cache).build([1], base)
     assert calls[0] == "lend"
     assert calls.count("apply") == tries
-    assert (folder / "distrusted").exists() == (calls.count("apply") > 1)
+    # Nothing at all may be the mirror's fault, and the files stay good.
+    assert (folder / "distrusted").exists() == (details == "Hash Sum mismatch" and reached)
 
 
 def test_the_cache_is_taken_away_before_the_machine_restarts(

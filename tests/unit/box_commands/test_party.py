@@ -39,6 +39,15 @@ def test_one_that_fails_leaves_the_others_alone(tmp_path: Path) -> None:
     assert sorted(event.data["host"] for event in told if event.data.get("ended")) == list("abc")
 
 
+def test_a_log_that_cannot_be_written_is_a_matter_of_its_box(tmp_path: Path) -> None:
+    (tmp_path / "b").touch()
+    logs = {"a": "a.log", "b": "b/no-folder.log", "c": "c.log"}
+    one = Party(BOXES, str, jobs=3, log_of=lambda name: tmp_path / logs[name])
+    results = one.run()
+    assert [one.state for one in results] == ["done", "failed", "done"]
+    assert [one.error.message for one in results if one.error] == [f"{tmp_path / 'b'}: File exists"]
+
+
 def test_a_box_that_hangs_holds_nobody(tmp_path: Path) -> None:
     """The others end first, also those for which there was no room at once."""
     others = threading.Barrier(1), threading.Event()

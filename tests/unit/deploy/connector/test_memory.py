@@ -42,6 +42,18 @@ def test_a_damaged_list_is_none(text: str) -> None:
     assert memory.load(path()) == []
 
 
+def test_a_list_that_others_may_write_is_none() -> None:
+    memory.save(path(), ["true"])
+    path().chmod(0o666)
+    assert memory.load(path()) == []
+
+
+def test_a_folder_that_others_may_write_has_no_list() -> None:
+    memory.save(path(), ["true"])
+    path().parent.chmod(0o777)
+    assert memory.load(path()) == []
+
+
 def test_no_list_is_none() -> None:
     assert memory.load(path()) == []
 
