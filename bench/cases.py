@@ -35,22 +35,12 @@ class Bench:
         """Everything from nothing."""
         built, load = self.build([], to=self.end)
         self.full_s = built.seconds
-        self.told("full", "full build", built, load)
+        self.tell("full", "full build", built, load, links=self.links_only)
 
     @property
     def end(self) -> str:
         """The link that ends a build; empty when the image does."""
         return link_name(self.project.spec.layers.enabled[-1]) if self.links_only else ""
-
-    def told(self, case: str, what: str, built: Built, load: float, **more: Any) -> None:  # noqa: ANN401
-        """Note the figure of a whole build, or of one that ended with the last link."""
-        if not self.links_only:
-            return self.tell(case, what, built, load, **more)
-        figure = Figure(
-            case=case, what=f"{what}, links only", links_s=built.seconds, load=load, **more
-        )
-        self.figures.append(self.judged(figure))
-        return None
 
     def take_over(self, build: Path) -> None:
         """Go on from an earlier full build instead, with the time that its manifest tells."""
@@ -73,7 +63,10 @@ class Bench:
         if built.result["made"]:
             raise CubeError("a build without a change made something anew")
         target, met = f"at most {NO_CHANGE_S:.0f} s", built.seconds <= NO_CHANGE_S
-        self.told("no-change", "build without a change", built, load, target=target, met=met)
+        self.tell(
+            "no-change", "build without a change", built, load,
+            links=self.links_only, target=target, met=met,
+        )  # fmt: skip
 
     def layer5(self) -> None:
         """A change in a role of the last layer."""
@@ -121,11 +114,8 @@ class Bench:
         """The same, and a build that ends with the last link."""
         layer, note = self.kill()
         built, load = self.build(project.below(self.project.applied(), layer), to=link_name(layer))
-        figure = Figure(
-            case="resume-links", what="resume after a kill in the last layer, links only",
-            load=load, note=note, links_s=built.seconds,
-        )  # fmt: skip
-        self.figures.append(self.judged(figure))
+        what = "resume after a kill in the last layer"
+        self.tell("resume-links", what, built, load, links=True, note=note)
 
     def kill(self) -> tuple[int, str]:
         """Change the last layer and kill its build; return the layer's number and a note."""
@@ -166,12 +156,20 @@ class Bench:
             raise CubeError(f"the build reused {built.reused}, expected was {list(reused)}")
         return built, load
 
-    def tell(self, case: str, what: str, built: Built, load: float, **more: Any) -> None:  # noqa: ANN401
-        """Note a build's figure."""
-        links_s = self.project.link_seconds() if built.result["made"] else None
-        figure = Figure(
-            case=case, what=what, seconds=built.seconds, links_s=links_s, load=load, **more
-        )
+    def tell(  # the rest are fields of the figure
+        self, case: str, what: str, built: Built, load: float, *, links: bool = False,
+        **more: Any,  # noqa: ANN401
+    ) -> None:  # fmt: skip
+        """Note the figure of a build that made an image, or (`links`) ended with the last link."""
+        if links:
+            figure = Figure(
+                case=case, what=f"{what}, links only", links_s=built.seconds, load=load, **more
+            )
+        else:
+            links_s = self.project.link_seconds() if built.result["made"] else None
+            figure = Figure(
+                case=case, what=what, seconds=built.seconds, links_s=links_s, load=load, **more
+            )
         self.figures.append(self.judged(figure))
 
     def judged(self, figure: Figure, share: float | None = None) -> Figure:
@@ -246,5 +244,7 @@ CASES: dict[str, Callable[[Bench], None]] = {
     "links": Bench.links,
 }
 
+#: Those that make an image even where the full build made none.
+IMAGES = {"layer5", "layer3", "resume"}
 #: Those that a chain alone can answer.
 SIZES: dict[str, Callable[[Sequence[Cost]], Figure]] = {"store": store_figure, "links": link_figure}

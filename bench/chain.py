@@ -20,12 +20,11 @@ from typing import Any
 # As a program (python bench/chain.py) it finds its own package by this.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from bench import project, standins, table
-from bench.cases import CASES, SIZES, Bench, chain_costs
-from cube import cli, log
+from bench import program, project, standins, table
+from bench.cases import CASES, IMAGES, SIZES, Bench, chain_costs
+from cube import log
 from cube.chain.store import Store
 from cube.commands.shared import image_name
-from cube.errors import INTERRUPTED, CubeError
 from cube.machines import leftovers
 
 
@@ -72,16 +71,12 @@ def cases(words: str) -> list[str]:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the benchmark; return the exit code, as `cube` does."""
-    args = parser().parse_args(argv)
-    try:
-        with cli.told("plain"):
-            measure_chain(args) if args.chain else measure_builds(args)
-    except CubeError as error:
-        cli.tell_error(error, "plain")
-        return error.exit_code
-    except KeyboardInterrupt:
-        return INTERRUPTED
-    return 0
+    told = parser()
+    args = told.parse_args(argv)
+    if args.links_only and (images := IMAGES & {*args.cases}):
+        told.error(f"--links-only makes no image, which {', '.join(sorted(images))} would")
+    measure = measure_chain if args.chain else measure_builds
+    return program.ended(partial(measure, args))
 
 
 def measure_chain(args: argparse.Namespace) -> None:

@@ -17,14 +17,15 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 
 # As a program (python bench/hosts.py) it finds its own package by this.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from bench import table
-from cube import bootstrap, cli, log, run, spec, ssh
-from cube.errors import INTERRUPTED, CubeError
+from bench import program, table
+from cube import bootstrap, log, run, spec, ssh
+from cube.errors import CubeError
 from tests.integration import fleet
 
 PROJECT = Path(__file__).resolve().parents[1]
@@ -85,19 +86,16 @@ def counts(words: str) -> list[int]:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the benchmark; return the exit code, as `cube` does."""
     args = parser().parse_args(argv)
-    try:
-        with (
-            cli.told("plain"),
-            tempfile.TemporaryDirectory(prefix="cube-bench-") as folder,
-            hosts_up(args, Path(folder)) as (file, names),
-        ):
-            report(measure(file, names, args.counts, args.runs), args.output)
-    except CubeError as error:
-        cli.tell_error(error, "plain")
-        return error.exit_code
-    except KeyboardInterrupt:
-        return INTERRUPTED
-    return 0
+    return program.ended(partial(measure_hosts, args))
+
+
+def measure_hosts(args: argparse.Namespace) -> None:
+    """Bring hosts up, measure, and tell."""
+    with (
+        tempfile.TemporaryDirectory(prefix="cube-bench-") as folder,
+        hosts_up(args, Path(folder)) as (file, names),
+    ):
+        report(measure(file, names, args.counts, args.runs), args.output)
 
 
 @contextlib.contextmanager

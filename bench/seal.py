@@ -14,10 +14,13 @@ import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
+from bench import program
 from cube import disk as disks
 from cube import mount, run, seal
+from cube.errors import CubeError
 
 #: The targets of the project: times as fast, and the part of the size that is saved.
 FASTER, SMALLER = 8.0, 0.10
@@ -178,17 +181,23 @@ def default_disk() -> Path:
     """Return the sealed image that is there.
 
     Raises:
-        SystemExit: there is none, or there are several.
+        CubeError: there is none, or there are several.
     """
     found = sorted(FOLDER.glob("build/*/*.qcow2"))
     if len(found) != 1:
-        raise SystemExit(f"{len(found)} sealed images in build/: make one, or name it with --disk")
+        raise CubeError(
+            f"{len(found)} sealed images in build/", hint="make one, or name it with --disk"
+        )
     return found[0]
 
 
-def main() -> None:
+def main() -> int:
+    """Run the benchmark; return the exit code, as `cube` does."""
+    return program.ended(partial(measure_disk, options()))
+
+
+def measure_disk(asked: argparse.Namespace) -> None:
     """Measure and tell."""
-    asked = options()
     disk = asked.disk or default_disk()
     with tempfile.TemporaryDirectory(prefix="cube-seal-", dir=asked.folder) as name:
         source = prepare(disk, Path(name))
@@ -201,4 +210,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -11,18 +11,19 @@ import contextlib
 import sys
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 # As a program (python bench/speed.py) it finds its own package by this.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from bench import program
 from bench.peers import base, box, playbook, rebuild, report
 from bench.peers.application import SOURCE, Workshop
 from bench.peers.cases import Race
 from bench.peers.results import FIRST, NOOP, REBUILD, Results
 from bench.peers.variants import BY_NAME, available
-from cube import cli, log, spec, ssh
-from cube.errors import INTERRUPTED, CubeError
+from cube import log, spec, ssh
 
 CASES = (FIRST, NOOP, REBUILD)
 SPEC = """
@@ -103,15 +104,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser().parse_args(argv)
     if args.quick:
         args.delays, args.repeat = [0], 2
-    try:
-        with cli.told("plain"):
-            measure(args)
-    except CubeError as error:
-        cli.tell_error(error, "plain")
-        return error.exit_code
-    except KeyboardInterrupt:
-        return INTERRUPTED
-    return 0
+    return program.ended(partial(measure, args))
 
 
 def measure(args: argparse.Namespace) -> None:

@@ -62,7 +62,7 @@ def emit(event: str, **fields: object) -> None:
 
 
 class Recorder(BaseStateCallback):
-    """Reports each operation of each host, and counts what went over the wire."""
+    """Reports each operation of each host, and counts what it ran and asked."""
 
     def __init__(self) -> None:
         self.labels: dict[str, dict[str, object]] = {}

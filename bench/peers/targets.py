@@ -56,6 +56,10 @@ class Verdict:
 
 #: What no connection shortens.
 START = "our own limit in the table above: the start of Python and pyinfra"
+#: What both tools wait for.
+DPKG = (
+    "apt and dpkg, the same for both: 47 of our 72 s when it was last taken apart, docs/layers.md"
+)
 #: Source: the project's speed targets, docs/bench.md.
 TARGETS = (
     Target(what="no-op, Ansible with pipelining against us", case=NOOP, over="pipelining",
@@ -67,7 +71,7 @@ TARGETS = (
     Target(what="no-op, us against one script that checks everything", case=NOOP, over="cube",
            under="script", bound=5, side="at most", limit=START),
     Target(what="first application, us against Ansible with mitogen", case=FIRST, over="cube",
-           under="mitogen", bound=0.6, side="at most"),
+           under="mitogen", bound=0.6, side="at most", limit=DPKG),
     Target(what="rebuild after a change in layer 5, us against Packer + Ansible", case=REBUILD,
            over="cube", under="packer-ansible", bound=0.1, side="at most"),
 )  # fmt: skip

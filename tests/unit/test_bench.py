@@ -352,6 +352,14 @@ def test_cases_are_run_in_their_order_and_a_wrong_name_is_refused(
     assert "no case 'layer9'" in capsys.readouterr().err
 
 
+def test_links_alone_do_not_go_with_a_case_that_makes_an_image(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with pytest.raises(SystemExit):
+        chain.main(["--links-only", "--cases", "full,layer5,layer5-links"])
+    assert "makes no image, which layer5 would" in capsys.readouterr().err
+
+
 def test_the_program_says_what_it_does() -> None:
     argv = [sys.executable, str(project.SOURCE / "bench" / "chain.py"), "--help"]
     text = run.run(argv).stdout
