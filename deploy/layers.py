@@ -1,8 +1,9 @@
 """Apply one layer: decide whether it makes sense on this host, then run its roles in order."""
 
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 
 from pyinfra import host as current_host
 from pyinfra import logger, state
@@ -11,6 +12,8 @@ from pyinfra.api.host import Host
 
 from deploy import events, record
 from deploy.facts import pci
+from deploy.operations import apt
+from deploy.role import Role
 
 #: Layers that make sense only with a GPU.
 GPU_LAYERS = (2, 3, 4)
@@ -43,16 +46,31 @@ def apply(layer: int) -> None:
     if decision.reason:
         logger.info(f"{host.print_prefix}layer {layer} applies: {decision.reason}")
     plan: list[dict[str, object]] = []
-    for role in host.loop(getattr(host.data, f"layer{layer}_roles")):
+    for part, add in parts(layer, host):
         first = len(host.op_hash_order)
-        load(layer, role)()
-        plan += recorder.label(host, first, layer=layer, role=role)
-    first = len(host.op_hash_order)
-    record.record_layer(layer)
-    plan += recorder.label(host, first, layer=layer, role="record")
+        add()
+        plan += recorder.label(host, first, layer=layer, role=part)
     events.emit(
         "plan", host=host.name, layer=layer, operations=plan, reason=decision.reason
     )  # fmt: skip
+
+
+def parts(layer: int, host: Host) -> Iterator[tuple[str, Callable[[], object]]]:
+    """Yield what adds the operations of a layer, part by part, with the name of each part.
+
+    All roles come as far as their packages; one call of apt installs those; then each goes on.
+    """
+    functions = {role: load(layer, role) for role in getattr(host.data, f"layer{layer}_roles")}
+    started = {name: one.start() for name, one in functions.items() if isinstance(one, Role)}
+    for name in host.loop(started):
+        yield name, started[name].before_packages
+    packages = sorted({name for one in started.values() for name in one.packages})
+    if packages:
+        title = f"Install the packages of layer {layer}"
+        yield "packages", partial(apt.install, name=title, packages=packages)
+    for name in host.loop(functions):
+        yield name, started[name].after_packages if name in started else functions[name]
+    yield "record", partial(record.record_layer, layer)
 
 
 def decide(layer: int, host: Host) -> Decision:

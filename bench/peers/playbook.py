@@ -61,7 +61,7 @@ def variables(spec: Spec) -> dict[str, Any]:
         "admin_groups": list(users.GROUPS),
         "common_packages": list(common.PACKAGES),
         "security_packages": list(security.PACKAGES),
-        "docker_packages": [*docker.COMMON, *docker.PACKAGES["distribution", OS]],
+        "docker_packages": [*docker.COMMON, *docker.PACKAGES[OS]],
         "python_packages": list(python.PACKAGES),
         "docker_daemon": json.loads((DEPLOY / "files/docker/daemon.json").read_text()),
         "kex": list(security.KEX[OS]),

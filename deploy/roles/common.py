@@ -4,12 +4,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from pyinfra import host
-from pyinfra.api import deploy
 
 from deploy import supported
 from deploy.data import read
 from deploy.operations import apt, certificates, system, systemd
 from deploy.operations.files import put_atomic
+from deploy.role import Packages, role
 from deploy.sources import file_text, template_text
 
 PACKAGES = (
@@ -48,13 +48,15 @@ class Common:
     ca_certificates: tuple[str, ...] = field(default=())
 
 
-@deploy("Common")
-def common() -> None:
+@role("Common")
+def common() -> Packages:
     """Set up the system."""
     data = read(Common)
     supported.check()
     set_up_apt(data)
-    install_packages()
+    apt.refresh(name="Fetch package lists")
+    apt.full_upgrade(name="Upgrade all packages")
+    yield PACKAGES
     set_names_and_time(data)
     prepare_first_boot(data)
     tune_kernel()
@@ -102,13 +104,6 @@ def trust_certificates(data: Common) -> None:
         )
     if names:
         certificates.trust(name="Trust the certificates", names=names)
-
-
-def install_packages() -> None:
-    """Upgrade everything, then install what every Cube has."""
-    apt.refresh(name="Fetch package lists")
-    apt.full_upgrade(name="Upgrade all packages")
-    apt.install(name="Install essential packages", packages=PACKAGES)
 
 
 def set_names_and_time(data: Common) -> None:

@@ -3,14 +3,13 @@
 import json
 from dataclasses import dataclass
 
-from pyinfra.api import deploy
-
 from deploy import archives, supported
 from deploy.data import read
 from deploy.facts.docker import DAEMON
 from deploy.operations import accounts, apparmor, apt, systemd
 from deploy.operations.docker import CONTAINERS_LIVE_ON, settings
 from deploy.operations.files import put_atomic
+from deploy.role import Packages, role
 from deploy.sources import file_text
 
 LIMITS = "/etc/systemd/system/containerd.service.d/60-cube.conf"
@@ -22,8 +21,8 @@ REPOSITORY = "https://download.docker.com/linux"
 #: What Docker Engine needs beside it: AppArmor profiles are loaded with apparmor_parser.
 COMMON = ("apparmor", "iptables")
 PACKAGES = {
-    ("distribution", "debian-13"): ("docker-buildx", "docker-cli", "docker-compose", "docker.io"),
-    ("distribution", "ubuntu-24.04"): ("docker-buildx", "docker-compose-v2", "docker.io"),
+    "debian-13": ("docker-buildx", "docker-cli", "docker-compose", "docker.io"),
+    "ubuntu-24.04": ("docker-buildx", "docker-compose-v2", "docker.io"),
 }
 VENDOR_PACKAGES = (
     "containerd.io", "docker-buildx-plugin", "docker-ce", "docker-ce-cli", "docker-compose-plugin",
@@ -41,13 +40,11 @@ class Docker:
     building: bool = False
 
 
-@deploy("Docker")
-def docker() -> None:
+@role("Docker")
+def docker() -> Packages:
     """Install and set up Docker Engine."""
     data = read(Docker)
     os_name = supported.check()
-    if data.docker_source == "docker":
-        add_repository(data, os_name)
     # Before the package, which starts the daemon: the first bridge gets its address from here.
     settings(
         name="Rotate logs, keep containers over restarts, choose networks and limits",
@@ -59,8 +56,13 @@ def docker() -> None:
         dest=LIMITS,
         content=file_text("docker/limits.conf"),
     )
-    packages = PACKAGES.get((data.docker_source, os_name), VENDOR_PACKAGES)
-    apt.install(name="Install Docker Engine, compose and buildx", packages=(*COMMON, *packages))
+    if data.docker_source == "docker":
+        yield COMMON
+        # The role common installs what this needs, and only now it is there.
+        add_repository(data, os_name)
+        apt.install(name="Install Docker Engine of its makers", packages=VENDOR_PACKAGES)
+    else:
+        yield (*COMMON, *PACKAGES[os_name])
     if data.building:
         # A minute of the first boot of a guest without KVM.
         apparmor.compile_profiles(name="Compile AppArmor's profiles for the image's kernel")

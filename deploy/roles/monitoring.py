@@ -3,11 +3,9 @@
 import json
 from dataclasses import dataclass
 
-from pyinfra.api import deploy
-
 from deploy.data import read
-from deploy.operations.apt import install
 from deploy.operations.files import put_atomic
+from deploy.role import Packages, role
 from deploy.sources import file_text
 
 #: From Debian's main and Ubuntu's main and universe.
@@ -29,11 +27,11 @@ class Monitoring:
     image_version: str
 
 
-@deploy("Monitoring")
-def monitoring() -> None:
+@role("Monitoring")
+def monitoring() -> Packages:
     """Install the tools, the dashboard and the login line."""
     data = read(Monitoring)
-    install(name="Install the monitoring tools", packages=PACKAGES)
+    yield PACKAGES
     put_atomic(
         name="Say which image this is",
         dest="/etc/cube/release.json",

@@ -2,10 +2,9 @@
 
 from dataclasses import dataclass
 
-from pyinfra.api import deploy
-
 from deploy.data import read
-from deploy.operations import apt, system, venv
+from deploy.operations import system, venv
+from deploy.role import Packages, role
 from deploy.sources import file_text
 
 PACKAGES = ("pipx", "python3", "python3-dev", "python3-pip", "python3-venv")
@@ -20,11 +19,11 @@ class Python:
     proxy: str = ""
 
 
-@deploy("Python")
-def python() -> None:
+@role("Python")
+def python() -> Packages:
     """Install Python's tools."""
     data = read(Python)
-    apt.install(name="Install Python with venv, pip and pipx", packages=PACKAGES)
+    yield PACKAGES
     venv.locked(
         name="Install uv, pinned and checked by hash",
         path=TOOLS,

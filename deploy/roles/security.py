@@ -1,11 +1,10 @@
 """Role security: SSH, firewall, fail2ban, updates by themselves."""
 
-from pyinfra.api import deploy
-
 from deploy import supported
 from deploy.held import HELD
 from deploy.operations import apt, firewall, systemd
 from deploy.operations.files import put_atomic
+from deploy.role import Packages, role
 from deploy.roles.common import UNATTENDED
 from deploy.sources import file_text, template_text
 
@@ -39,8 +38,8 @@ ORIGINS = {
 }
 
 
-@deploy("Security")
-def security() -> None:
+@role("Security")
+def security() -> Packages:
     """Close what need not be open, and keep it so."""
     name = supported.check()
     # Before the packages: fail2ban and ufw start with their own settings, not the defaults.
@@ -49,7 +48,7 @@ def security() -> None:
         dest=JAILS,
         content=file_text("security/fail2ban.local"),
     )
-    apt.install(name="Install firewall, fail2ban and updates", packages=PACKAGES)
+    yield PACKAGES
     harden_ssh(name)
     set_up_firewall()
     systemd.units(names="fail2ban.service", name="Run fail2ban", running=True)
