@@ -67,9 +67,12 @@ def parts(layer: int, host: Host) -> Iterator[tuple[str, Callable[[], object]]]:
     packages = sorted({name for one in started.values() for name in one.packages})
     if packages:
         title = f"Install the packages of layer {layer}"
-        yield "packages", partial(apt.install, name=title, packages=packages)
+        install = partial(apt.install, packages=packages, initramfs_later=True)
+        yield "packages", partial(install, name=title)
     for name in host.loop(functions):
         yield name, started[name].after_packages if name in started else functions[name]
+    if packages:
+        yield "packages", partial(apt.settle, name="Wait for the packages' last steps")
     yield "record", partial(record.record_layer, layer)
 
 

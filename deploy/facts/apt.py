@@ -65,6 +65,27 @@ class Installed(FactBase[set[str]]):
         return {line.split()[1] for line in output if line[1:2] == "i"}
 
 
+#: How dpkg-query shows a package's state and name. Source: dpkg-query(1), db:Status-Status.
+STATES = "${db:Status-Status} ${binary:Package}\\n"
+
+
+class TriggersDue(FactBase[list[str]]):
+    """Names of the packages whose triggers dpkg has yet to run."""
+
+    def command(self) -> str:
+        """List every package's state."""
+        return f"dpkg-query --show --showformat '{STATES}'"
+
+    @staticmethod
+    def default() -> list[str]:
+        """Return none."""
+        return []
+
+    def process(self, output: list[str]) -> list[str]:
+        """Keep those that are due."""
+        return [line.split()[1] for line in output if line.startswith("triggers-pending ")]
+
+
 class Packages(FactBase[dict[str, Package]]):
     """Every package that is fully installed, by name."""
 

@@ -19,6 +19,27 @@ APT_GET = (
     " -o Dpkg::Options::=--force-confdef -o Dpkg::Options::=--force-confold"
 )
 
+#: The package whose trigger takes longest by far, seconds of a processor; nothing in a layer
+#: waits for it, and a second processor has nothing else to do.
+INITRAMFS = "initramfs-tools"
+UNIT = "cube-initramfs.service"
+#: Seconds for an initramfs, without KVM too.
+INITRAMFS_S = 1800
+STATES = f"dpkg-query --show --showformat '{facts.STATES}'"
+DPKG = "dpkg --force-confdef --force-confold --no-triggers"
+#: Configure what was unpacked and run the triggers, that of the initramfs beside what comes next.
+#: dpkg notes what is due: its next run makes good what a crash left undone. With --pending it
+#: would run the triggers of packages that need nothing else, in spite of --no-triggers.
+#: Source: apt.conf(5), DPkg::ConfigurePending; dpkg(1), --triggers-only.
+CONFIGURE = (
+    f"{STATES} | sed -nE 's/^(unpacked|half-configured) //p'"
+    f" | DEBIAN_FRONTEND=noninteractive xargs -r {DPKG} --configure"
+    f" && {STATES} | sed -n 's/^triggers-pending //p' | grep -vx {INITRAMFS}"
+    f" | DEBIAN_FRONTEND=noninteractive xargs -r {DPKG} --triggers-only"
+    f" && if {STATES} | grep -qx 'triggers-pending {INITRAMFS}'; then"
+    f" systemd-run --quiet --collect --unit={UNIT} dpkg --triggers-only {INITRAMFS}; fi"
+)
+
 #: Source: the package debian-archive-keyring.
 KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
 
@@ -101,17 +122,39 @@ def full_upgrade() -> Generator[str, None, None]:
 
 
 @operation()
-def install(packages: Sequence[str]) -> Generator[str, None, None]:
+def install(
+    packages: Sequence[str], *, initramfs_later: bool = False
+) -> Generator[str, None, None]:
     """Install what is missing, in one call, without recommended packages.
 
     Args:
         packages: names; a version is never given here.
+        initramfs_later: let the initramfs be made while the next operations run; `settle` waits.
     """
     installed = host.get_fact(facts.Installed)
     missing = [name for name in packages if name not in installed]
-    if missing:
-        yield from refresh._inner(MAX_AGE_S)
-        yield f"{APT_GET} --no-install-recommends install {shlex.join(sorted(missing))}"
+    if not missing:
+        return
+    yield from refresh._inner(MAX_AGE_S)
+    command = f"--no-install-recommends install {shlex.join(sorted(missing))}"
+    if initramfs_later:
+        yield f"{APT_GET} -o DPkg::ConfigurePending=false {command} && {CONFIGURE}"
+    else:
+        yield f"{APT_GET} {command}"
+
+
+@operation()
+def settle() -> Generator[str, None, None]:
+    """Wait until no trigger of a package is due; what did not run or failed runs here."""
+    if not host.get_fact(facts.TriggersDue):
+        host.noop("no package's trigger is due")
+        return
+    waiting = f"while systemctl is-active --quiet {UNIT}; do sleep 0.2; done"
+    yield (
+        f"timeout {INITRAMFS_S} sh -c '{waiting}' || {{ echo 'the initramfs was not made in"
+        f" {INITRAMFS_S} s: systemctl status {UNIT}' >&2; exit 1; }};"
+        " DEBIAN_FRONTEND=noninteractive dpkg --triggers-only --pending"
+    )
 
 
 @operation()

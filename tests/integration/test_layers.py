@@ -164,6 +164,26 @@ def test_a_restart_that_was_missed_is_made_good(box: Box) -> None:
     assert [name.split(": ")[1] for name in changed] == ["Let sshd read its settings again"]
 
 
+def test_an_initramfs_that_was_left_due_is_made_by_the_next_application(box: Box) -> None:
+    initramfs = "stat --format=%Y /boot/initrd.img-*"
+    box.sh(
+        "apt-get -q -y remove xfsprogs >/dev/null 2>&1;"
+        " systemctl mask --quiet --runtime cube-initramfs.service"
+    )
+    before = box.sh(initramfs)
+    with pytest.raises(ProvisionError, match="Install the packages of layer 1"):
+        provision.apply(1, box.machine, spec=box.spec)
+    box.sh("systemctl unmask --quiet --runtime cube-initramfs.service")
+    assert box.sh("dpkg-query --show --showformat '${db:Status-Status}' initramfs-tools") == (
+        "triggers-pending"
+    )
+    assert box.sh(initramfs) == before
+    changed = provision.apply(1, box.machine, spec=box.spec).changed
+    assert [name.split(": ")[1] for name in changed] == ["Wait for the packages' last steps"]
+    assert int(box.sh(initramfs)) > int(before)
+    assert box.sh("dpkg --audit") == ""
+
+
 @pytest.mark.parametrize(
     "seed", [1, 2, 3, *(pytest.param(seed, marks=pytest.mark.exhaustive) for seed in range(4, 34))]
 )
