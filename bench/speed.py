@@ -48,7 +48,11 @@ def parser() -> argparse.ArgumentParser:
                       help="round trips, in milliseconds (default: 0,10,50)")  # fmt: skip
     told.add_argument("--repeat", type=int, default=5, metavar="N",
                       help="no-ops of each variant at each round trip (default: 5)")  # fmt: skip
-    told.add_argument("--quick", action="store_true", help="2 no-ops, on loopback only")
+    told.add_argument("--firsts", type=int, default=3, metavar="N",
+                      help="first applications of each variant, each on a box of its own"
+                      " (default: 3)")  # fmt: skip
+    told.add_argument("--quick", action="store_true",
+                      help="one first application and 2 no-ops, on loopback only")  # fmt: skip
     told.add_argument("--build", type=Path, metavar="DIR",
                       help="build.dir of a build: its bare OS is taken, and 'rebuild' goes on from"
                       " a copy of it. Without, the bare OS is built first")  # fmt: skip
@@ -103,7 +107,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the benchmark; return the exit code, as `cube` does."""
     args = parser().parse_args(argv)
     if args.quick:
-        args.delays, args.repeat = [0], 2
+        args.delays, args.firsts, args.repeat = [0], 1, 2
     return program.ended(partial(measure, args))
 
 
@@ -116,7 +120,7 @@ def measure(args: argparse.Namespace) -> None:
         shop = workshop(Path(place), args.cache.resolve())
         results.host = {**base.host(), **playbook.versions(shop.venv)}
         try:
-            run_cases(args, Race(shop=shop, names=names, results=results))
+            run_cases(args, shop, names, results)
         except BaseException:
             # The page stays that of the last whole run.
             sys.stdout.write(report.markdown(results))
@@ -125,16 +129,18 @@ def measure(args: argparse.Namespace) -> None:
     log.info(f"written: {args.output}")
 
 
-def run_cases(args: argparse.Namespace, race: Race) -> None:
+def run_cases(
+    args: argparse.Namespace, shop: Workshop, names: Sequence[str], results: Results
+) -> None:
     """Run the cases that are wanted."""
-    with raced(args, race):
-        race.first()
+    with raced(args, shop, names, results) as race:
+        race.first(args.firsts)
         if NOOP in args.cases:
             for delay in args.delays:
                 race.no_op(delay, args.repeat)
             race.require_same()
     if REBUILD in args.cases:
-        rebuild.measure(race.results, args.build, race.shop.folder)
+        rebuild.measure(results, args.build, shop.folder)
 
 
 def workshop(folder: Path, cache: Path) -> Workshop:
@@ -146,16 +152,19 @@ def workshop(folder: Path, cache: Path) -> Workshop:
 
 
 @contextlib.contextmanager
-def raced(args: argparse.Namespace, race: Race) -> Iterator[None]:
+def raced(
+    args: argparse.Namespace, shop: Workshop, names: Sequence[str], results: Results
+) -> Iterator[Race]:
     """Boot the boxes, their packages loaded before."""
     cache = args.cache.resolve()
     disk = base.bare(args.base, args.build, cache)
     lock = playbook.DEPLOY / "files/python/tools.txt"
     with box.cached(cache) as port:
         served = (port, box.wheels(cache, lock))
-        base.warm(disk, race.shop, served)
-        with race.started(disk, served, sorted({0, *args.delays})):
-            yield
+        base.warm(disk, shop, served)
+        race = Race(shop=shop, base=disk, cache=served, names=names, results=results)
+        with race.started(sorted({0, *args.delays})):
+            yield race
 
 
 if __name__ == "__main__":

@@ -19,49 +19,79 @@ from cube.errors import CubeError
 
 @dataclass
 class Race:
-    """One run: boxes that are up, one for each variant that changes something; at least one."""
+    """One run: boxes that are up, one for each variant that changes something; at least one.
+
+    Args:
+        shop: what applications need.
+        base: the bare OS of every box.
+        cache: of packages: its port, and the folder of wheels.
+        names: of the variants.
+        results: what is measured goes there.
+    """
 
     shop: Workshop
+    base: Path
+    cache: tuple[int, Path]
     names: Sequence[str]
     results: Results
     boxes: dict[str, Box] = field(default_factory=dict)
 
     @contextlib.contextmanager
-    def started(self, base: Path, cache: tuple[int, Path], delays: list[int]) -> Iterator[None]:
+    def fresh(self, name: str, delays: list[int], *, place: str = "") -> Iterator[Box]:
+        """Boot a new box for a variant, in a folder of its own."""
+        folder = self.shop.folder / (place or name)
+        with (
+            box.started(place or name, self.base, folder, self.cache) as made,
+            box.farther(made, delays),
+        ):
+            yield made
+
+    @contextlib.contextmanager
+    def started(self, delays: list[int]) -> Iterator[None]:
         """Boot a box for each variant; the one script looks at the first."""
         with contextlib.ExitStack() as stack:
             for name in self.names:
                 if BY_NAME[name].tool in WORKERS:
-                    folder = self.shop.folder / name
-                    made = stack.enter_context(box.started(name, base, folder, cache))
-                    stack.enter_context(box.farther(made, delays))
-                    self.boxes[name] = made
+                    self.boxes[name] = stack.enter_context(self.fresh(name, delays))
             yield
 
     def box(self, name: str) -> Box:
         """Return the box that a variant works on."""
         return self.boxes.get(name) or next(iter(self.boxes.values()))
 
-    def once(self, case: str, name: str, delay_ms: int, *, counted: bool = True) -> None:
-        """Apply once, and note it.
+    def once(
+        self, case: str, name: str, delay_ms: int, *, on: Box | None = None, counted: bool = True
+    ) -> None:
+        """Apply once, on the variant's box or another one, and note it.
 
         Raises:
             CubeError: it failed; or it changed something in a no-op, nothing in a first.
         """
         self.results.load.append(os.getloadavg()[0])
-        applied = application.apply(BY_NAME[name], self.box(name), delay_ms, self.shop)
+        applied = application.apply(BY_NAME[name], on or self.box(name), delay_ms, self.shop)
         if counted and applied.changed is not None and (applied.changed > 0) == (case == NOOP):
             raise CubeError(f"{name}, {case}: {applied.changed} changes were made")
         log.info(f"{name}, {case}, {delay_ms} ms: {applied.seconds:.2f} s")
         if counted:
             self.results.add(case, name, delay_ms, applied.seconds)
 
-    def first(self) -> None:
-        """Apply layer 1 for the first time, one tool after the other; all states must be one."""
+    def first(self, rounds: int) -> None:
+        """Apply layer 1 for the first time, one tool after the other; all states must be one.
+
+        Each round after the first one is on boxes that are there for it alone.
+        """
         for name in self.boxes:
             with log.step(f"First application by {name}"):
                 self.once(FIRST, name, 0)
         self.require_same()
+        for number, order in enumerate(turns(list(self.boxes), rounds)[1:], 2):
+            for name in order:
+                place = f"{name}-{number}"
+                with (
+                    log.step(f"First application by {name}, round {number}"),
+                    self.fresh(name, [0], place=place) as one,
+                ):
+                    self.once(FIRST, name, 0, on=one)
 
     def no_op(self, delay_ms: int, rounds: int) -> None:
         """Apply again, in turns; the first time of each opens connections, and is not counted."""
