@@ -10,7 +10,7 @@ UNIT := .venv/bin/pytest --numprocesses auto -m "not integration and $(USUAL)"
 # Two files at a time: most wait for a machine. One process makes the build that all share.
 INTEGRATION := .venv/bin/pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder -m "integration and $(USUAL)"
 .DEFAULT_GOAL := help
-.PHONY: help setup image verify doctor lint test test-all test-unit test-integration test-gpu-stack test-workloads bench bench-chain bench-hosts bench-seal lock lock-bench clean
+.PHONY: help setup image verify doctor lint test test-all test-unit test-integration test-gpu-stack test-workloads bench bench-chain bench-hosts bench-seal bench-speed lock lock-bench clean
 
 help: ## Say what there is
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 26
@@ -49,18 +49,20 @@ test-gpu-stack: setup ## The whole GPU stack from real packages: driver, CUDA, f
 test-workloads: setup ## The suites at full size: training, inference, containers (root, 10 GB)
 	@$(AS_ROOT) .venv/bin/pytest tests/integration/test_workloads.py tests/integration/test_workloads_box.py -m ""
 
-bench: setup ## Our site against Ansible, side by side, into docs/bench.md (root; CASES=noop, BUILD=dir, FAST=1)
+bench: bench-speed bench-hosts bench-seal ## All but the chain, one after the other, into docs/bench.md (root)
+
+bench-speed: setup ## Our site against Ansible, side by side (root; CASES=noop, BUILD=dir, FAST=1)
 	@$(AS_ROOT) .venv/bin/python bench/speed.py $(if $(CASES),--cases $(CASES)) \
 	    $(if $(BUILD),--build $(BUILD)) $(if $(FAST),--quick)
 
 bench-chain: setup ## What the layer chain saves, by real builds in a copy (root; CASES=full,layer5 selects)
-	@$(AS_ROOT) .venv/bin/python bench/chain.py $(OS) $(if $(CASES),--cases $(CASES))
+	@$(AS_ROOT) .venv/bin/python bench/chain.py $(OS) $(if $(CASES),--cases $(CASES)) --page docs/bench.md
 
 bench-hosts: setup ## What many hosts cost: 1, 10 and 50 of them, with nothing to change (root)
-	@$(AS_ROOT) .venv/bin/python bench/hosts.py
+	@$(AS_ROOT) .venv/bin/python bench/hosts.py --page docs/bench.md
 
 bench-seal: setup ## Our seal against the specification's, on one disk (root; DISK=file, default the sealed image)
-	@$(AS_ROOT) .venv/bin/python -m bench.seal $(if $(DISK),--disk $(DISK))
+	@$(AS_ROOT) .venv/bin/python -m bench.seal $(if $(DISK),--disk $(DISK)) --page docs/bench.md
 
 lock: setup ## Refresh requirements.lock from pyproject.toml
 	@.venv/bin/uv pip compile -q --universal --generate-hashes --no-annotate --upgrade \

@@ -20,7 +20,7 @@ from typing import Any
 # As a program (python bench/chain.py) it finds its own package by this.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from bench import program, project, standins, table
+from bench import page, program, project, standins, table
 from bench.cases import CASES, IMAGES, SIZES, Bench, chain_costs
 from cube import log
 from cube.chain.store import Store
@@ -54,6 +54,7 @@ def parser() -> argparse.ArgumentParser:
                       help="measure this chain (build/OS/chain) instead: cases store and links"
                       " only, without a build")  # fmt: skip
     told.add_argument("--output", type=Path, metavar="FILE", help="write the JSON there too")
+    told.add_argument("--page", type=Path, metavar="FILE", help="add it to this page of figures")
     return told
 
 
@@ -84,7 +85,7 @@ def measure_chain(args: argparse.Namespace) -> None:
     with tempfile.TemporaryDirectory(prefix="cube-bench-", dir=args.folder) as scratch:
         costs = chain_costs(Store(folder=args.chain), Path(scratch))
     figures = [figure(costs) for case, figure in SIZES.items() if case in args.cases]
-    show(table.as_json(figures, costs, {}), table.markdown(figures, costs, {}), args.output)
+    show(table.as_json(figures, costs, {}), table.markdown(figures, costs, {}), args)
 
 
 def measure_builds(args: argparse.Namespace) -> None:
@@ -100,7 +101,7 @@ def measure_builds(args: argparse.Namespace) -> None:
                         CASES[case](bench)
         finally:
             told = (bench.figures, bench.costs, bench.host())
-            show(table.as_json(*told), table.markdown(*told), args.output)
+            show(table.as_json(*told), table.markdown(*told), args)
             leftovers.clear(bench.project.work.machines)
 
 
@@ -139,11 +140,13 @@ def folder(parent: Path, *, keep: bool) -> Iterator[Path]:
             shutil.rmtree(made)
 
 
-def show(data: dict[str, Any], markdown: str, output: Path | None) -> None:
-    """Print both forms; write the one for programs to a file, if one is named."""
+def show(data: dict[str, Any], markdown: str, args: argparse.Namespace) -> None:
+    """Print both forms; write the one for programs to a file, and add it to a page, if wanted."""
     text = json.dumps(data, indent=2) + "\n"
-    if output:
-        output.write_text(text)
+    if args.output:
+        args.output.write_text(text)
+    if args.page:
+        page.add(args.page, "chain", data)
     sys.stdout.write(f"{markdown}\n\n```json\n{text}```\n")
 
 

@@ -11,19 +11,19 @@ import argparse
 import contextlib
 import json
 import os
-import statistics
 import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 # As a program (python bench/hosts.py) it finds its own package by this.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from bench import program, table
+from bench import page, program
+from bench.hosts_table import COMMANDS, Run, as_json, section
 from cube import bootstrap, log, run, spec, ssh
 from cube.errors import CubeError
 from tests.integration import fleet
@@ -32,29 +32,7 @@ PROJECT = Path(__file__).resolve().parents[1]
 BIN = Path(sys.executable).parent
 LAYER = 'enabled = [1]\nlayer1 = ["users"]'
 PACKAGES = "openssh-server,sudo,python3"
-#: Fifty hosts at most this many times as long as one.
-TARGET = 4.0
 TIMEOUT_S = 1800.0
-COMMANDS = ("cube", "pyinfra")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Run:
-    """One run of a command.
-
-    Args:
-        command: `cube` or `pyinfra`.
-        hosts: how many.
-        seconds: of the command.
-        cpu_s: processor time of the command and its children; that of the hosts is not in it.
-        load: processes that waited for a processor before; see uptime(1).
-    """
-
-    command: str
-    hosts: int
-    seconds: float
-    cpu_s: float
-    load: float
 
 
 def parser() -> argparse.ArgumentParser:
@@ -69,6 +47,7 @@ def parser() -> argparse.ArgumentParser:
     told.add_argument("--spec", type=Path, metavar="FILE",
                       help="measure the hosts and layers of this cube.toml")  # fmt: skip
     told.add_argument("--output", type=Path, metavar="FILE", help="write the JSON there too")
+    told.add_argument("--page", type=Path, metavar="FILE", help="add it to this page of figures")
     return told
 
 
@@ -95,7 +74,8 @@ def measure_hosts(args: argparse.Namespace) -> None:
         tempfile.TemporaryDirectory(prefix="cube-bench-") as folder,
         hosts_up(args, Path(folder)) as (file, names),
     ):
-        report(measure(file, names, args.counts, args.runs), args.output)
+        done = measure(file, names, args.counts, args.runs)
+    report(as_json(done, stand_ins=args.spec is None), args)
 
 
 @contextlib.contextmanager
@@ -209,57 +189,14 @@ def require_unchanged(command: str, output: str, names: list[str]) -> None:
                         details=run.tail(output))  # fmt: skip
 
 
-def report(done: list[Run], output: Path | None) -> None:
-    """Print the figures as a table and as JSON."""
-    data = {"processors": os.cpu_count(), "target": TARGET, "runs": [asdict(one) for one in done],
-            "figures": figures(done)}  # fmt: skip
-    print(markdown(figures(done)))  # noqa: T201
+def report(data: dict[str, Any], args: argparse.Namespace) -> None:
+    """Print the figures as a table and as JSON; write them where they are wanted."""
+    print(section(data))  # noqa: T201
     print(json.dumps(data, indent=2))  # noqa: T201
-    if output:
-        output.write_text(json.dumps(data, indent=2) + "\n")
-
-
-def figures(done: list[Run]) -> list[dict[str, float | int | str]]:
-    """Return median, range and ratio for each command and number of hosts."""
-    found: list[dict[str, float | int | str]] = []
-    for command in COMMANDS:
-        groups: dict[int, list[Run]] = {}
-        for one in done:
-            if one.command == command:
-                groups.setdefault(one.hosts, []).append(one)
-        for hosts, runs in sorted(groups.items()):
-            times, alone = ([one.seconds for one in some] for some in (runs, groups[1]))
-            cpu_s = statistics.median(one.cpu_s for one in runs)
-            found.append({
-                "command": command, "hosts": hosts, "seconds": statistics.median(times),
-                "least": min(times), "most": max(times),
-                "ratio": statistics.median(times) / statistics.median(alone),
-                "cpu_s": cpu_s, "cpu_s_per_host": cpu_s / hosts,
-                "load": statistics.median(one.load for one in runs),
-            })  # fmt: skip
-    return found
-
-
-def markdown(found: list[dict[str, float | int | str]]) -> str:
-    """Return the figures as a table."""
-    heads = ["command", "hosts", "seconds, median (range)", "ratio to one host",
-             "processor time, s", "a host, s", "load before", "target"]  # fmt: skip
-    last = max(int(one["hosts"]) for one in found)
-    return table.table(heads, [
-        [
-            str(one["command"]), str(one["hosts"]),
-            f"{one['seconds']:.1f} ({one['least']:.1f}-{one['most']:.1f})", f"{one['ratio']:.1f}",
-            f"{one['cpu_s']:.1f}", f"{one['cpu_s_per_host']:.2f}", f"{one['load']:.1f}",
-            verdict(one) if one["hosts"] == last and one["command"] == "cube" else "",
-        ]
-        for one in found
-    ])  # fmt: skip
-
-
-def verdict(one: dict[str, float | int | str]) -> str:
-    """Say whether the target was met."""
-    met = "met" if float(one["ratio"]) <= TARGET else "MISSED"
-    return f"at most {TARGET:.0f}: {met}"
+    if args.output:
+        args.output.write_text(json.dumps(data, indent=2) + "\n")
+    if args.page:
+        page.add(args.page, "hosts", data)
 
 
 if __name__ == "__main__":

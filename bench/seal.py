@@ -8,22 +8,21 @@ trimmed and flattened first, so that every variant reads the same bytes; it is o
 
 import argparse
 import json
-import statistics
+import os
 import sys
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from bench import program
+from bench import page, program
+from bench.seal_table import OURS, SPECIFICATION, Figure, as_json, section
 from cube import disk as disks
 from cube import mount, run, seal
 from cube.errors import CubeError
 
-#: The targets of the project: times as fast, and the part of the size that is saved.
-FASTER, SMALLER = 8.0, 0.10
 #: Seconds for one variant.
 LIMIT_S = 3600
 FOLDER = Path(__file__).resolve().parents[1]
@@ -50,8 +49,6 @@ def convert(*options: str) -> tuple[str, ...]:
 
 
 ZSTD = "compression_type=zstd"
-SPECIFICATION = "specification"
-OURS = "seal"
 VARIANTS = (
     Variant(name=SPECIFICATION, argv=convert()),
     Variant(name="zlib, 16 coroutines, out of order", argv=convert("-m", "16", "-W")),
@@ -66,21 +63,6 @@ VARIANTS = (
     Variant(name="zstd -19 --long of a raw file", qcow2=False,
             argv=("zstd", "-q", "-T0", "-19", "--long=27", "RAW", "-o", "TARGET")),
 )  # fmt: skip
-
-
-@dataclass(kw_only=True)
-class Figure:
-    """What a variant took, run by run; the size is the same each time, but for threads."""
-
-    name: str
-    seconds: list[float] = field(default_factory=list)
-    size: int = 0
-    qcow2: bool = True
-
-    @property
-    def median(self) -> float:
-        """Median seconds."""
-        return statistics.median(self.seconds)
 
 
 def command(variant: Variant, source: Path, raw: Path, target: Path) -> list[str]:
@@ -126,37 +108,6 @@ def measure(chosen: Sequence[Variant], source: Path, runs: int) -> list[Figure]:
     return list(figures.values())
 
 
-def row(figure: Figure, peer: Figure) -> str:
-    """Return a figure's line of the table."""
-    spread = f"{min(figure.seconds):.1f}-{max(figure.seconds):.1f}"
-    name = figure.name if figure.qcow2 else f"{figure.name} (cannot be booted)"
-    return (
-        f"| {name} | {figure.median:.1f} | {spread} | {peer.median / figure.median:.1f} |"
-        f" {figure.size / 1e6:,.1f} | {1 - figure.size / peer.size:+.1%} |"
-    )
-
-
-def verdict(ours: Figure, peer: Figure) -> str:
-    """Say whether the targets are met."""
-    faster, smaller = peer.median / ours.median, 1 - ours.size / peer.size
-    words = {True: "met", False: "missed"}
-    return (
-        f"Targets: {faster:.1f}x as fast as the specification's (at least {FASTER:.0f}x:"
-        f" {words[faster >= FASTER]}), {smaller:.1%} smaller (at least {SMALLER:.0%}:"
-        f" {words[smaller >= SMALLER]})."
-    )
-
-
-def markdown(figures: Sequence[Figure]) -> str:
-    """Return the table and the verdict."""
-    known = {figure.name: figure for figure in figures}
-    peer, ours = known[SPECIFICATION], known[OURS]
-    head = "| variant | seconds, median | range | times as fast | MB | smaller by |\n"
-    head += "|---|---|---|---|---|---|"
-    rows = "\n".join(row(figure, peer) for figure in figures)
-    return f"{head}\n{rows}\n\n{verdict(ours, peer)}\n"
-
-
 def options() -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description="Seal variants side by side.")
@@ -165,6 +116,7 @@ def options() -> argparse.Namespace:
     parser.add_argument("--only", default="", help="words of the variants, with commas")
     parser.add_argument("--folder", type=Path, help="for copies of the disk; default: a new one")
     parser.add_argument("--output", type=Path, help="write the figures as JSON")
+    parser.add_argument("--page", type=Path, help="add them to this page of figures")
     return parser.parse_args()
 
 
@@ -202,11 +154,14 @@ def measure_disk(asked: argparse.Namespace) -> None:
     with tempfile.TemporaryDirectory(prefix="cube-seal-", dir=asked.folder) as name:
         source = prepare(disk, Path(name))
         used = source.stat().st_blocks * 512
+        load = os.getloadavg()[0]
         figures = measure(select(asked.only), source, asked.runs)
-    tell(f"\n{used / 1e6:,.1f} MB in use, {asked.runs} runs in turns\n\n{markdown(figures)}")
+    data = as_json(figures, used=used, load=load)
+    tell(f"\n{section(data)}")
     if asked.output:
-        data = [{"name": one.name, "seconds": one.seconds, "bytes": one.size} for one in figures]
         asked.output.write_text(json.dumps(data, indent=2) + "\n")
+    if asked.page:
+        page.add(asked.page, "seal", data)
 
 
 if __name__ == "__main__":

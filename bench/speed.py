@@ -17,7 +17,7 @@ from pathlib import Path
 # As a program (python bench/speed.py) it finds its own package by this.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from bench import program
+from bench import page, program
 from bench.peers import base, box, playbook, rebuild, report
 from bench.peers.application import SOURCE, Workshop
 from bench.peers.cases import Race
@@ -62,8 +62,9 @@ def parser() -> argparse.ArgumentParser:
                       help="for Ansible and loaded packages (default: %(default)s)")  # fmt: skip
     told.add_argument("--folder", type=Path, default=Path(tempfile.gettempdir()), metavar="DIR",
                       help="for disks: some 10 GB (default: %(default)s)")  # fmt: skip
-    told.add_argument("--output", type=Path, default=SOURCE / "docs/bench.md", metavar="FILE",
-                      help="the page (default: %(default)s)")  # fmt: skip
+    told.add_argument("--page", type=Path, default=page.PAGE, metavar="FILE",
+                      help="the page; data and plots lie in a folder of its name"
+                      " (default: %(default)s)")  # fmt: skip
     return told
 
 
@@ -125,8 +126,8 @@ def measure(args: argparse.Namespace) -> None:
             # The page stays that of the last whole run.
             sys.stdout.write(report.markdown(results))
             raise
-    report.write(results, args.output)
-    log.info(f"written: {args.output}")
+    page.add(args.page, "speed", results.data())
+    log.info(f"written: {args.page}")
 
 
 def run_cases(

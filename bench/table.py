@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from bench.sizes import Cost
+from bench.sizes import Change, Cost
 
 MEGA = 1e6
 
@@ -61,6 +61,18 @@ def markdown(figures: Iterable[Figure], costs: Sequence[Cost], host: dict[str, A
     if words:
         parts.append(f"Host: {words}.")
     return "\n\n".join(parts)
+
+
+def section(data: Any) -> str:  # noqa: ANN401 (JSON)
+    """Return what `as_json` made as Markdown."""
+    figures = [Figure(**one) for one in data["cases"]]
+    costs = [Cost(**{**one, "change": Change(**one["change"])}) for one in map(bare, data["links"])]
+    return markdown(figures, costs, data["host"])
+
+
+def bare(link: dict[str, Any]) -> dict[str, Any]:
+    """Return a link's costs without what is calculated of them."""
+    return {name: value for name, value in link.items() if name != "ratio"}
 
 
 def case_table(figures: Iterable[Figure]) -> str:

@@ -1,11 +1,11 @@
-"""The figures as a page: tables, plots beside it, and the same as JSON."""
+"""The figures as a part of the page: tables, and plots beside it."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from bench.peers import charts
-from bench.peers.results import FIRST, NOOP, REBUILD, Results
+from bench.peers.results import FIRST, NOOP, REBUILD, Results, from_data
 from bench.peers.spread import Spread
 from bench.peers.targets import TARGETS, Verdict, judge
 from bench.peers.variants import VARIANTS
@@ -19,26 +19,20 @@ TITLES = {
     NOOP: "Nothing to do: layer 1 applied again",
     REBUILD: "Rebuild after a change in layer 5, to the last link",
 }
-HEAD = """# Speed against Ansible
-
-Written by `make bench`; do not edit it. How it is measured: [bench/README.md](../bench/README.md).
-Times are seconds of the whole command: median (least-most, runs). A ratio above 1 says how many
-times longer the line takes than Vault Cube in the same run.
-"""
+HEAD = """Times are seconds of the whole command: median (least-most, runs). A ratio above 1 says
+how many times longer the line takes than Vault Cube in the same run."""
 
 
-def write(results: Results, page: Path) -> None:
-    """Write the page, and its plots and data into a folder of the page's name."""
-    folder = page.with_suffix("")
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "bench.json").write_text(json.dumps(results.data(), indent=2) + "\n")
+def section(data: Any, folder: Path) -> str:  # noqa: ANN401 (JSON)
+    """Draw the plots into a folder; return tables and plots as Markdown."""
+    results = from_data(data)
     drawn = []
     for case in (FIRST, NOOP):
         for delay in results.delays(case):
             name = f"{case}-{delay}ms.svg"
             (folder / name).write_text(charts.draw(results, case, delay, LABELS))
             drawn.append(f"![{TITLES[case]}, {delay} ms]({folder.name}/{name})")
-    page.write_text(markdown(results) + "\n" + "\n\n".join(drawn) + "\n")
+    return "\n\n".join([markdown(results), *drawn])
 
 
 def markdown(results: Results) -> str:
@@ -46,17 +40,20 @@ def markdown(results: Results) -> str:
     parts = [HEAD]
     for case, title in TITLES.items():
         if delays := results.delays(case):
-            parts += [f"## {title}", case_table(results, case, delays)]
-    parts += ["## Targets", target_table(judge(results, TARGETS))]
+            parts += [f"### {title}", case_table(results, case, delays)]
+    parts += ["### Targets", target_table(judge(results, TARGETS))]
     if results.missing:
-        parts += ["## Not measured", *[f"- {what}: {why}" for what, why in results.missing.items()]]
+        parts += [
+            "### Not measured",
+            *[f"- {what}: {why}" for what, why in results.missing.items()],
+        ]
     words = ", ".join(f"{name} {value}" for name, value in results.host.items())
     load = (
         f" Load of the machine: {min(results.load):.1f}-{max(results.load):.1f}."
         if results.load
         else ""
     )
-    return "\n\n".join([*parts, f"{words}.{load}"]) + "\n"
+    return "\n\n".join([*parts, f"{words}.{load}"])
 
 
 def case_table(results: Results, case: str, delays: Sequence[int]) -> str:

@@ -136,11 +136,10 @@ def install(
     if not missing:
         return
     yield from refresh._inner(MAX_AGE_S)
-    command = f"--no-install-recommends install {shlex.join(sorted(missing))}"
+    unpack = " -o DPkg::ConfigurePending=false" if initramfs_later else ""
+    yield f"{APT_GET}{unpack} --no-install-recommends install {shlex.join(sorted(missing))}"
     if initramfs_later:
-        yield f"{APT_GET} -o DPkg::ConfigurePending=false {command} && {CONFIGURE}"
-    else:
-        yield f"{APT_GET} {command}"
+        yield CONFIGURE
 
 
 @operation()

@@ -3,9 +3,11 @@
 import json
 from dataclasses import dataclass
 
+from pyinfra.api import deploy
+
 from deploy.data import read
+from deploy.operations.apt import install
 from deploy.operations.files import put_atomic
-from deploy.role import Packages, role
 from deploy.sources import file_text
 
 #: From Debian's main and Ubuntu's main and universe.
@@ -27,11 +29,11 @@ class Monitoring:
     image_version: str
 
 
-@role("Monitoring")
-def monitoring() -> Packages:
+@deploy("Monitoring")
+def monitoring() -> None:
     """Install the tools, the dashboard and the login line."""
     data = read(Monitoring)
-    yield PACKAGES
+    install(name="Install the monitoring tools", packages=PACKAGES)
     put_atomic(
         name="Say which image this is",
         dest="/etc/cube/release.json",

@@ -17,13 +17,14 @@ from typing import Any
 import pytest
 import yaml
 
-from bench import speed
+from bench import hosts_table, page, seal_table, speed, table
 from bench.peers import application, box_state, cache, charts, equality, playbook, report, targets
 from bench.peers.results import FIRST, NOOP, Results, from_data
 from bench.peers.spread import spread, turns
 from bench.peers.targets import judge
 from bench.peers.variants import VARIANTS, available
 from bench.peers.wanted import wanted
+from bench.sizes import Change, Cost
 from cube import spec
 from cube.errors import CubeError
 from cube.machines import Endpoint
@@ -80,14 +81,42 @@ def test_every_target_names_variants_that_are_run() -> None:
 
 
 def test_the_page_tells_times_ratios_and_targets(tmp_path: Path) -> None:
-    page = tmp_path / "bench.md"
-    report.write(results(), page)
-    text = page.read_text()
+    file = tmp_path / "bench.md"
+    page.add(file, "speed", results().data())
+    text = file.read_text()
     assert "| Vault Cube | 2.00 (1.00-9.00, 3) | 1.00 |" in text
     assert "| Ansible, mitogen | 30.00 (1) | 15.00 |" in text
     assert "**missed**" in text
     assert (tmp_path / "bench/noop-0ms.svg").read_text().startswith("<?xml")
-    assert json.loads((tmp_path / "bench/bench.json").read_text())["load"] == [0.5, 2.0]
+    assert json.loads((tmp_path / "bench/speed.json").read_text())["load"] == [0.5, 2.0]
+
+
+def test_the_page_keeps_what_other_benchmarks_have_added(tmp_path: Path) -> None:
+    file = tmp_path / "bench.md"
+    runs = [
+        hosts_table.Run(command="cube", hosts=hosts, seconds=hosts, cpu_s=1, load=0)
+        for hosts in (1, 50)
+    ]
+    variants = [
+        seal_table.Figure(name="specification", seconds=[80.0, 80.0], size=100),
+        seal_table.Figure(name="seal", seconds=[20.0, 20.0], size=80),
+    ]
+    change = Change(written=4, clusters=8, cleared=0)
+    built = [table.Figure(case="full", what="full build", seconds=9.0)]
+    costs = [Cost(name="base", file=5, flat=9, change=change)]
+    page.add(file, "chain", table.as_json(built, costs, {"processors": 2}))
+    page.add(file, "seal", seal_table.as_json(variants, used=10**6, load=0))
+    page.add(file, "hosts", hosts_table.as_json(runs, stand_ins=True))
+    page.add(file, "speed", results().data())
+    text = file.read_text()
+    heads = [line for line in text.splitlines() if line.startswith("## ")]
+    assert heads == ["## Against Ansible", "## Many hosts", "## The seal", "## The layer chain"]
+    assert "50.0 (50.0-50.0) | 50.0" in text
+    assert "at most 4: MISSED" in text
+    assert "4.0x as fast as the specification's (at least 8x: missed)" in text
+    assert "qemu-img writes zstd at its default level only" in text
+    assert "| full build | 9.0 |" in text
+    assert page.render(tmp_path / "bench") == text
 
 
 def test_a_plot_of_the_same_figures_is_the_same() -> None:

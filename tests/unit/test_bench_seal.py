@@ -5,11 +5,12 @@ from pathlib import Path
 import pytest
 
 from bench import seal as bench
+from bench import seal_table
 from cube import seal
 
 
-def figure(name: str, seconds: list[float], size: int) -> bench.Figure:
-    return bench.Figure(name=name, seconds=seconds, size=size)
+def figure(name: str, seconds: list[float], size: int) -> seal_table.Figure:
+    return seal_table.Figure(name=name, seconds=seconds, size=size)
 
 
 def test_the_peer_is_the_words_of_the_specification() -> None:
@@ -18,7 +19,7 @@ def test_the_peer_is_the_words_of_the_specification() -> None:
 
 
 def test_ours_is_the_command_of_the_seal() -> None:
-    (ours,) = (one for one in bench.VARIANTS if one.name == bench.OURS)
+    (ours,) = (one for one in bench.VARIANTS if one.name == seal_table.OURS)
     argv = bench.command(ours, Path("/s"), Path("/r"), Path("/t"))
     assert seal.QCOW2_OPTIONS in argv
     assert argv[-2:] == ["/s", "/t"]
@@ -33,7 +34,7 @@ def test_ours_is_the_command_of_the_seal() -> None:
 )
 def test_the_verdict_says_what_was_met(seconds: float, size: int, said: str) -> None:
     peer, ours = figure("specification", [80.0], 1000), figure("seal", [seconds], size)
-    text = bench.markdown([peer, ours])
+    text = seal_table.markdown([peer, ours])
     assert said in text
     assert ("10%: met" in text) == (size == 890)
 

@@ -1,0 +1,95 @@
+"""The figures of many hosts, for people and for programs."""
+
+import os
+import statistics
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from bench import table
+
+#: Fifty hosts at most this many times as long as one.
+TARGET = 4.0
+COMMANDS = ("cube", "pyinfra")
+INTRODUCTION = "`cube apply` and `pyinfra -y --no-wait` with nothing to change, all hosts at once."
+STAND_INS = """The hosts are root file systems with an sshd on this machine, whose processors they
+share; they have no systemd, so the layer is four operations. What all of layer 1 costs a host:
+[figures.md](figures.md)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """One run of a command.
+
+    Args:
+        command: `cube` or `pyinfra`.
+        hosts: how many.
+        seconds: of the command.
+        cpu_s: processor time of the command and its children; that of the hosts is not in it.
+        load: processes that waited for a processor before; see uptime(1).
+    """
+
+    command: str
+    hosts: int
+    seconds: float
+    cpu_s: float
+    load: float
+
+
+def as_json(done: list[Run], *, stand_ins: bool) -> dict[str, Any]:
+    """Return the runs and what they come to as JSON-like data.
+
+    Args:
+        done: the runs.
+        stand_ins: whether the hosts were made for the benchmark.
+    """
+    return {"processors": os.cpu_count(), "target": TARGET, "stand_ins": stand_ins,
+            "runs": [asdict(one) for one in done], "figures": figures(done)}  # fmt: skip
+
+
+def section(data: Any) -> str:  # noqa: ANN401 (JSON)
+    """Return what `as_json` made as Markdown."""
+    head = f"{INTRODUCTION} {STAND_INS}" if data["stand_ins"] else INTRODUCTION
+    return f"{head}\n\n{markdown(data['figures'])}\n\nprocessors {data['processors']}."
+
+
+def figures(done: list[Run]) -> list[dict[str, float | int | str]]:
+    """Return median, range and ratio for each command and number of hosts."""
+    found: list[dict[str, float | int | str]] = []
+    for command in COMMANDS:
+        groups: dict[int, list[Run]] = {}
+        for one in done:
+            if one.command == command:
+                groups.setdefault(one.hosts, []).append(one)
+        for hosts, runs in sorted(groups.items()):
+            times, alone = ([one.seconds for one in some] for some in (runs, groups[1]))
+            cpu_s = statistics.median(one.cpu_s for one in runs)
+            found.append({
+                "command": command, "hosts": hosts, "seconds": statistics.median(times),
+                "least": min(times), "most": max(times),
+                "ratio": statistics.median(times) / statistics.median(alone),
+                "cpu_s": cpu_s, "cpu_s_per_host": cpu_s / hosts,
+                "load": statistics.median(one.load for one in runs),
+            })  # fmt: skip
+    return found
+
+
+def markdown(found: list[dict[str, float | int | str]]) -> str:
+    """Return the figures as a table."""
+    heads = ["command", "hosts", "seconds, median (range)", "ratio to one host",
+             "processor time, s", "a host, s", "load before", "target"]  # fmt: skip
+    last = max(int(one["hosts"]) for one in found)
+    return table.table(heads, [
+        [
+            str(one["command"]), str(one["hosts"]),
+            f"{one['seconds']:.1f} ({one['least']:.1f}-{one['most']:.1f})", f"{one['ratio']:.1f}",
+            f"{one['cpu_s']:.1f}", f"{one['cpu_s_per_host']:.2f}", f"{one['load']:.1f}",
+            verdict(one) if one["hosts"] == last and one["command"] == "cube" else "",
+        ]
+        for one in found
+    ])  # fmt: skip
+
+
+def verdict(one: dict[str, float | int | str]) -> str:
+    """Say whether the target was met."""
+    met = "met" if float(one["ratio"]) <= TARGET else "MISSED"
+    return f"at most {TARGET:.0f}: {met}"
