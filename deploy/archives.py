@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from pyinfra import host
 
-from deploy.operations import apt
+from deploy.operations import apt_sources
 from deploy.operations.files import put_atomic
 from deploy.operations.keyring import fetch_key
 
@@ -57,7 +57,7 @@ def add_debian_components(names: str, *, apt_mirror: str = "") -> None:
         apt_mirror: it is used while building; the image keeps Debian's address.
     """
     for parts in host.loop(sorted({"/etc/apt", folder_of(apt_mirror)})):
-        apt.components(
+        apt_sources.components(
             name=f"Add Debian's {names}",
             names=names,
             suites="trixie trixie-updates",

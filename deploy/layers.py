@@ -12,7 +12,7 @@ from pyinfra.api.host import Host
 
 from deploy import events, record
 from deploy.facts import pci
-from deploy.operations import apt
+from deploy.operations import apt, apt_beside
 from deploy.role import Role
 
 #: Layers that make sense only with a GPU.
@@ -72,7 +72,7 @@ def parts(layer: int, host: Host) -> Iterator[tuple[str, Callable[[], object]]]:
     for name in host.loop(functions):
         yield name, started[name].after_packages if name in started else functions[name]
     if packages:
-        yield "packages", partial(apt.settle, name="Wait for the packages' last steps")
+        yield "packages", partial(apt_beside.settle, name="Wait for the packages' last steps")
     yield "record", partial(record.record_layer, layer)
 
 

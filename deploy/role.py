@@ -10,7 +10,8 @@ reads when it is started for the first time) stands above its `yield`, everythin
         systemd.units(...)
 
 Each call of apt costs seconds beside the packages: it reads its lists, and runs the triggers of
-libraries, manual pages and systemd. A role that needs no packages is a plain `@deploy`.
+libraries, manual pages and systemd. A role that needs no packages is a plain `@deploy`; one that
+installs them itself, but has something to begin before the roles above it go on, yields none.
 """
 
 from collections.abc import Callable, Generator, Sequence
@@ -89,7 +90,9 @@ class Role:
         """Add all of its operations for the current host."""
         started = self.start()
         started.before_packages()
-        apt.install(name=f"Install the packages of {self.__name__}", packages=started.packages)
+        if started.packages:
+            name = f"Install the packages of {self.__name__}"
+            apt.install(name=name, packages=started.packages)
         started.after_packages()
 
 

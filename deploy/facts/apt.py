@@ -69,12 +69,21 @@ class Installed(FactBase[set[str]]):
 STATES = "${db:Status-Status} ${binary:Package}\\n"
 
 
-class TriggersDue(FactBase[list[str]]):
-    """Names of the packages whose triggers dpkg has yet to run."""
+#: States in which dpkg has something left to do. Source: dpkg(1), "Package states".
+UNSETTLED = ("unpacked", "half-configured", "triggers-awaited", "triggers-pending")
 
-    def command(self) -> str:
-        """List every package's state."""
-        return f"dpkg-query --show --showformat '{STATES}'"
+
+class Unsettled(FactBase[list[str]]):
+    """What dpkg has yet to finish: names of packages, or the unit that is at it."""
+
+    def command(self, unit: str) -> str:
+        """List every package's state, and the unit's while it runs.
+
+        Args:
+            unit: that may run dpkg beside us; it shows a trigger at work as half-configured.
+        """
+        runs = f"if systemctl is-active --quiet {unit}; then echo half-configured {unit}; fi"
+        return f"{runs}; dpkg-query --show --showformat '{STATES}'"
 
     @staticmethod
     def default() -> list[str]:
@@ -82,8 +91,8 @@ class TriggersDue(FactBase[list[str]]):
         return []
 
     def process(self, output: list[str]) -> list[str]:
-        """Keep those that are due."""
-        return [line.split()[1] for line in output if line.startswith("triggers-pending ")]
+        """Keep what is not settled."""
+        return [line.split()[1] for line in output if line.startswith(UNSETTLED)]
 
 
 class Packages(FactBase[dict[str, Package]]):

@@ -1,4 +1,4 @@
-"""Packages, in few calls and without races against apt's own timers."""
+"""Packages, in few calls of apt."""
 
 import re
 import shlex
@@ -8,6 +8,7 @@ from pyinfra import host
 from pyinfra.api import operation
 
 from deploy.facts import apt as facts
+from deploy.operations.apt_beside import AHEAD, AHEAD_UNIT, CONFIGURE, TAKE
 
 #: A day: as often as the distributions' own timer. In seconds.
 MAX_AGE_S = 24 * 3600
@@ -18,81 +19,6 @@ APT_GET = (
     "DEBIAN_FRONTEND=noninteractive NEEDRESTART_MODE=l apt-get --yes --quiet"
     " -o Dpkg::Options::=--force-confdef -o Dpkg::Options::=--force-confold"
 )
-
-#: The package whose trigger takes longest by far, seconds of a processor; nothing in a layer
-#: waits for it, and a second processor has nothing else to do.
-INITRAMFS = "initramfs-tools"
-UNIT = "cube-initramfs.service"
-#: Seconds for an initramfs, without KVM too.
-INITRAMFS_S = 1800
-STATES = f"dpkg-query --show --showformat '{facts.STATES}'"
-DPKG = "dpkg --force-confdef --force-confold --no-triggers"
-#: Configure what was unpacked and run the triggers, that of the initramfs beside what comes next.
-#: dpkg notes what is due: its next run makes good what a crash left undone. With --pending it
-#: would run the triggers of packages that need nothing else, in spite of --no-triggers.
-#: Source: apt.conf(5), DPkg::ConfigurePending; dpkg(1), --triggers-only.
-CONFIGURE = (
-    f"{STATES} | sed -nE 's/^(unpacked|half-configured) //p'"
-    f" | DEBIAN_FRONTEND=noninteractive xargs -r {DPKG} --configure"
-    f" && {STATES} | sed -n 's/^triggers-pending //p' | grep -vx {INITRAMFS}"
-    f" | DEBIAN_FRONTEND=noninteractive xargs -r {DPKG} --triggers-only"
-    f" && if {STATES} | grep -qx 'triggers-pending {INITRAMFS}'; then"
-    f" systemd-run --quiet --collect --unit={UNIT} dpkg --triggers-only {INITRAMFS}; fi"
-)
-
-#: Source: the package debian-archive-keyring.
-KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
-
-TIMERS = "apt-daily.timer apt-daily-upgrade.timer"
-SERVICES = "apt-daily.service apt-daily-upgrade.service"
-#: For a run of theirs that has begun to end: upgrades of many packages, on a slow line. In seconds.
-TIMERS_END_S = 900
-
-
-@operation()
-def hold_timers(until: str) -> Generator[str, None, None]:
-    """Keep apt's timers from taking the lock while a host is set up for the first time.
-
-    The mask lives in /run, so that no reboot can leave a host without updates.
-
-    Args:
-        until: a file that exists once the timers may run again; then nothing is done.
-    """
-    if host.get_fact(facts.FileExists, path=until):
-        host.noop("apt's timers are set up")
-        return
-    # A run of theirs that has begun is waited for: to kill dpkg leaves packages half installed.
-    yield f"systemctl mask --runtime --now {TIMERS} && {wait_for_services()}"
-
-
-def wait_for_services(deadline_s: int = TIMERS_END_S) -> str:
-    """Build the command that waits until the timers' services do not run.
-
-    While they run they are "activating", never "active": `systemctl is-active` denies it.
-    Source: systemd.service(5), Type=oneshot.
-
-    Args:
-        deadline_s: seconds until it gives up and says what they do.
-    """
-    runs = f"systemctl show --property=ActiveState {SERVICES} | grep -q activating"
-    return (
-        f"{{ timeout {deadline_s} sh -c 'while {runs}; do sleep 1; done' ||"
-        f' {{ echo "apt\'s timers: what they started has not ended in {deadline_s} s" >&2;'
-        f" systemctl --no-pager --lines=5 status {SERVICES} >&2; exit 1; }}; }}"
-    )
-
-
-@operation()
-def release_timers() -> Generator[str, None, None]:
-    """Let apt's timers run again."""
-    masked = [
-        name
-        for name in TIMERS.split()
-        if host.get_fact(facts.FileExists, path=f"/run/systemd/system/{name}")
-    ]
-    if masked:
-        names = " ".join(masked)
-        yield f"systemctl unmask --runtime {names} && systemctl start {names}"
 
 
 @operation()
@@ -123,19 +49,22 @@ def full_upgrade() -> Generator[str, None, None]:
 
 @operation()
 def install(
-    packages: Sequence[str], *, initramfs_later: bool = False
+    packages: Sequence[str], *, initramfs_later: bool = False, loaded_ahead: bool = False
 ) -> Generator[str, None, None]:
     """Install what is missing, in one call, without recommended packages.
 
     Args:
         packages: names; a version is never given here.
         initramfs_later: let the initramfs be made while the next operations run; `settle` waits.
+        loaded_ahead: take what `load_ahead` has loaded.
     """
     installed = host.get_fact(facts.Installed)
     missing = [name for name in packages if name not in installed]
     if not missing:
         return
     yield from refresh._inner(MAX_AGE_S)
+    if loaded_ahead:
+        yield TAKE
     unpack = " -o DPkg::ConfigurePending=false" if initramfs_later else ""
     yield f"{APT_GET}{unpack} --no-install-recommends install {shlex.join(sorted(missing))}"
     if initramfs_later:
@@ -143,16 +72,27 @@ def install(
 
 
 @operation()
-def settle() -> Generator[str, None, None]:
-    """Wait until no trigger of a package is due; what did not run or failed runs here."""
-    if not host.get_fact(facts.TriggersDue):
-        host.noop("no package's trigger is due")
+def load_ahead(packages: Sequence[str]) -> Generator[str, None, None]:
+    """Begin to load packages that `install` will want later in this run, beside what installs now.
+
+    It holds no lock of apt's: what it has read may be old by then, and `install` asks anew. A load
+    that fails costs nothing: `install` loads what is missing.
+
+    Args:
+        packages: names.
+    """
+    installed = host.get_fact(facts.Installed)
+    missing = [name for name in packages if name not in installed]
+    if not missing:
         return
-    waiting = f"while systemctl is-active --quiet {UNIT}; do sleep 0.2; done"
+    yield from refresh._inner(MAX_AGE_S)
+    load = (
+        f"{APT_GET} -o Debug::NoLocking=true -o Dir::Cache::archives={AHEAD} --download-only"
+        f" --no-install-recommends install {shlex.join(sorted(missing))}"
+    )
     yield (
-        f"timeout {INITRAMFS_S} sh -c '{waiting}' || {{ echo 'the initramfs was not made in"
-        f" {INITRAMFS_S} s: systemctl status {UNIT}' >&2; exit 1; }};"
-        " DEBIAN_FRONTEND=noninteractive dpkg --triggers-only --pending"
+        f"systemctl is-active --quiet {AHEAD_UNIT} || {{ mkdir -p {AHEAD}/partial"
+        f" && systemd-run --quiet --collect --unit={AHEAD_UNIT} sh -c {shlex.quote(load)}; }}"
     )
 
 
@@ -189,52 +129,3 @@ def loose(
     }
     held = {name for name, package in installed.items() if package.held}
     return sorted({*packages, *matching} - held)
-
-
-@operation()
-def mirror(url: str) -> Generator[str, None, None]:
-    """Copy apt's sources to cube-build/ with a mirror in the place of their archives.
-
-    Debian's security archive is another archive than the one that is mirrored: it stays.
-
-    Args:
-        url: "http://mirror.example/debian/".
-    """
-    stamp = "/etc/apt/cube-build/mirror"
-    if host.get_fact(facts.FirstLine, path=stamp) == url:
-        host.noop("the mirror is set")
-        return
-    edit = rf"/debian-security/! s#https\?://[^ ]*/\(debian\|ubuntu\)/\?#{url.rstrip('/')}/#g"
-    yield (
-        "mkdir -p /etc/apt/cube-build/sources.list.d && cd /etc/apt"
-        " && for file in sources.list sources.list.d/*.list sources.list.d/*.sources; do"
-        f' test -e "$file" || continue; sed {shlex.quote(edit)} "$file" > "cube-build/$file"; done'
-        f" && echo {shlex.quote(url)} > {stamp}"
-    )
-
-
-@operation()
-def components(names: str, *, suites: str, folder: str) -> Generator[str, None, None]:
-    """Let the distribution's archive serve more components; its address is the one in use.
-
-    Args:
-        names: "contrib non-free".
-        suites: "trixie trixie-updates"; the first must be among the sources already.
-        folder: of apt's sources, "/etc/apt".
-    """
-    target, first = f"{folder}/sources.list.d/cube-components.sources", suites.split(maxsplit=1)[0]
-    head = f"# {suites}: {names}, beside main"
-    if host.get_fact(facts.FirstLine, path=target) == head:
-        host.noop(f"{target} has {names}")
-        return
-    sources = f"-o Dir::Etc::SourceList={folder}/sources.list"
-    sources += f" -o Dir::Etc::SourceParts={folder}/sources.list.d"
-    # Source: apt-get(8), indextargets; doc/acquire-additional-files.md of apt, its fields.
-    yield (
-        f"url=$(apt-get indextargets {sources} --format '$(REPO_URI)' 'Created-By: Packages'"
-        f" 'Release: {first}' 'Component: main' | head -n 1) && if [ -z \"$url\" ]; then"
-        f" echo '{folder}: no source has {first} main: add it' >&2; exit 1; fi"
-        " && printf '%s\\n'"
-        f" {shlex.quote(head)} 'Types: deb' \"URIs: $url\" 'Suites: {suites}'"
-        f" 'Components: {names}' 'Signed-By: {KEYRING}' > {target}.new && mv {target}.new {target}"
-    )

@@ -7,7 +7,7 @@ from pyinfra import host
 
 from deploy import supported
 from deploy.data import read
-from deploy.operations import apt, certificates, system, systemd
+from deploy.operations import apt, apt_sources, apt_timers, certificates, system, systemd
 from deploy.operations.files import put_atomic
 from deploy.role import Packages, role
 from deploy.sources import file_text, template_text
@@ -64,7 +64,7 @@ def common() -> Packages:
 
 def set_up_apt(data: Common) -> None:
     """Keep others from the lock, then say where packages come from."""
-    apt.hold_timers(name="Keep apt's timers away until updates are set up", until=UNATTENDED)
+    apt_timers.hold_timers(name="Keep apt's timers away until updates are set up", until=UNATTENDED)
     put_atomic(
         name="Let apt runs wait for each other",
         dest="/etc/apt/apt.conf.d/50cube-lock",
@@ -83,7 +83,7 @@ def set_up_apt(data: Common) -> None:
         )
     trust_certificates(data)
     if data.apt_mirror:
-        apt.mirror(name="Copy apt's sources with the mirror in them", url=data.apt_mirror)
+        apt_sources.mirror(name="Copy apt's sources with the mirror in them", url=data.apt_mirror)
         put_atomic(
             name="Use the mirror while building",
             dest="/etc/apt/apt.conf.d/99cube-build-mirror",

@@ -2,13 +2,12 @@
 
 from dataclasses import dataclass
 
-from pyinfra.api import deploy
-
 from deploy import supported
 from deploy.data import read
 from deploy.held import HELD
 from deploy.operations import apt
 from deploy.operations.files import put_atomic
+from deploy.role import Packages, role
 from deploy.roles.nvidia_driver import LATER
 from deploy.sources import template_text
 
@@ -26,12 +25,17 @@ class Cuda:
     cudnn: str
 
 
-@deploy("CUDA")
-def cuda() -> None:
+@role("CUDA")
+def cuda() -> Packages:
     """Install the toolkit, and put it on the path."""
     data = read(Cuda)
     supported.check()
-    apt.install(name=f"Install CUDA {data.cuda_toolkit}", packages=packages(data))
+    # Gigabytes, while the driver is compiled.
+    apt.load_ahead(name="Begin to load CUDA", packages=packages(data))
+    yield ()
+    apt.install(
+        name=f"Install CUDA {data.cuda_toolkit}", packages=packages(data), loaded_ahead=True
+    )
     put_atomic(
         name="Put CUDA on the path of every login",
         dest="/etc/profile.d/cube-cuda.sh",

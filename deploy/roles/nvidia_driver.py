@@ -3,13 +3,12 @@
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from pyinfra.api import deploy
-
 from deploy import archives, supported
 from deploy.data import read
 from deploy.held import HELD
 from deploy.operations import apt, driver, systemd
 from deploy.operations.files import put_atomic
+from deploy.role import Packages, role
 from deploy.sources import file_text, template_text
 
 NVIDIA = "https://developer.download.nvidia.com/compute/cuda/repos"
@@ -62,13 +61,14 @@ class NvidiaDriver:
     building: bool = False
 
 
-@deploy("NVIDIA driver")
-def nvidia_driver() -> None:
+@role("NVIDIA driver")
+def nvidia_driver() -> Packages:
     """Install the driver and keep it as it is."""
     data = read(NvidiaDriver)
     os_name = supported.check()
     add_archives(data, os_name)
     set_up_modules(data, os_name)
+    yield ()
     driver.install(
         name=f"Install the driver of branch {data.driver_branch} for every kernel",
         packages=packages(data, os_name),

@@ -2,7 +2,7 @@
 
 from deploy import supported
 from deploy.held import HELD
-from deploy.operations import apt, firewall, systemd
+from deploy.operations import apt_timers, firewall, systemd
 from deploy.operations.files import put_atomic
 from deploy.role import Packages, role
 from deploy.roles.common import UNATTENDED
@@ -103,7 +103,7 @@ def set_up_updates(os_name: str) -> None:
             "security/unattended-upgrades.j2", origins=ORIGINS[os_name], held=HELD
         ),
     )
-    apt.release_timers(name="Let apt's timers run")
+    apt_timers.release_timers(name="Let apt's timers run")
     systemd.units(
         names=("apt-daily.timer", "apt-daily-upgrade.timer", "unattended-upgrades.service"),
         name="Look for updates every day",

@@ -199,6 +199,40 @@ def test_the_fast_way_and_pyinfras_own_change_the_same(box: Box, seed: int) -> N
     assert box.changed() == [], drift
 
 
+#: Loads ahead, has that end, installs; CUT and JOIN take the network from apt and give it back.
+LOADED_AHEAD = """
+from deploy.operations import apt
+from pyinfra.operations import server
+
+{before}
+apt.load_ahead(name="Begin to load", packages=["{package}"])
+server.shell(name="Have it end", commands=[
+    "timeout 60 sh -c 'while systemctl is-active -q cube-ahead; do sleep 0.1; done'"])
+{after}
+apt.install(name="Install", packages=["{package}"], loaded_ahead=True)
+server.shell(name="Nothing is left", commands=["test ! -e /var/cache/apt/cube-ahead"])
+"""
+OFFLINE = "/etc/apt/apt.conf.d/zz-offline"
+CUT = f"""server.shell(name="Cut", commands=[
+    "echo 'Acquire::http::Proxy \\"http://127.0.0.1:9\\";' >{OFFLINE}"])"""
+JOIN = f"""server.shell(name="Join", commands=["rm {OFFLINE}"])"""
+
+
+@pytest.mark.parametrize(
+    ("package", "before", "after"), [("figlet", "", CUT), ("toilet-fonts", CUT, JOIN)]
+)
+def test_what_is_loaded_ahead_is_installed_and_no_failure_of_it_counts(
+    box: Box, tmp_path: Path, package: str, before: str, after: str
+) -> None:
+    file = tmp_path / "ahead.py"
+    file.write_text(LOADED_AHEAD.format(package=package, before=before, after=after))
+    done = box.pyinfra("-y", str(file))
+    assert done.returncode == 0, done.stderr
+    assert box.sh(f"rm -f {OFFLINE}; dpkg-query -W -f '${{db:Status-Status}}' {package}") == (
+        "installed"
+    )
+
+
 def test_layer_2_is_skipped_with_a_reason(box: Box) -> None:
     applied = provision.apply(2, box.machine, spec=box.spec)
     assert applied.skipped == "no NVIDIA GPU found on the PCI bus (gpu.mode = auto)"

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from deploy.facts.apt import Package
-from deploy.operations import apt
+from deploy.operations import apt, apt_timers
 from deploy.operations.files import put_script
 from deploy.operations.firewall import has_rule
 from deploy.operations.system import parse_settings
@@ -63,7 +63,7 @@ def wait(folder: Path, *states: str, deadline_s: int) -> "subprocess.CompletedPr
     )
     systemctl.chmod(0o755)
     env = {"PATH": f"{folder}:{os.environ['PATH']}"}
-    argv = ["sh", "-c", apt.wait_for_services(deadline_s)]
+    argv = ["sh", "-c", apt_timers.wait_for_services(deadline_s)]
     return subprocess.run(argv, env=env, text=True, capture_output=True, check=False)
 
 
