@@ -1,0 +1,204 @@
+"""Wheels that an earlier build has fetched: an index of ours, for as long as a build runs.
+
+Like `cube.package_cache`, it may save time and may never cost a build. uv and pip verify what
+comes out of it by the hashes of their locks. No key of a link knows of it.
+"""
+
+import ast
+import contextlib
+import json
+import queue
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
+
+from cube import cacher, log, package_cache, run, wheelhouse
+from cube.errors import CommandError, CubeError
+from cube.spec import Spec, host_data
+from cube.wheelhouse.shelf import Shelf
+from cube.wheels.resolve import PYPI
+from cube.workspace import Workspace
+
+PROJECT = Path(__file__).resolve().parent.parent
+
+#: Seconds to start; a fifth of one was measured.
+START_S = 15.0
+MIB = 1024**2
+#: What uv and pip say when an index gives nothing, or something else than a lock wants.
+#: Source: uv 0.13 and pip 23-25, run against an index that misbehaves.
+SUSPECT = (
+    "Failed to fetch", "Failed to download", "Hash mismatch", "DO NOT MATCH THE HASHES",
+    "No solution found", "No matching distribution found",
+)  # fmt: skip
+POISON = ("Hash mismatch", "DO NOT MATCH THE HASHES")
+
+
+@dataclass(frozen=True, kw_only=True)
+class WheelCache:
+    """An index that has answered.
+
+    Args:
+        index: its URL, as machines of the build reach it.
+        folder: where its files are.
+    """
+
+    index: str
+    folder: Path
+
+    def suspect(self, error: CubeError) -> bool:
+        """Tell whether a failure may be the index's.
+
+        Where its files may be wrong, the next build reads them all.
+        """
+        text = f"{error.message}\n{error.details}"
+        if any(words in text for words in POISON):
+            with contextlib.suppress(OSError):
+                (self.folder / "distrusted").touch()
+        return any(words in text for words in (*SUSPECT, urlsplit(self.index).netloc))
+
+
+@contextlib.contextmanager
+def opened(spec: Spec, work: Workspace) -> Iterator[WheelCache | None]:
+    """Start the index; None when a build goes on without."""
+    with contextlib.ExitStack() as stack:
+        cache = None
+        if spec.network.package_cache != "off":
+            try:
+                cache = stack.enter_context(own(spec, (work.cache / "wheels").absolute()))
+            except (CubeError, OSError) as error:
+                reason = error.message if isinstance(error, CubeError) else str(error)
+                log.info(f"no cache of wheels: {reason}; the build goes on without it")
+        yield cache
+
+
+@contextlib.contextmanager
+def own(spec: Spec, folder: Path) -> Iterator[WheelCache]:
+    """Start the index of this build.
+
+    Raises:
+        CommandError: it cannot be started, or machines of the build would not reach it.
+    """
+    if not package_cache.guest_url(spec, "http://127.0.0.1"):
+        raise CommandError("machines are on another host")
+    # The frameworks are unpacked onto the same disk while their wheels are kept.
+    floor = cacher.FREE_BYTES + int(str(host_data(spec)["frameworks_mib"])) * MIB
+    index = upstream(spec.network.pypi_index)
+    with started(index, folder, proxy=spec.network.proxy, floor_bytes=floor) as url:
+        guest = package_cache.guest_url(spec, url)
+        yield WheelCache(index=f"{guest}/simple", folder=folder)
+
+
+def upstream(index: str) -> str:
+    """Return the index that wheels come from: cube.toml's, this machine's pip's, or pip's default.
+
+    An index on this machine's loopback is named in cube.toml as machines of the build reach it.
+    """
+    parts = urlsplit(index)
+    if parts.hostname == package_cache.GATEWAY:
+        place = parts.netloc.replace(package_cache.GATEWAY, "127.0.0.1")
+        return urlunsplit(parts._replace(netloc=place))
+    return index or pip_index() or PYPI
+
+
+def pip_index() -> str:
+    """Return the index that this machine's pip is told to use; empty: it is told nothing.
+
+    Source: pip, "Configuration": a variable goes before a command's section, that before global.
+    """
+    try:
+        lines = run.run([sys.executable, "-m", "pip", "config", "list"]).stdout.splitlines()
+    except CommandError:
+        return ""
+    told = dict(line.partition("=")[::2] for line in lines)
+    for section in (":env:", "install", "global"):
+        if value := told.get(f"{section}.index-url"):
+            with contextlib.suppress(ValueError, SyntaxError):
+                return str(ast.literal_eval(value))
+    return ""
+
+
+@contextlib.contextmanager
+def started(index: str, folder: Path, *, proxy: str = "", floor_bytes: int = 0) -> Iterator[str]:
+    """Run it until the block is left; it also ends when this process dies.
+
+    Args:
+        index: where wheels come from.
+        folder: where they are kept.
+        proxy: what leads there; empty: what the environment says.
+        floor_bytes: space that it leaves free.
+
+    Yields:
+        Its URL.
+
+    Raises:
+        CommandError: it cannot be started, or another build uses the folder.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with cacher.lock_of(folder):
+        clear(folder)
+        env = {
+            wheelhouse.INDEX: index, wheelhouse.PROXY: proxy, wheelhouse.FLOOR: str(floor_bytes),
+        }  # fmt: skip
+        heard: queue.SimpleQueue[str] = queue.SimpleQueue()
+
+        def on_line(line: str) -> None:
+            heard.put(line)
+            log.debug(f"wheels: {line}")
+
+        argv: run.Argv = [sys.executable, "-m", "cube.wheelhouse", folder]
+        with run.spawn(argv, on_line=on_line, env=env, cwd=PROJECT) as process:
+            url = f"http://127.0.0.1:{wait_for_port(process, heard)}"
+            log.debug(f"wheels come through an index at {url}")
+            yield url
+            tell(url)
+
+
+def clear(folder: Path) -> None:
+    """Remove what is old or half; after a distrust, what is not what it is called, too."""
+    distrusted = folder / "distrusted"
+    Shelf(folder, 0).clear(verify=distrusted.exists())
+    distrusted.unlink(missing_ok=True)
+
+
+def wait_for_port(process: run.Process, heard: "queue.SimpleQueue[str]") -> int:
+    """Wait until it listens; return the port that it says.
+
+    Raises:
+        CommandError: it ended, or took too long.
+    """
+    deadline = time.monotonic() + START_S
+    said = ""
+    while time.monotonic() < deadline:
+        with contextlib.suppress(queue.Empty):
+            said = heard.get(timeout=0.05)
+            if said.isdigit():
+                return int(said)
+        if process.returncode is not None and heard.empty():
+            break
+    raise CommandError(f"{process.command}: it does not serve: {said or 'it said nothing'}")
+
+
+def traffic(url: str) -> tuple[int, int]:
+    """Return the bytes of files that it has fetched, and those that it has given.
+
+    Raises:
+        OSError: it does not answer.
+        ValueError: somebody else does.
+    """
+    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    with direct.open(f"{url}/traffic", timeout=cacher.ANSWER_S) as answer:
+        found = json.loads(answer.read())
+    return int(found["fetched"]), int(found["given"])
+
+
+def tell(url: str) -> None:
+    """Say what the index has saved."""
+    with contextlib.suppress(OSError, ValueError, KeyError):
+        fetched, given = traffic(url)
+        if given:
+            part = f"{fetched / MIB:.0f} from the network"
+            log.info(f"wheels: {given / MIB:.0f} MiB, of which {part}")
