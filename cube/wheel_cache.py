@@ -34,7 +34,6 @@ SUSPECT = (
     "Failed to fetch", "Failed to download", "Hash mismatch", "DO NOT MATCH THE HASHES",
     "No solution found", "No matching distribution found",
 )  # fmt: skip
-POISON = ("Hash mismatch", "DO NOT MATCH THE HASHES")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,13 +51,14 @@ class WheelCache:
     def suspect(self, error: CubeError) -> bool:
         """Tell whether a failure may be the index's.
 
-        Where its files may be wrong, the next build reads them all.
+        If so, the next build reads its files, and removes those that are not what they were.
         """
         text = f"{error.message}\n{error.details}"
-        if any(words in text for words in POISON):
+        found = any(words in text for words in (*SUSPECT, urlsplit(self.index).netloc))
+        if found:
             with contextlib.suppress(OSError):
                 (self.folder / "distrusted").touch()
-        return any(words in text for words in (*SUSPECT, urlsplit(self.index).netloc))
+        return found
 
 
 @contextlib.contextmanager

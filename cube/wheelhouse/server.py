@@ -112,18 +112,18 @@ class Handler(BaseHTTPRequestHandler):
 
     def give_file(self, sha256: str, name: str) -> None:
         """Give a file, or its metadata, from the folder or through it."""
-        key = sha256 + METADATA * name.endswith(METADATA)
-        if kept := self.server.shelf.file(key):
+        origin = self.server.origins.get(sha256)
+        url, wanted = origin.url if origin else "", sha256
+        if name.endswith(METADATA):
+            url, wanted = f"{url}{METADATA}", origin.metadata_sha256 if origin else ""
+        if kept := self.server.shelf.file(wanted):
             with contextlib.suppress(FileNotFoundError):  # somebody has just emptied the folder
                 self.give_kept(kept)
                 return
-        origin = self.server.origins.get(sha256)
         if origin is None:
             self.send_error(HTTPStatus.NOT_FOUND, "ask for the package's page first")
-        elif key == sha256:
-            self.pass_on(origin.url, key, sha256)
         else:
-            self.pass_on(origin.url + METADATA, key, origin.metadata_sha256)
+            self.pass_on(url, wanted)
 
     def give_kept(self, path: Path) -> None:
         """Give a file of the folder, or a range of it.
@@ -154,7 +154,7 @@ class Handler(BaseHTTPRequestHandler):
             self.send_header("Content-Range", f"bytes {place}")
         self.end_headers()
 
-    def pass_on(self, url: str, key: str, sha256: str) -> None:
+    def pass_on(self, url: str, sha256: str) -> None:
         """Give a file of the index's, and keep it if it is asked for whole."""
         headers = {"Accept-Encoding": "identity"}
         if wanted := self.headers.get("Range"):
@@ -168,9 +168,9 @@ class Handler(BaseHTTPRequestHandler):
             self.send_error(HTTPStatus.BAD_GATEWAY)
         else:
             with answer:
-                self.relay(answer, key, sha256)
+                self.relay(answer, sha256)
 
-    def relay(self, answer: HTTPResponse, key: str, sha256: str) -> None:
+    def relay(self, answer: HTTPResponse, sha256: str) -> None:
         """Send what comes as it comes; an end before the end is one for the client, too."""
         self.send_response(answer.status)
         for name in PASSED:
@@ -184,14 +184,14 @@ class Handler(BaseHTTPRequestHandler):
             return
         shelf = self.server.shelf
         whole = sha256 if answer.status == HTTPStatus.OK else ""
-        with shelf.copy(key, whole, length) as copy:
+        with shelf.copy(whole, length) as copy:
             try:
-                self.tee(answer, copy, shelf.files / key, length)
+                self.tee(answer, copy, length)
             except (OSError, HTTPException) as error:
                 self.log_error("%s: broke off: %s", self.path, error)
                 self.close_connection = True
 
-    def tee(self, answer: HTTPResponse, copy: Copy, final: Path, length: int) -> None:
+    def tee(self, answer: HTTPResponse, copy: Copy, length: int) -> None:
         """Send and keep; whoever has the last bytes and asks again finds the file kept.
 
         Raises:
@@ -207,7 +207,7 @@ class Handler(BaseHTTPRequestHandler):
             held = block
         if received < length:
             raise ConnectionError(f"the index sent {received} bytes of {length}")
-        if wrong := copy.finish(final):
+        if wrong := copy.finish():
             self.log_error("%s: not kept: %s", self.path, wrong)
         self.send(held)
 

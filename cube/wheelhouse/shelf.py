@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, cast
 
-from cube.wheelhouse.page import SHA256, Page
+from cube.wheelhouse.page import Page
 
 #: Files that were not wanted for so long are removed. In seconds.
 KEEP_S = 30 * 24 * 3600
@@ -33,25 +33,23 @@ class Shelf:
         self.floor_bytes = floor_bytes
 
     def file(self, name: str) -> Path | None:
-        """Return a file that is kept; it counts as wanted now."""
+        """Return the file of a sha256 if it is kept; it counts as wanted now."""
         path = self.files / name
-        if not path.is_file():
+        if not name or not path.is_file():
             return None
         with contextlib.suppress(OSError):
             os.utime(path)
         return path
 
     @contextlib.contextmanager
-    def copy(self, name: str, sha256: str, size_bytes: int) -> Iterator["Copy"]:
+    def copy(self, sha256: str, size_bytes: int) -> Iterator["Copy"]:
         """Keep a file while it passes; nothing of it stays unless it is whole.
 
         Args:
-            name: in the folder.
-            sha256: of the file; empty: it is not kept.
+            sha256: of the file, and its name; empty: it is not kept.
             size_bytes: how much will come; 0 when that is not known.
         """
-        part = self.files / f"{name}.{threading.get_ident()}{PART}"
-        made = Copy(part, sha256)
+        made = Copy(self.files / sha256)
         if sha256 and self.has_room(size_bytes):
             made.begin()
         try:
@@ -99,20 +97,15 @@ class Shelf:
             verify: read every file, and remove those that are not what they are called.
         """
         oldest = time.time() - KEEP_S
-        for path in [*self.files.rglob("*"), *self.pages.rglob("*")]:
+        for path in [*self.files.glob("*"), *self.pages.glob("*/*")]:
             with contextlib.suppress(OSError):
-                if path.is_file() and (
-                    path.suffix == PART
-                    or path.stat().st_mtime < oldest
-                    or (verify and not is_sound(path))
-                ):
+                old = path.suffix == PART or path.stat().st_mtime < oldest
+                if old or (verify and path.parent == self.files and not is_sound(path)):
                     path.unlink()
 
 
 def is_sound(path: Path) -> bool:
-    """Tell whether a file is what its name says; what has no sum in its name is not believed."""
-    if not SHA256.fullmatch(path.name):
-        return False
+    """Tell whether a file is what its name says."""
     value = hashlib.sha256()
     with path.open("rb") as stream:
         while block := stream.read(BLOCK):
@@ -123,8 +116,9 @@ def is_sound(path: Path) -> bool:
 class Copy:
     """A file that is written while it passes; a disk that is full only ends the writing."""
 
-    def __init__(self, part: Path, sha256: str) -> None:
-        self._part, self._sha256 = part, sha256
+    def __init__(self, final: Path) -> None:
+        self._final = final
+        self._part = final.with_name(f"{final.name}.{threading.get_ident()}{PART}")
         self._stream: Any = None
         self._sum = hashlib.sha256()
 
@@ -143,16 +137,16 @@ class Copy:
         except OSError:
             self.drop()
 
-    def finish(self, final: Path) -> str:
+    def finish(self) -> str:
         """Give the file its name, if it is right; return what is wrong, or nothing."""
         if not self._stream:
             return ""
-        if self._sum.hexdigest() != self._sha256:
+        if self._sum.hexdigest() != self._final.name:
             self.drop()
-            return f"its sha256 is {self._sum.hexdigest()}, and not {self._sha256}"
+            return f"its sha256 is {self._sum.hexdigest()}"
         try:
             self._stream.close()
-            self._part.replace(final)
+            self._part.replace(self._final)
         except OSError as error:
             return str(error)
         return ""
