@@ -11,6 +11,8 @@ from urllib.parse import quote, urldefrag, urljoin
 JSON = "application/vnd.pypi.simple.v1+json"
 ACCEPT = f"{JSON}, application/vnd.pypi.simple.v1+html;q=0.2, text/html;q=0.1"
 SHA256 = re.compile(r"[0-9a-f]{64}")
+#: Names that are the same in a URL: nearly all; a page may have thousands.
+PLAIN = re.compile(r"[A-Za-z0-9_.-]+").fullmatch
 #: What a page says of a file's metadata: its name today, and the one before that.
 #: Source: PEP 714.
 METADATA_KEYS = ("core-metadata", "dist-info-metadata", "data-dist-info-metadata")
@@ -51,10 +53,16 @@ def read(body: bytes, kind: str, url: str, name: str) -> Page:
         raise ValueError(f"{url} is no page of a package index")
     base = urljoin(url, page.pop("base", ""))
     try:
-        files = [{**file, "url": urljoin(base, file["url"])} for file in page["files"]]
-    except (KeyError, TypeError) as error:
+        for file in page["files"]:
+            file["url"] = absolute(base, file["url"])
+    except (AttributeError, KeyError, TypeError) as error:
         raise ValueError(f"{url} is no page of a package index") from error
-    return {**page, "files": files}
+    return page
+
+
+def absolute(base: str, url: str) -> str:
+    """Return a URL; most are absolute, and `urljoin` takes longer than all else of a page."""
+    return url if url.startswith(("https://", "http://")) else urljoin(base, url)
 
 
 def here(page: Page) -> tuple[Page, dict[str, Origin]]:
@@ -68,8 +76,11 @@ def here(page: Page) -> tuple[Page, dict[str, Origin]]:
         if not SHA256.fullmatch(digest):
             files.append(file)
             continue
-        origins[digest] = Origin(url=urldefrag(file["url"]).url, metadata_sha256=metadata_of(file))
-        files.append({**file, "url": f"/files/{digest}/{quote(str(file['filename']))}"})
+        origins[digest] = Origin(
+            url=file["url"].partition("#")[0], metadata_sha256=metadata_of(file)
+        )
+        name = str(file["filename"])
+        files.append({**file, "url": f"/files/{digest}/{name if PLAIN(name) else quote(name)}"})
     return {**page, "files": files}, origins
 
 

@@ -2,10 +2,11 @@
 
 import base64
 import gzip
+import ssl
 from http.client import HTTPResponse
 from typing import cast
 from urllib.parse import unquote, urlsplit, urlunsplit
-from urllib.request import BaseHandler, ProxyHandler, Request, build_opener
+from urllib.request import BaseHandler, HTTPSHandler, ProxyHandler, Request, build_opener
 
 from cube.wheelhouse import page
 
@@ -27,7 +28,8 @@ class Upstream:
         self.index = urlunsplit((parts.scheme, self.host, parts.path.rstrip("/"), "", ""))
         login = f"{unquote(parts.username or '')}:{unquote(parts.password or '')}"
         self.login = base64.b64encode(login.encode()).decode() if parts.username else ""
-        chosen: list[BaseHandler] = []
+        # One context for all: to read this machine's certificates takes longer than a page.
+        chosen: list[BaseHandler] = [HTTPSHandler(context=ssl.create_default_context())]
         if proxy:
             chosen.append(ProxyHandler({"http": proxy, "https": proxy}))
         self.opener = build_opener(*chosen)
