@@ -6,27 +6,18 @@ comes out of it by the hashes of their locks. No key of a link knows of it.
 
 import ast
 import contextlib
-import json
-import queue
 import sys
-import time
-import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
-from cube import cacher, log, package_cache, run, wheelhouse
+from cube import cacher, log, package_cache, run, wheelkeeper
 from cube.errors import CommandError, CubeError
-from cube.spec import Spec, host_data
-from cube.wheelhouse.shelf import Shelf
+from cube.spec import Spec, ca_files, host_data
 from cube.wheels.resolve import PYPI
 from cube.workspace import Workspace
 
-PROJECT = Path(__file__).resolve().parent.parent
-
-#: Seconds to start; a fifth of one was measured.
-START_S = 15.0
 MIB = 1024**2
 #: What uv and pip say when an index gives nothing, or something else than a lock wants.
 #: Source: uv 0.13 and pip 23-25, run against an index that misbehaves.
@@ -87,7 +78,10 @@ def own(spec: Spec, folder: Path) -> Iterator[WheelCache]:
     # The frameworks are unpacked onto the same disk while their wheels are kept.
     floor = cacher.FREE_BYTES + int(str(host_data(spec)["frameworks_mib"])) * MIB
     index = upstream(spec.network.pypi_index)
-    with started(index, folder, proxy=spec.network.proxy, floor_bytes=floor) as url:
+    with wheelkeeper.started(
+        index, folder, proxy=spec.network.proxy, trust=ca_files(spec), floor_bytes=floor
+    ) as url:
+        wheelkeeper.require_pages(url)
         guest = package_cache.guest_url(spec, url)
         yield WheelCache(index=f"{guest}/simple", folder=folder)
 
@@ -119,86 +113,3 @@ def pip_index() -> str:
             with contextlib.suppress(ValueError, SyntaxError):
                 return str(ast.literal_eval(value))
     return ""
-
-
-@contextlib.contextmanager
-def started(index: str, folder: Path, *, proxy: str = "", floor_bytes: int = 0) -> Iterator[str]:
-    """Run it until the block is left; it also ends when this process dies.
-
-    Args:
-        index: where wheels come from.
-        folder: where they are kept.
-        proxy: what leads there; empty: what the environment says.
-        floor_bytes: space that it leaves free.
-
-    Yields:
-        Its URL.
-
-    Raises:
-        CommandError: it cannot be started, or another build uses the folder.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    with cacher.lock_of(folder):
-        clear(folder)
-        env = {
-            wheelhouse.INDEX: index, wheelhouse.PROXY: proxy, wheelhouse.FLOOR: str(floor_bytes),
-        }  # fmt: skip
-        heard: queue.SimpleQueue[str] = queue.SimpleQueue()
-
-        def on_line(line: str) -> None:
-            heard.put(line)
-            log.debug(f"wheels: {line}")
-
-        argv: run.Argv = [sys.executable, "-m", "cube.wheelhouse", folder]
-        with run.spawn(argv, on_line=on_line, env=env, cwd=PROJECT) as process:
-            url = f"http://127.0.0.1:{wait_for_port(process, heard)}"
-            log.debug(f"wheels come through an index at {url}")
-            yield url
-            tell(url)
-
-
-def clear(folder: Path) -> None:
-    """Remove what is old or half; after a distrust, what is not what it is called, too."""
-    distrusted = folder / "distrusted"
-    Shelf(folder, 0).clear(verify=distrusted.exists())
-    distrusted.unlink(missing_ok=True)
-
-
-def wait_for_port(process: run.Process, heard: "queue.SimpleQueue[str]") -> int:
-    """Wait until it listens; return the port that it says.
-
-    Raises:
-        CommandError: it ended, or took too long.
-    """
-    deadline = time.monotonic() + START_S
-    said = ""
-    while time.monotonic() < deadline:
-        with contextlib.suppress(queue.Empty):
-            said = heard.get(timeout=0.05)
-            if said.isdigit():
-                return int(said)
-        if process.returncode is not None and heard.empty():
-            break
-    raise CommandError(f"{process.command}: it does not serve: {said or 'it said nothing'}")
-
-
-def traffic(url: str) -> tuple[int, int]:
-    """Return the bytes of files that it has fetched, and those that it has given.
-
-    Raises:
-        OSError: it does not answer.
-        ValueError: somebody else does.
-    """
-    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    with direct.open(f"{url}/traffic", timeout=cacher.ANSWER_S) as answer:
-        found = json.loads(answer.read())
-    return int(found["fetched"]), int(found["given"])
-
-
-def tell(url: str) -> None:
-    """Say what the index has saved."""
-    with contextlib.suppress(OSError, ValueError, KeyError):
-        fetched, given = traffic(url)
-        if given:
-            part = f"{fetched / MIB:.0f} from the network"
-            log.info(f"wheels: {given / MIB:.0f} MiB, of which {part}")

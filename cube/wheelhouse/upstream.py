@@ -3,6 +3,7 @@
 import base64
 import gzip
 import ssl
+from collections.abc import Sequence
 from http.client import HTTPResponse
 from typing import cast
 from urllib.parse import unquote, urlsplit, urlunsplit
@@ -12,6 +13,7 @@ from cube.wheelhouse import page
 
 #: Seconds without a byte from the index.
 SILENCE_S = 60.0
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
 class Upstream:
@@ -19,18 +21,24 @@ class Upstream:
 
     Args:
         index: URL, the login in it if there is one.
-        proxy: URL; empty takes what the environment says, if it does.
+        proxy: URL; empty takes what the environment says, if it does. None leads to loopback.
+        trust: files of certificates, besides this machine's.
     """
 
-    def __init__(self, index: str, proxy: str = "") -> None:
+    def __init__(self, index: str, proxy: str = "", trust: Sequence[str] = ()) -> None:
         parts = urlsplit(index)
         self.host = parts.netloc.rpartition("@")[2]
         self.index = urlunsplit((parts.scheme, self.host, parts.path.rstrip("/"), "", ""))
         login = f"{unquote(parts.username or '')}:{unquote(parts.password or '')}"
         self.login = base64.b64encode(login.encode()).decode() if parts.username else ""
         # One context for all: to read this machine's certificates takes longer than a page.
-        chosen: list[BaseHandler] = [HTTPSHandler(context=ssl.create_default_context())]
-        if proxy:
+        context = ssl.create_default_context()
+        for file in trust:
+            context.load_verify_locations(file)
+        chosen: list[BaseHandler] = [HTTPSHandler(context=context)]
+        if parts.hostname in LOOPBACK:
+            chosen.append(ProxyHandler({}))
+        elif proxy:
             chosen.append(ProxyHandler({"http": proxy, "https": proxy}))
         self.opener = build_opener(*chosen)
 

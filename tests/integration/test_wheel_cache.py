@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from cube import disk, package_cache, provision, spec, ssh, wheel_cache
+from cube import disk, package_cache, provision, spec, ssh, wheel_cache, wheelkeeper
 from cube.machines import Machine, MachineRequest
 from cube.machines.container import Containers
 from cube.spec import Spec
@@ -65,7 +65,7 @@ def apply(machine: Machine, loaded: Spec, folder: Path) -> tuple[WheelCache, Rou
             for name in provision.apply(layer, machine, spec=loaded, index=cache.index).changed
         ]
         url = f"http://127.0.0.1:{urlsplit(cache.index).port}"
-        return cache, Round(changed, *wheel_cache.traffic(url))
+        return cache, Round(changed, *wheelkeeper.traffic(url))
 
 
 @pytest.fixture(scope="module")

@@ -9,11 +9,12 @@ from collections import Counter
 from collections.abc import Iterator
 from http.server import ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 from urllib.request import ProxyHandler, build_opener
 
 import pytest
 
-from cube import cacher, log, run, spec, wheel_cache
+from cube import cacher, log, run, spec, wheel_cache, wheelkeeper
 from cube.errors import CommandError, ProvisionError
 from cube.run import Completed
 from cube.wheel_cache import WheelCache
@@ -55,7 +56,7 @@ def get(url: str) -> bytes:
 
 def answers(url: str) -> bool:
     try:
-        wheel_cache.traffic(url)
+        wheelkeeper.traffic(url)
     except OSError:
         return False
     return True
@@ -66,18 +67,18 @@ def test_a_wheel_is_fetched_once_for_two_builds(
 ) -> None:
     index, origin = far
     for fetched in (len(WHEEL), 0):
-        with wheel_cache.started(f"{index}/simple", tmp_path) as url:
+        with wheelkeeper.started(f"{index}/simple", tmp_path) as url:
             get(f"{url}/simple/some-package/")
             assert get(f"{url}/files/{sha256(WHEEL)}/x.whl") == WHEEL
-            assert wheel_cache.traffic(url) == (fetched, len(WHEEL))
+            assert wheelkeeper.traffic(url) == (fetched, len(WHEEL))
         assert not answers(url)
     assert origin.asked["/deep/w.whl"] == 1
 
 
 def test_it_ends_with_a_build_that_is_killed(tmp_path: Path) -> None:
     code = (
-        "import sys, time; from pathlib import Path; from cube import wheel_cache\n"
-        "with wheel_cache.started('http://127.0.0.1:1', Path(sys.argv[1])) as url:\n"
+        "import sys, time; from pathlib import Path; from cube import wheelkeeper\n"
+        "with wheelkeeper.started('http://127.0.0.1:1', Path(sys.argv[1])) as url:\n"
         "    print(url, flush=True); time.sleep(99)"
     )
     with subprocess.Popen(
@@ -95,21 +96,24 @@ def test_it_ends_with_a_build_that_is_killed(tmp_path: Path) -> None:
 
 def test_two_builds_do_not_share_a_folder(tmp_path: Path) -> None:
     with (
-        wheel_cache.started("http://127.0.0.1:1", tmp_path),
+        wheelkeeper.started("http://127.0.0.1:1", tmp_path),
         pytest.raises(CommandError, match="another build uses"),
-        wheel_cache.started("http://127.0.0.1:1", tmp_path),
+        wheelkeeper.started("http://127.0.0.1:1", tmp_path),
     ):
         pytest.fail("it was started")
 
 
 def test_a_login_is_not_in_its_argv(tmp_path: Path) -> None:
-    with wheel_cache.started("http://ada:secret@127.0.0.1:1", tmp_path):
+    with wheelkeeper.started("http://ada:secret@127.0.0.1:1", tmp_path):
         argvs = [path.read_bytes() for path in Path("/proc").glob("[0-9]*/cmdline")]
     assert not any(b"ada:secret@" in argv for argv in argvs)
 
 
-def test_machines_reach_it_through_their_gateway(tmp_path: Path) -> None:
-    cache, heard = opened(a_spec(tmp_path, 'pypi_index = "http://127.0.0.1:1/simple"'))
+def test_machines_reach_it_through_their_gateway(
+    tmp_path: Path, far: tuple[str, type[Origin]]
+) -> None:
+    more = 'proxy = "http://127.0.0.1:1"'  # none leads to loopback
+    cache, heard = opened(a_spec(tmp_path, f'pypi_index = "{far[0]}/simple"\n{more}'))
     assert cache is not None
     assert cache.index.startswith("http://10.0.2.2:")
     assert cache.index.endswith("/simple")
@@ -117,8 +121,31 @@ def test_machines_reach_it_through_their_gateway(tmp_path: Path) -> None:
     assert heard == []
 
 
+@pytest.mark.parametrize("down", [500, 503])
+def test_an_index_that_this_machine_cannot_read_is_done_without(
+    tmp_path: Path, far: tuple[str, type[Origin]], down: int
+) -> None:
+    far[1].down = down
+    cache, heard = opened(a_spec(tmp_path, f'pypi_index = "{far[0]}/simple"'))
+    assert cache is None
+    assert heard == [
+        "info: no cache of wheels: this machine cannot read the package index;"
+        " the build goes on without it"
+    ]
+
+
+def test_pages_that_were_kept_are_enough(
+    tmp_path: Path, far: tuple[str, type[Origin]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(wheelkeeper, "SAMPLE", "some-package")
+    found = a_spec(tmp_path, f'pypi_index = "{far[0]}/simple"')
+    assert opened(found)[0] is not None
+    far[1].down = 503
+    assert opened(found)[0] is not None
+
+
 def test_off_starts_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(wheel_cache, "started", lambda *_, **__: pytest.fail("started"))
+    monkeypatch.setattr(wheelkeeper, "started", lambda *_, **__: pytest.fail("started"))
     assert opened(a_spec(tmp_path, 'package_cache = "off"')) == (None, [])
 
 
@@ -201,10 +228,10 @@ def test_after_a_distrust_every_file_is_read(tmp_path: Path) -> None:
     files.mkdir()
     for name, data in ((sha256(WHEEL), WHEEL), (sha256(b"x"), b"bad")):
         (files / name).write_bytes(data)
-    wheel_cache.clear(tmp_path)
+    wheelkeeper.clear(tmp_path)
     assert len(list(files.iterdir())) == 2
     (tmp_path / "distrusted").touch()
-    wheel_cache.clear(tmp_path)
+    wheelkeeper.clear(tmp_path)
     assert [path.name for path in files.iterdir()] == [sha256(WHEEL)]
     assert not (tmp_path / "distrusted").exists()
 
@@ -212,10 +239,10 @@ def test_after_a_distrust_every_file_is_read(tmp_path: Path) -> None:
 def test_the_frameworks_have_their_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     floors: list[int] = []
 
-    def started(_index: str, _folder: Path, *, proxy: str, floor_bytes: int) -> None:
-        floors.append(floor_bytes)
-        raise CommandError(proxy)
+    def started(_index: str, _folder: Path, **given: Any) -> None:
+        floors.append(given["floor_bytes"])
+        raise CommandError("not started")
 
-    monkeypatch.setattr(wheel_cache, "started", started)
+    monkeypatch.setattr(wheelkeeper, "started", started)
     opened(a_spec(tmp_path, 'pypi_index = "http://127.0.0.1:1/simple"'))
     assert floors[0] > cacher.FREE_BYTES + 2**30
