@@ -36,7 +36,7 @@ def _find() -> list[_hosts.Host]:
     try:
         spec = _load(_Path(_os.environ.get("CUBE_SPEC") or _DEFAULT_FILE))
         if chosen:
-            return [_hosts.machine(spec, *_hosts.described(_Path(chosen)))]
+            return [_hosts.machine_of(spec, _Path(chosen))]
         found = [_hosts.box(spec, name) for name in spec.hosts] + _hosts.machines_up(spec)
     except _CubeError as error:
         parts = [error.message, error.details, error.hint]

@@ -17,6 +17,7 @@ from cube.machines import Machine
 from cube.package_cache import PackageCache
 from cube.provision import Applied
 from cube.testing import CheckRun
+from cube.wheel_cache import WheelCache
 
 #: Opens a machine on a disk.
 Boot = Callable[[Path], AbstractContextManager[Machine]]
@@ -27,13 +28,14 @@ class LayerBuilder:
     """Makes links.
 
     `boot` opens machines; `results` is the folder of what runs report; packages come through
-    `cache`, if there is one.
+    `cache` and wheels through `wheels`, where there are such.
     """
 
     planner: Planner
     boot: Boot
     results: Path
     cache: PackageCache | None = None
+    wheels: WheelCache | None = None
 
     @property
     def store(self) -> Store:
@@ -112,23 +114,31 @@ class LayerBuilder:
         return skipped, None
 
     def apply(self, layer: int, machine: Machine, key: str) -> Applied:
-        """Apply a layer; where the cache of packages may have spoiled it, go on without.
+        """Apply a layer; where a cache may have spoiled it, go on without that one.
 
         Raises:
             ProvisionError: an operation failed.
         """
-        spec = self.planner.spec
-        try:
-            return provision.apply(layer, machine, spec=spec, key=key)
-        except ProvisionError as error:
-            if not package_cache.suspect(error) or not self.withdrawn(machine, error):
-                raise
-            log.warning(f"without the cache of packages, which may be at fault: {error.message}")
-        return provision.apply(layer, machine, spec=spec, key=key)
+        index = self.wheels.index if self.wheels else ""
+        while True:
+            try:
+                return provision.apply(layer, machine, spec=self.planner.spec, key=key, index=index)
+            except ProvisionError as error:
+                spoiled = {
+                    "packages": self.withdrawn(machine, error),
+                    "wheels": bool(index and self.wheels and self.wheels.suspect(error)),
+                }
+                if not any(spoiled.values()):
+                    raise
+                names = " and ".join(name for name, found in spoiled.items() if found)
+                log.warning(f"without the cache of {names}, which may be at fault: {error.message}")
+                index = "" if spoiled["wheels"] else index
 
     def withdrawn(self, machine: Machine, error: ProvisionError) -> bool:
-        """Take the cache away from a machine that used it; False when it did not."""
-        if self.cache is None or not package_cache.reached(machine.endpoint, self.cache):
+        """Take the cache of packages away from a machine if it may be at fault, and was used."""
+        if self.cache is None or not package_cache.suspect(error):
+            return False
+        if not package_cache.reached(machine.endpoint, self.cache):
             return False
         if package_cache.poisoned(error):
             self.cache.distrust()

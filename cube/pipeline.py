@@ -21,6 +21,7 @@ from cube import (
     seal,
     ssh,
     verify,
+    wheel_cache,
 )
 from cube.chain import keys, prune, space
 from cube.chain.link import Link
@@ -37,6 +38,7 @@ from cube.package_cache import PackageCache
 from cube.spec import Spec
 from cube.timeline import Timeline
 from cube.trace import recording
+from cube.wheel_cache import WheelCache
 from cube.workspace import Workspace
 
 STAGES = {
@@ -285,15 +287,16 @@ class Build:
         ssh.make_key(self.work.build_key)
 
     def links(self, plan: Plan) -> list[Link]:
-        """Make what is missing of the chain: stages 2 and 3, with packages from the cache."""
+        """Make what is missing of the chain: stages 2 and 3, with downloads that were kept."""
         with contextlib.ExitStack() as stack:
-            cache = None
+            cache, wheels = None, None
             if plan.todo:
                 cache = stack.enter_context(package_cache.opened(self.spec, self.work))
+                wheels = stack.enter_context(wheel_cache.opened(self.spec, self.work))
             with self.stage(2):
                 base = self.base(plan, cache)
             with self.stage(3):
-                return self.layers(plan, base, cache)
+                return self.layers(plan, base, cache, wheels)
 
     def base(self, plan: Plan, cache: PackageCache | None) -> Link:
         """Make the bare OS, unless it is there."""
@@ -310,15 +313,18 @@ class Build:
             keys.require_same(wanted, keys.base_ingredients(self.spec, refresh=plan.refresh))
             return self.store.freeze(wanted, seconds=time.monotonic() - started)
 
-    def layers(self, plan: Plan, base: Link, cache: PackageCache | None) -> list[Link]:
+    def layers(
+        self, plan: Plan, base: Link, cache: PackageCache | None, wheels: WheelCache | None
+    ) -> list[Link]:
         """Make the links that are missing; return all of them, the base first."""
         done = list(plan.links) or [base]
         head = plan.head or base
         self.store.set_head(head)
         todo = self.planner.layers[len(done) - 1 :]
         builder = LayerBuilder(
-            planner=self.planner, boot=self.boot, results=self.work.results, cache=cache
-        )
+            planner=self.planner, boot=self.boot, results=self.work.results,
+            cache=cache, wheels=wheels,
+        )  # fmt: skip
         made = builder.build(todo, head)
         for link in made:  # above a layer that is skipped anew, there were links that still fit
             if datetime.fromisoformat(link.created) < self.timeline.began_at:

@@ -88,6 +88,7 @@ def apply(
     spec: Spec | None = None,
     key: str = "",
     building: bool = True,
+    index: str = "",
     diff: bool = False,
     pool: Pool | None = None,
 ) -> Applied:
@@ -99,6 +100,7 @@ def apply(
         spec: the specification; None is cube.toml.
         key: of the link in the making, or of the layer on a box; the target notes it.
         building: False for a box, which gets nothing that only a build needs.
+        index: package index that is asked instead of the specification's, this time.
         diff: True has operations say what they change in files.
         pool: does it, for one machine of many; None starts pyinfra for this one.
 
@@ -108,7 +110,10 @@ def apply(
     Raises:
         ProvisionError: an operation failed, or did not prove that it ended.
     """
-    with described(target, spec, keys={str(layer): key}, building=building) as (folder, env):
+    data = {"pypi_index": index} if index else {}
+    with described(target, spec, keys={str(layer): key}, building=building, data=data) as (
+        folder, env,
+    ):  # fmt: skip
         code, journal = run_layer(
             layer, env, folder, timeout_s=LAYER_TIMEOUT_S, diff=diff, pool=pool
         )
@@ -183,16 +188,24 @@ def require_unchanged(applied: Applied) -> None:
 
 @contextlib.contextmanager
 def described(
-    target: Target, spec: Spec | None, *, keys: Mapping[str, str], building: bool
+    target: Target,
+    spec: Spec | None,
+    *,
+    keys: Mapping[str, str],
+    building: bool,
+    data: Mapping[str, str] | None = None,
 ) -> Iterator[tuple[Path, dict[str, str]]]:
-    """Describe a target for inventory.py; yield a scratch folder and pyinfra's environment."""
-    data = {
+    """Describe a target for inventory.py; yield a scratch folder and pyinfra's environment.
+
+    `data` goes before what the specification says; no key of a link knows of it.
+    """
+    described = {
         "name": target.name, "endpoint": asdict(target.endpoint), "layer_keys": keys,
-        "building": building,
+        "building": building, "data": dict(data or {}),
     }  # fmt: skip
     with tempfile.TemporaryDirectory(prefix="cube-apply-") as name:
         file = Path(name, "machine.json")
-        file.write_text(json.dumps(data, default=str))
+        file.write_text(json.dumps(described, default=str))
         chosen = {"CUBE_SPEC": str(spec.file)} if spec else {}
         yield Path(name), {"CUBE_MACHINE": str(file), **chosen}
 

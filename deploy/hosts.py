@@ -40,6 +40,8 @@ def machine(
     endpoint: Endpoint,
     layer_keys: Keys | None = None,
     building: bool = True,
+    *,
+    data: dict[str, str] | None = None,
 ) -> Host:
     """Describe what answers at an endpoint.
 
@@ -49,9 +51,11 @@ def machine(
         endpoint: where its sshd answers.
         layer_keys: of the layers that are applied, by number; the machine notes them.
         building: False for a box, which gets nothing that only a build needs.
+        data: what goes before the specification's.
     """
     return CONNECTOR + name, {
         **(build_data(spec) if building else box_data(spec)),
+        **(data or {}),
         "layer_recipes": recipes(spec),
         "layer_keys": layer_keys or {},
         "ssh_hostname": endpoint.host,
@@ -111,13 +115,20 @@ def fake(spec: Spec, os_name: str) -> Host:
     }
 
 
-def described(path: Path) -> tuple[str, Endpoint, Keys, bool]:
-    """Read name, endpoint, layer keys of one machine and whether it serves a build.
+def machine_of(spec: Spec, path: Path) -> Host:
+    """Describe the machine that a file names."""
+    name, endpoint, keys, building, data = described(path)
+    return machine(spec, name, endpoint, keys, building, data=data)
 
-    A machine's record says neither of the last two: it has no keys, and serves builds.
+
+def described(path: Path) -> tuple[str, Endpoint, Keys, bool, dict[str, str]]:
+    """Read name, endpoint, layer keys of one machine, whether it serves a build, and its data.
+
+    A machine's record says none of the last three: it has no keys nor data, and serves builds.
     """
     data = json.loads(path.read_text())
     access = data["endpoint"]
     paths = {key: Path(access[key]) for key in ("key_file", "known_hosts")}
     endpoint = Endpoint(**{**access, **paths})
-    return data["name"], endpoint, data.get("layer_keys", {}), data.get("building", True)
+    keys, building = data.get("layer_keys", {}), data.get("building", True)
+    return data["name"], endpoint, keys, building, data.get("data", {})

@@ -140,7 +140,7 @@ def perform(spec: Spec, job: Job) -> None:
     Raises:
         PyinfraError: the host does not answer, or an operation or a fact failed.
     """
-    state, host = prepare(hosts.machine(spec, *hosts.described(job.machine)), job)
+    state, host = prepare(hosts.machine_of(spec, job.machine), job)
     try:
         host.connect(raise_exceptions=True)
         state.activate_host(host)

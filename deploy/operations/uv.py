@@ -10,6 +10,7 @@ from pyinfra.api import StringCommand, operation
 
 from deploy.facts.apt import FileExists
 from deploy.facts.venv import LOCK, Locks
+from deploy.operations.venv import GATEWAY
 
 #: Of layer 1, role python.
 UV = "/opt/cube/tools/bin/uv"
@@ -148,5 +149,6 @@ def environment(proxy: str) -> str:
         "UV_HTTP_RETRIES": str(RETRIES),
         "UV_HTTP_TIMEOUT": str(SILENCE_S),
         **dict.fromkeys(names, proxy),
+        **({"NO_PROXY": GATEWAY} if proxy else {}),
     }
     return "export " + " ".join(f"{name}={quote(value)}" for name, value in values.items())

@@ -2,6 +2,8 @@
 
 import hashlib
 from collections.abc import Generator
+from shlex import quote
+from urllib.parse import urlsplit
 
 from pyinfra import host
 from pyinfra.api import StringCommand, operation
@@ -10,6 +12,10 @@ from deploy.facts.files import FileState, Stat
 
 #: What Debian and Ubuntu trust; pip as its makers publish it brings certificates of its own.
 BUNDLE = "/etc/ssl/certs/ca-certificates.crt"
+
+#: Where a machine of a build finds the host of the build, which no proxy leads to.
+#: Source: slirp4netns(1), qemu(1), user networking.
+GATEWAY = "10.0.2.2"
 
 
 @operation()
@@ -33,13 +39,29 @@ def locked(
     if state and state.sha256 == hashlib.sha256(requirements.encode()).hexdigest():
         host.noop(f"{path} is as locked")
         return
-    options = f"--index-url {index} " if index else ""
-    options += f"--proxy {proxy} " if proxy else ""
+    options = f"{index_options(index)} " if index else ""
     yield StringCommand(
         f"rm -rf {path} && mkdir -p {path} && python3 -m venv --without-pip {path}"
-        f" && cat > {lock}.new && PIP_CERT={BUNDLE} PIP_DISABLE_PIP_VERSION_CHECK=1"
+        f" && cat > {lock}.new && {proxy_variables(proxy)}"
+        f"PIP_CERT={BUNDLE} PIP_DISABLE_PIP_VERSION_CHECK=1"
         f" python3 -m pip --python {path}/bin/python install --quiet --no-cache-dir"
         f" --require-hashes --no-deps --only-binary :all: {options}-r {lock}.new"
         f" && mv {lock}.new {lock}",
         _stdin=requirements,
     )
+
+
+def index_options(index: str) -> str:
+    """Return what tells pip of an index; over plain http it trusts one only if it is told to.
+
+    What comes from there is what the lock's hashes say, or refused.
+    """
+    trusted = f" --trusted-host {urlsplit(index).netloc.rpartition('@')[2]}"
+    return f"--index-url {index}{trusted if index.startswith('http://') else ''}"
+
+
+def proxy_variables(proxy: str) -> str:
+    """Return assignments for a command that goes through a proxy, but not to the build's host."""
+    names = ("HTTP_PROXY", "HTTPS_PROXY") if proxy else ()
+    direct = f"NO_PROXY={GATEWAY} " if proxy else ""
+    return "".join(f"{name}={quote(proxy)} " for name in names) + direct

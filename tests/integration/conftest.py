@@ -39,7 +39,7 @@ FAILED = "failed"
 #: folder.
 ORDER = (
     *SAME_FOLDER, "test_package_cache", "test_packer", "test_workloads", "test_faults_cold",
-    "test_machines", "test_layers", "test_gpu_runtime", "test_frameworks",
+    "test_machines", "test_layers", "test_gpu_runtime", "test_frameworks", "test_wheel_cache",
     "test_gpu_archive", "test_faults", "test_chain", "test_vm", "test_box",
 )  # fmt: skip
 

@@ -19,6 +19,7 @@ from cube.findings import Check, CheckReport
 from cube.layers import LayerBuilder
 from cube.machines import Machine
 from cube.provision import Applied
+from cube.wheel_cache import WheelCache
 from tests.unit.chain import samples
 from tests.unit.chain.project import spec
 
@@ -143,6 +144,41 @@ def test_a_layer_is_tried_again_without_a_cache_that_spoils_it(
     assert calls.count("apply") == tries
     # Nothing at all may be the mirror's fault, and the files stay good.
     assert (folder / "distrusted").exists() == (details == "Hash Sum mismatch" and reached)
+
+
+@pytest.mark.parametrize(
+    ("details", "indexes"),
+    [
+        (["Failed to fetch: `http://b:2/files/x`"], ["http://b:2/simple", ""]),
+        (["Hash Sum mismatch"], ["http://b:2/simple", "http://b:2/simple"]),
+        (["Hash Sum mismatch", "Hash mismatch"], ["http://b:2/simple", "http://b:2/simple", ""]),
+        (["Hash mismatch", "Hash mismatch"], ["http://b:2/simple", ""]),
+        (["no space"], ["http://b:2/simple"]),
+    ],
+)
+def test_each_cache_that_may_be_at_fault_is_done_without(
+    builder: LayerBuilder, base: Link, details: list[str], indexes: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    asked: list[str] = []
+    reached = [True]
+
+    def apply(*_: object, index: str, **__: object) -> Applied:
+        asked.append(index)
+        if details:
+            raise ProvisionError("layer 1: failed", details=details.pop(0))
+        return Applied(layer=1)
+
+    monkeypatch.setattr(provision, "apply", apply)
+    monkeypatch.setattr(package_cache, "lend", lambda *_: None)
+    monkeypatch.setattr(package_cache, "reached", lambda *_: bool(reached))
+    monkeypatch.setattr(package_cache, "withdraw", lambda *_: reached.clear())
+    folder = builder.results
+    cache = package_cache.PackageCache(url="http://a:1", guest_url="http://a:1", folder=folder)
+    wheels = WheelCache(index="http://b:2/simple", folder=folder)
+    with contextlib.suppress(ProvisionError):
+        replace(builder, cache=cache, wheels=wheels).build([1], base)
+    assert asked == indexes
 
 
 def test_the_cache_is_taken_away_before_the_machine_restarts(

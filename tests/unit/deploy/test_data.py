@@ -12,6 +12,7 @@ from cube.machines import Endpoint
 from deploy import hosts
 from deploy.data import build
 from deploy.roles.common import Common
+from deploy.roles.python import Python
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "cube.toml"
 MORE = '[hosts.desk1]\naddress = "192.0.2.10"\nuser = "ada"\n'
@@ -91,5 +92,18 @@ def test_one_machine_is_described_by_a_file(
     file = tmp_path / "machine.json"
     access = {"host": "h", "port": 1, "user": "u", "key_file": "/k", "known_hosts": "/h"}
     file.write_text(json.dumps({"name": "m", "endpoint": access, "pids": [], **more}))
-    name, endpoint, keys, found = hosts.described(file)
+    name, endpoint, keys, found, data = hosts.described(file)
     assert (name, endpoint.key_file, keys, found) == ("m", Path("/k"), {}, building)
+    assert data == {}
+
+
+def test_an_index_of_the_build_goes_before_that_of_the_specification(
+    loaded: spec.Spec, tmp_path: Path
+) -> None:
+    file = tmp_path / "machine.json"
+    access = {"host": "h", "port": 1, "user": "u", "key_file": "/k", "known_hosts": "/h"}
+    lent = {"pypi_index": "http://10.0.2.2:20001/simple"}
+    file.write_text(json.dumps({"name": "m", "endpoint": access, "data": lent}))
+    _, data = hosts.machine_of(loaded, file)
+    assert build(Python, data).pypi_index == "http://10.0.2.2:20001/simple"
+    assert build(Python, spec.build_data(loaded)).pypi_index == "http://pypi.example/simple"

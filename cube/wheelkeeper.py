@@ -1,0 +1,143 @@
+"""The index of wheels as a program: started by a build, and ended with it."""
+
+import contextlib
+import json
+import os
+import queue
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Sequence
+from http import HTTPStatus
+from pathlib import Path
+
+from cube import cacher, log, run, wheelhouse
+from cube.errors import CommandError
+from cube.wheelhouse.shelf import Shelf
+
+PROJECT = Path(__file__).resolve().parent.parent
+
+#: Seconds to start; a fifth of one was measured.
+START_S = 15.0
+#: A package that every build wants, and seconds for its page: role python has it.
+SAMPLE, PAGE_S = "uv", 20.0
+MIB = 1024**2
+
+
+@contextlib.contextmanager
+def started(
+    index: str,
+    folder: Path,
+    *,
+    proxy: str = "",
+    trust: Sequence[str] = (),
+    floor_bytes: int = 0,
+) -> Iterator[str]:
+    """Run it until the block is left; it also ends when this process dies.
+
+    Args:
+        index: where wheels come from.
+        folder: where they are kept.
+        proxy: what leads there; empty: what the environment says.
+        trust: files of certificates, besides this machine's.
+        floor_bytes: space that it leaves free.
+
+    Yields:
+        Its URL.
+
+    Raises:
+        CommandError: it cannot be started, or another build uses the folder.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with cacher.lock_of(folder):
+        clear(folder)
+        env = {
+            wheelhouse.INDEX: index, wheelhouse.PROXY: proxy,
+            wheelhouse.TRUST: os.pathsep.join(trust), wheelhouse.FLOOR: str(floor_bytes),
+        }  # fmt: skip
+        heard: queue.SimpleQueue[str] = queue.SimpleQueue()
+
+        def on_line(line: str) -> None:
+            heard.put(line)
+            log.debug(f"wheels: {line}")
+
+        argv: run.Argv = [sys.executable, "-m", "cube.wheelhouse", folder]
+        with run.spawn(argv, on_line=on_line, env=env, cwd=PROJECT) as process:
+            url = f"http://127.0.0.1:{wait_for_port(process, heard)}"
+            log.debug(f"wheels come through an index at {url}")
+            yield url
+            tell(url)
+
+
+def clear(folder: Path) -> None:
+    """Remove what is old or half; after a distrust, what is not what it is called, too."""
+    distrusted = folder / "distrusted"
+    Shelf(folder, 0).clear(verify=distrusted.exists())
+    distrusted.unlink(missing_ok=True)
+
+
+def wait_for_port(process: run.Process, heard: "queue.SimpleQueue[str]") -> int:
+    """Wait until it listens; return the port that it says.
+
+    Raises:
+        CommandError: it ended, or took too long.
+    """
+    deadline = time.monotonic() + START_S
+    said = ""
+    while time.monotonic() < deadline:
+        with contextlib.suppress(queue.Empty):
+            said = heard.get(timeout=0.05)
+            if said.isdigit():
+                return int(said)
+        if process.returncode is not None and heard.empty():
+            break
+    raise CommandError(f"{process.command}: it does not serve: {said or 'it said nothing'}")
+
+
+def require_pages(url: str) -> None:
+    """See that the index has a page to give: its own, or one that was kept.
+
+    Raises:
+        CommandError: it has none, so a machine may do better without it.
+    """
+    try:
+        ask(f"{url}/simple/{SAMPLE}/", PAGE_S)
+    except urllib.error.HTTPError as error:
+        with error:
+            if error.code < HTTPStatus.INTERNAL_SERVER_ERROR:
+                return  # it answers, and a machine would hear the same
+        raise CommandError("this machine cannot read the package index") from error
+    except OSError as error:
+        raise CommandError(f"the package index does not answer: {error}") from error
+
+
+def ask(url: str, timeout_s: float) -> bytes:
+    """Return what a server of this machine answers.
+
+    Raises:
+        OSError: it does not answer, or refuses.
+    """
+    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    with direct.open(url, timeout=timeout_s) as answer:
+        return bytes(answer.read())
+
+
+def traffic(url: str) -> tuple[int, int]:
+    """Return the bytes of files that it has fetched, and those that it has given.
+
+    Raises:
+        OSError: it does not answer.
+        ValueError: somebody else does.
+    """
+    found = json.loads(ask(f"{url}/traffic", cacher.ANSWER_S))
+    return int(found["fetched"]), int(found["given"])
+
+
+def tell(url: str) -> None:
+    """Say what the index has saved."""
+    with contextlib.suppress(OSError, ValueError, KeyError):
+        fetched, given = traffic(url)
+        if given:
+            part = f"{fetched / MIB:.0f} from the network"
+            log.info(f"wheels: {given / MIB:.0f} MiB, of which {part}")
