@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 from urllib.parse import urlsplit, urlunsplit
 
 from cube import cacher, log, package_cache, run, wheelkeeper
@@ -19,6 +20,8 @@ from cube.wheels.resolve import PYPI
 from cube.workspace import Workspace
 
 MIB = 1024**2
+#: The lock of what role python installs.
+TOOLS = Path(__file__).resolve().parent.parent / "deploy/files/python/tools.txt"
 #: What uv and pip say when an index gives nothing, or something else than a lock wants.
 #: Source: uv 0.13 and pip 23-25, run against an index that misbehaves.
 SUSPECT = (
@@ -75,11 +78,18 @@ def own(spec: Spec, folder: Path) -> Iterator[WheelCache]:
     """
     if not package_cache.guest_url(spec, "http://127.0.0.1"):
         raise CommandError("machines are on another host")
+    data = host_data(spec)
     # The frameworks are unpacked onto the same disk while their wheels are kept.
-    floor = cacher.FREE_BYTES + int(str(host_data(spec)["frameworks_mib"])) * MIB
+    floor = cacher.FREE_BYTES + cast(int, data["frameworks_mib"]) * MIB
+    locks = [TOOLS, *map(Path, cast(list[str], data["framework_locks"]))]
     index = upstream(spec.network.pypi_index)
     with wheelkeeper.started(
-        index, folder, proxy=spec.network.proxy, trust=ca_files(spec), floor_bytes=floor
+        index,
+        folder,
+        proxy=spec.network.proxy,
+        trust=ca_files(spec),
+        locks=locks,
+        floor_bytes=floor,
     ) as url:
         wheelkeeper.require_pages(url)
         guest = package_cache.guest_url(spec, url)

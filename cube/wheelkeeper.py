@@ -32,6 +32,7 @@ def started(
     *,
     proxy: str = "",
     trust: Sequence[str] = (),
+    locks: Sequence[Path] = (),
     floor_bytes: int = 0,
 ) -> Iterator[str]:
     """Run it until the block is left; it also ends when this process dies.
@@ -41,6 +42,7 @@ def started(
         folder: where they are kept.
         proxy: what leads there; empty: what the environment says.
         trust: files of certificates, besides this machine's.
+        locks: files whose packages are wanted; more may be.
         floor_bytes: space that it leaves free.
 
     Yields:
@@ -54,7 +56,9 @@ def started(
         clear(folder)
         env = {
             wheelhouse.INDEX: index, wheelhouse.PROXY: proxy,
-            wheelhouse.TRUST: os.pathsep.join(trust), wheelhouse.FLOOR: str(floor_bytes),
+            wheelhouse.TRUST: os.pathsep.join(trust),
+            wheelhouse.LOCKS: os.pathsep.join(str(lock.absolute()) for lock in locks),
+            wheelhouse.FLOOR: str(floor_bytes),
         }  # fmt: skip
         heard: queue.SimpleQueue[str] = queue.SimpleQueue()
 

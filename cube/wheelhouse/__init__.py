@@ -4,7 +4,8 @@ Standard library only. `cube.wheel_cache` starts it for a build; `python -m cube
 """
 
 #: What the program reads of its environment: URL of the index, URL of a proxy, files of
-#: certificates that are trusted besides this machine's, and bytes that must stay free.
-INDEX, PROXY, TRUST, FLOOR = (
-    "CUBE_WHEELS_INDEX", "CUBE_WHEELS_PROXY", "CUBE_WHEELS_TRUST", "CUBE_WHEELS_FLOOR",
+#: certificates that are trusted besides this machine's, locks, and bytes that must stay free.
+INDEX, PROXY, TRUST, LOCKS, FLOOR = (
+    "CUBE_WHEELS_INDEX", "CUBE_WHEELS_PROXY", "CUBE_WHEELS_TRUST", "CUBE_WHEELS_LOCKS",
+    "CUBE_WHEELS_FLOOR",
 )  # fmt: skip

@@ -4,7 +4,8 @@ import os
 import sys
 from pathlib import Path
 
-from cube.wheelhouse import FLOOR, INDEX, PROXY, TRUST
+from cube.wheelhouse import FLOOR, INDEX, LOCKS, PROXY, TRUST
+from cube.wheelhouse.locks import wanted
 from cube.wheelhouse.server import House
 from cube.wheelhouse.shelf import Shelf
 from cube.wheelhouse.upstream import Upstream
@@ -13,14 +14,16 @@ from cube.wheelhouse.upstream import Upstream
 def main() -> None:
     """Serve. What may hold a password comes by the environment: everybody can read an argv."""
     shelf = Shelf(Path(sys.argv[1]), int(os.environ[FLOOR]))
-    trust = os.environ.get(TRUST, "").split(os.pathsep)
-    upstream = Upstream(
-        os.environ[INDEX], os.environ.get(PROXY, ""), [file for file in trust if file]
-    )
-    house = House(shelf, upstream)
+    upstream = Upstream(os.environ[INDEX], os.environ.get(PROXY, ""), files(TRUST))
+    house = House(shelf, upstream, locks=wanted(map(Path, files(LOCKS))))
     sys.stdout.write(f"{house.server_port}\n")
     sys.stdout.flush()
     house.serve_forever()
+
+
+def files(variable: str) -> list[str]:
+    """Return the paths that a variable of the environment lists."""
+    return [path for path in os.environ.get(variable, "").split(os.pathsep) if path]
 
 
 if __name__ == "__main__":

@@ -72,8 +72,7 @@ def here(page: Page) -> tuple[Page, dict[str, Origin]]:
     """
     files, origins = [], dict[str, Origin]()
     for file in page["files"]:
-        digest = str((file.get("hashes") or {}).get("sha256", "")).lower()
-        if not SHA256.fullmatch(digest):
+        if not (digest := sha256_of(file)):
             files.append(file)
             continue
         origins[digest] = Origin(
@@ -82,6 +81,23 @@ def here(page: Page) -> tuple[Page, dict[str, Origin]]:
         name = str(file["filename"])
         files.append({**file, "url": f"/files/{digest}/{name if PLAIN(name) else quote(name)}"})
     return {**page, "files": files}, origins
+
+
+def digests(page: Page) -> set[str]:
+    """Return the sha256 of each file that has one."""
+    return {sha256_of(file) for file in page["files"]} - {""}
+
+
+def only(page: Page, wanted: frozenset[str]) -> Page:
+    """Return a page with those of its files that are wanted; with all, if it has none of them."""
+    files = [file for file in page["files"] if sha256_of(file) in wanted]
+    return {**page, "files": files} if files else page
+
+
+def sha256_of(file: dict[str, Any]) -> str:
+    """Return the sha256 of a file, if its page says."""
+    digest = str((file.get("hashes") or {}).get("sha256", "")).lower()
+    return digest if SHA256.fullmatch(digest) else ""
 
 
 def metadata_of(file: dict[str, Any]) -> str:

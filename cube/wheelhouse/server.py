@@ -13,6 +13,7 @@ from urllib.error import HTTPError
 from urllib.parse import urlsplit
 
 from cube.wheelhouse import page, ranges
+from cube.wheelhouse.locks import Wanted
 from cube.wheelhouse.page import Origin
 from cube.wheelhouse.shelf import Copy, Shelf
 from cube.wheelhouse.upstream import Upstream
@@ -34,6 +35,7 @@ class House(ThreadingHTTPServer):
     Args:
         shelf: what is kept.
         upstream: where the rest comes from.
+        locks: which files are wanted of a package; of another one, all are.
         port: of loopback; 0 takes a free one.
 
     Attributes:
@@ -46,9 +48,11 @@ class House(ThreadingHTTPServer):
     #: uv opens 50 connections at once. Source: uv, "concurrent-downloads".
     request_queue_size = 128
 
-    def __init__(self, shelf: Shelf, upstream: Upstream, port: int = 0) -> None:
+    def __init__(
+        self, shelf: Shelf, upstream: Upstream, *, locks: Wanted | None = None, port: int = 0
+    ) -> None:
         super().__init__(("127.0.0.1", port), Handler)
-        self.shelf, self.upstream = shelf, upstream
+        self.shelf, self.upstream, self.locks = shelf, upstream, locks or {}
         self.origins: dict[str, Origin] = {}
         self.fetched = self.given = 0
         self._mutex = threading.Lock()
@@ -90,11 +94,19 @@ class Handler(BaseHTTPRequestHandler):
     do_HEAD = do_GET
 
     def give_page(self, name: str) -> None:
-        """Give a package's page: the index's own, or the one that was kept when it is away."""
+        """Give a package's page.
+
+        The one that was kept is enough if it has every file that the locks name. Else the index
+        is asked, and the kept one is given when that is away.
+        """
         shelf, upstream = self.server.shelf, self.server.upstream
-        found: page.Page | None
+        wanted = self.server.locks.get(name, frozenset())
+        found = shelf.page(upstream.index, name) if wanted else None
+        if found and wanted <= page.digests(found):
+            self.send_page(found)
+            return
         try:
-            found = upstream.page(name)
+            found = page.only(upstream.page(name), wanted)
             shelf.keep_page(upstream.index, name, found)
         except (OSError, HTTPException, ValueError) as error:
             if isinstance(error, HTTPError) and error.code < HTTPStatus.INTERNAL_SERVER_ERROR:
@@ -105,7 +117,11 @@ class Handler(BaseHTTPRequestHandler):
             self.log_error("%s: %s; %s", name, error, outcome)
         if found is None:
             self.send_error(HTTPStatus.BAD_GATEWAY)
-            return
+        else:
+            self.send_page(found)
+
+    def send_page(self, found: page.Page) -> None:
+        """Send a page, and remember where its files are."""
         given, origins = page.here(found)
         self.server.origins.update(origins)
         self.send_whole(json.dumps(given).encode(), page.JSON)

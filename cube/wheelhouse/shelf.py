@@ -80,9 +80,11 @@ class Shelf:
                 part.unlink(missing_ok=True)
 
     def page(self, index: str, name: str) -> Page | None:
-        """Return a page that was kept."""
+        """Return a page that was kept; it counts as wanted now."""
+        path = self.page_path(index, name)
         try:
-            return cast(Page, json.loads(self.page_path(index, name).read_text()))
+            os.utime(path)
+            return cast(Page, json.loads(path.read_text()))
         except (OSError, ValueError):
             return None
 

@@ -78,7 +78,6 @@ def story(
     disk.create_overlay(overlay, layer1_disk)
     request = MachineRequest(name="wheels", disk=overlay, run_dir=folder / "run", key_file=key_file)
     with Containers().start(request) as machine:
-        provision.apply(1, machine, spec=loaded)  # the link is of another specification
         _, first = apply(machine, loaded, folder / "wheels")
         shutil.rmtree(folder / "wheels/pages")  # they are asked for anew, and nothing needs them
         cache, second = apply(machine, loaded, folder / "wheels")

@@ -170,7 +170,7 @@ def test_one_that_does_not_start_is_done_without(
 
 def test_a_folder_that_cannot_be_made_is_done_without(tmp_path: Path) -> None:
     (tmp_path / "build").touch()
-    assert opened(a_spec(tmp_path))[0] is None
+    assert opened(a_spec(tmp_path, 'pypi_index = "http://127.0.0.1:1/simple"'))[0] is None
 
 
 @pytest.mark.parametrize(

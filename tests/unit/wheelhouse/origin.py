@@ -11,6 +11,7 @@ from pathlib import Path
 from urllib.error import HTTPError
 from urllib.request import ProxyHandler, Request, build_opener
 
+from cube.wheelhouse.locks import Wanted
 from cube.wheelhouse.page import JSON, Page
 from cube.wheelhouse.server import House
 from cube.wheelhouse.shelf import Shelf
@@ -161,11 +162,13 @@ class Pair:
 
 
 @contextlib.contextmanager
-def pair(folder: Path, *, login: str = "", floor_bytes: int = 0) -> Iterator[Pair]:
+def pair(
+    folder: Path, *, login: str = "", floor_bytes: int = 0, locks: Wanted | None = None
+) -> Iterator[Pair]:
     """Run both while the block runs."""
     origin = type("Bound", (Origin,), {"asked": Counter()})
     with running(ThreadingHTTPServer(("127.0.0.1", 0), origin)) as far:
         index = f"{far.replace('//', f'//{login}@' if login else '//')}/simple/"
-        house = House(Shelf(folder, floor_bytes), Upstream(index))
+        house = House(Shelf(folder, floor_bytes), Upstream(index), locks=locks)
         with running(house) as near:
             yield Pair(origin, house, near, folder)

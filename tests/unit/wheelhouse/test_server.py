@@ -73,6 +73,25 @@ def test_what_is_kept_needs_no_network(tmp_path: Path) -> None:
     assert second.kept == [DIGEST]
 
 
+def test_a_page_that_has_what_the_locks_name_is_not_asked_again(tmp_path: Path) -> None:
+    with pair(tmp_path, locks={"some-package": frozenset({DIGEST})}) as both:
+        for _ in range(2):
+            assert [file["filename"] for file in both.page()["files"]] == [NAME]
+        assert both.get(both.file)[1] == WHEEL
+    assert both.origin.asked["/simple/some-package/"] == 1
+
+
+def test_a_page_that_lacks_what_the_locks_name_is_asked_for_anew(tmp_path: Path) -> None:
+    with pair(tmp_path, locks={"some-package": frozenset({DIGEST, "0" * 64})}) as both:
+        for _ in range(2):
+            assert [file["filename"] for file in both.page()["files"]] == [NAME]
+        assert both.origin.asked["/simple/some-package/"] == 2
+        both.origin.down = 503
+        assert both.page()["files"]
+    with pair(tmp_path / "other", locks={"some-package": frozenset({"0" * 64})}) as both:
+        assert len(both.page()["files"]) == 2  # the client shall say what it misses
+
+
 def test_an_index_that_cannot_be_reached_is_told(both: Pair, tmp_path: Path) -> None:
     both.house.upstream.index = "http://127.0.0.1:1/simple"
     assert both.get("/simple/some-package/")[0] == 502
