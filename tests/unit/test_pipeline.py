@@ -1,14 +1,19 @@
-"""What a build refuses before it touches anything."""
+"""What a build refuses before it touches anything, and what it opens for its layers."""
 
+import contextlib
 import os
 from pathlib import Path
 
 import pytest
 
-from cube import pipeline, spec
+from cube import package_cache, pipeline, spec, wheel_cache
+from cube.chain.link import Link
+from cube.chain.plan import Plan
 from cube.errors import BusyError
 from cube.machines import Endpoint, record
 from cube.machines.record import MachineRecord, identify
+from cube.pipeline import Build
+from cube.timeline import Timeline
 from cube.workspace import Workspace
 
 
@@ -41,3 +46,26 @@ def test_the_machine_of_an_earlier_build_keeps_its_disk_and_key(tmp_path: Path) 
     assert "cube down" in caught.value.hint
     assert (work.chain / "unfinished" / "disk.qcow2").exists()
     assert work.build_key.exists()
+
+
+@pytest.mark.parametrize(("todo", "opened"), [(("layer4",), True), ((), False)])
+def test_layers_that_are_made_get_both_caches(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, todo: tuple[str, ...], opened: bool
+) -> None:
+    loaded = spec.load_text(f'[build]\ndir = "{tmp_path}"\n', tmp_path / "cube.toml")
+    given: list[object] = []
+
+    def layers(_build: Build, _plan: object, _base: object, *caches: object) -> list[Link]:
+        given.extend(caches)
+        return []
+
+    for module in (package_cache, wheel_cache):
+        name = module.__name__
+        monkeypatch.setattr(module, "opened", lambda *_, name=name: contextlib.nullcontext(name))
+    monkeypatch.setattr(Build, "base", lambda *_: None)
+    monkeypatch.setattr(Build, "layers", layers)
+    build = Build(
+        spec=loaded, work=Workspace.of(loaded), timeline=Timeline(), keep=False, fresh=False, to=""
+    )
+    build.links(Plan(refresh="never", todo=todo))
+    assert given == (["cube.package_cache", "cube.wheel_cache"] if opened else [None, None])

@@ -81,6 +81,13 @@ def test_a_page_that_has_what_the_locks_name_is_not_asked_again(tmp_path: Path) 
     assert both.origin.asked["/simple/some-package/"] == 1
 
 
+def test_a_page_that_was_kept_whole_is_given_in_part(tmp_path: Path) -> None:
+    with pair(tmp_path) as both:
+        assert len(both.page()["files"]) == 2
+        both.house.locks = {"some-package": frozenset({DIGEST})}
+        assert [file["filename"] for file in both.page()["files"]] == [NAME]
+
+
 def test_a_page_that_lacks_what_the_locks_name_is_asked_for_anew(tmp_path: Path) -> None:
     with pair(tmp_path, locks={"some-package": frozenset({DIGEST, "0" * 64})}) as both:
         for _ in range(2):
