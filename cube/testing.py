@@ -144,7 +144,7 @@ class Follower:
 
     lines: TextIO
     seen: int = 0
-    total: str = "?"
+    total: str = ""
     rest: str = field(default="", repr=False)
     output: list[str] = field(default_factory=list, repr=False)
 
@@ -155,6 +155,8 @@ class Follower:
         selected = SELECTED.search(line)
         if selected:
             self.total = selected[2] or selected[1]
+        if not self.total:  # on busy cores the log may be ahead of what was printed
+            return
         *whole, self.rest = (self.rest + self.lines.read()).split("\n")
         for entry in map(json.loads, filter(None, whole)):
             if entry.get("$report_type") == "TestReport" and entry["when"] == "teardown":

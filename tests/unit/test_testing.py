@@ -161,13 +161,24 @@ def test_merging_keeps_what_only_one_machine_judged() -> None:
         ("collecting ... collected 58 items", "58"),
         ("collected 1 item", "1"),
         ("collecting ... collected 235 items / 231 deselected / 4 selected", "4"),
-        ("plugins: timeout-2.4.0", "?"),
+        ("plugins: timeout-2.4.0", ""),
     ],
 )
 def test_the_number_of_checks_is_known(line: str, total: str) -> None:
     follower = testing.Follower(io.StringIO())
     follower.follow(line)
     assert follower.total == total
+
+
+def test_no_check_is_told_before_their_number_is_known() -> None:
+    entry = {"$report_type": "TestReport", "when": "teardown", "nodeid": "a", "user_properties": []}
+    follower = testing.Follower(io.StringIO(json.dumps(entry) + "\n"))
+    seen: list[log.Event] = []
+    with log.listening(seen.append):
+        follower.follow("rootdir: /x")  # printed before, read after the first check had ended
+        assert [event.text for event in seen if event.kind == "status"] == []
+        follower.follow("collected 3 items")
+    assert [event.text for event in seen if event.kind == "status"] == ["check 1 of 3: a"]
 
 
 def judge(root: Path, folder: Path, timeout_s: float = 60) -> CheckReport:
