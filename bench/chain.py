@@ -100,9 +100,14 @@ def measure_builds(args: argparse.Namespace) -> None:
                     with log.step(f"Case {case}"):
                         CASES[case](bench)
         finally:
-            told = (bench.figures, bench.costs, bench.host())
+            told = (bench.figures, bench.costs, {**bench.host(), **evidence(args)})
             show(table.as_json(*told), table.markdown(*told), args)
             leftovers.clear(bench.project.work.machines)
+
+
+def evidence(args: argparse.Namespace) -> dict[str, str]:
+    """Say what is simulated, beside the figures."""
+    return {"layers 2 and 3": "from stand-ins (simulated)"} if args.stand_in else {}
 
 
 def begin(bench: Bench, args: argparse.Namespace) -> None:
