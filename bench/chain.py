@@ -128,8 +128,8 @@ def rewriter(args: argparse.Namespace, place: Path) -> Iterator[Callable[[str], 
     if not args.stand_in:
         yield str
         return
-    with standins.served(place / "stand-ins") as values:
-        yield partial(standins.rewrite, values=values)
+    with standins.served(place / "stand-ins") as made:
+        yield partial(standins.rewrite, values=made.values)
 
 
 @contextlib.contextmanager

@@ -10,13 +10,14 @@ from typing import Any
 
 from bench import hosts_table, seal_table, table
 from bench.peers import report
+from cube.errors import CubeError
 
 #: The page in the sources.
 PAGE = Path(__file__).resolve().parents[1] / "docs/bench.md"
 HEAD = """# Speed
 
-Written by `make bench`; do not edit it. Each part is one run on one machine. What is compared, and
-how: [bench/README.md](../bench/README.md).
+Written by `make bench`; do not edit it. Each table is of one run on one machine. What is compared,
+and how: [bench/README.md](../bench/README.md).
 """
 
 Data = Any
@@ -41,6 +42,18 @@ def add(page: Path, name: str, data: Data) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     (folder / f"{name}.json").write_text(json.dumps(data, indent=2) + "\n")
     page.write_text(render(folder))
+
+
+def data(page: Path, name: str) -> Data:
+    """Return what a benchmark measured last.
+
+    Raises:
+        CubeError: it was never run.
+    """
+    file = page.with_suffix("") / f"{name}.json"
+    if not file.is_file():
+        raise CubeError(f"{file}: there is nothing to keep", hint="run it without --keep")
+    return json.loads(file.read_text())
 
 
 def render(folder: Path) -> str:

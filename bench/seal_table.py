@@ -10,10 +10,10 @@ from typing import Any
 FASTER, SMALLER = 8.0, 0.10
 SPECIFICATION = "specification"
 OURS = "seal"
-#: Why the targets are where they are missed.
+#: What bounds both targets.
 LIMIT = (
-    "What bounds it: qemu-img writes zstd at its default level only, so the size of its clusters is"
-    " all that can be chosen: larger ones are smaller, and slower."
+    "What bounds it: a higher level of zstd is smaller, and slower; clusters of 2 MiB are the"
+    " largest that qcow2 knows."
 )
 
 

@@ -21,7 +21,7 @@ from bench import page, program
 from bench.peers import base, box, playbook, rebuild, report
 from bench.peers.application import SOURCE, Workshop
 from bench.peers.cases import Race
-from bench.peers.results import FIRST, NOOP, REBUILD, Results
+from bench.peers.results import FIRST, FULL, NOOP, REBUILD, Results, from_data
 from bench.peers.variants import BY_NAME, available
 from cube import log, spec, ssh
 
@@ -62,6 +62,9 @@ def parser() -> argparse.ArgumentParser:
                       help="for Ansible and loaded packages (default: %(default)s)")  # fmt: skip
     told.add_argument("--folder", type=Path, default=Path(tempfile.gettempdir()), metavar="DIR",
                       help="for disks: some 10 GB (default: %(default)s)")  # fmt: skip
+    told.add_argument("--keep", action="store_true",
+                      help="keep what the page has of cases that --cases does not name: each case"
+                      " is of one run then, not all of them")  # fmt: skip
     told.add_argument("--page", type=Path, default=page.PAGE, metavar="FILE",
                       help="the page; data and plots lie in a folder of its name"
                       " (default: %(default)s)")  # fmt: skip
@@ -117,6 +120,7 @@ def measure(args: argparse.Namespace) -> None:
     args.cache.mkdir(parents=True, exist_ok=True)
     names, missing = available(args.variants, SOURCE)
     results = Results(missing=missing)
+    earlier = from_data(page.data(args.page, "speed")) if args.keep else Results()
     with tempfile.TemporaryDirectory(prefix="cube-speed-", dir=args.folder) as place:
         shop = workshop(Path(place), args.cache.resolve())
         results.host = {**base.host(), **playbook.versions(shop.venv)}
@@ -126,6 +130,9 @@ def measure(args: argparse.Namespace) -> None:
             # The page stays that of the last whole run.
             sys.stdout.write(report.markdown(results))
             raise
+    if args.keep:
+        measured = [*args.cases, *([FULL] if REBUILD in args.cases else [])]
+        results.keep(earlier, but=measured)
     page.add(args.page, "speed", results.data())
     log.info(f"written: {args.page}")
 
@@ -141,7 +148,7 @@ def run_cases(
                 race.no_op(delay, args.repeat)
             race.require_same()
     if REBUILD in args.cases:
-        rebuild.measure(results, args.build, shop.folder)
+        rebuild.measure(results, args.build, shop, args.cache.resolve())
 
 
 def workshop(folder: Path, cache: Path) -> Workshop:

@@ -7,6 +7,7 @@ the seconds are those of the chain, of apt and of DKMS with a small module, not 
 import contextlib
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from cube import log, run
@@ -20,15 +21,25 @@ TOOLKIT = "1.20.0"
 LAYERS = '[1, 2, 3, 5]\nlayer2 = ["nvidia_driver"]'
 
 
+@dataclass(frozen=True)
+class Standins:
+    """Archives that are served.
+
+    Args:
+        drivers: who serves those of layer 2.
+        values: what cube.toml must say, by key.
+    """
+
+    drivers: server.Server
+    values: Mapping[str, str]
+
+
 @contextlib.contextmanager
-def served(folder: Path) -> Iterator[dict[str, str]]:
+def served(folder: Path) -> Iterator[Standins]:
     """Make the archives and serve them while the block runs.
 
     Args:
         folder: a new one.
-
-    Yields:
-        What cube.toml must say, by key.
 
     Raises:
         CommandError: a tool failed; gcc, dpkg-dev and gpg are needed.
@@ -41,7 +52,7 @@ def served(folder: Path) -> Iterator[dict[str, str]]:
         (toolkit / "gpgkey").write_text(key.export())
         key.close()
     with server.serve(driver) as drivers, server.serve(toolkit) as toolkits:
-        yield {
+        values = {
             "enabled": LAYERS,
             "mode": '"assume"',
             "nvidia_url": f'"{drivers.url}"',
@@ -49,6 +60,7 @@ def served(folder: Path) -> Iterator[dict[str, str]]:
             "toolkit_url": f'"{toolkits.url}"',
             "toolkit_fingerprint": f'"{key.fingerprint}"',
         }
+        yield Standins(drivers, values)
 
 
 def rewrite(text: str, values: Mapping[str, str]) -> str:

@@ -24,6 +24,10 @@ PACKAGES = (
     "systemd-timesyncd", "udev",
 )  # fmt: skip
 
+#: Newer than /usr: what dpkg has made a moment ago (the linker's cache, accounts, the journal's
+#: catalogue) is not made again by the first boot. Source: systemd-update-done.service(8).
+UPDATED = ("etc/.updated", "var/.updated")
+
 FSTAB = f"""\
 LABEL={conventions.ROOT_LABEL} / ext4 errors=remount-ro 0 1
 LABEL={conventions.ESP_LABEL} /boot/efi vfat umask=0077,nofail 0 2
@@ -142,6 +146,8 @@ def finish_tree(spec: Spec, tree: Path) -> None:
     for key in (tree / "etc/ssh").glob("ssh_host_*"):
         key.unlink()
     (tree / "boot/efi").mkdir(exist_ok=True)
+    for name in UPDATED:
+        (tree / name).touch()
 
 
 def bootstrap(spec: Spec, workspace: Workspace, cache: PackageCache | None = None) -> Path:

@@ -2,6 +2,7 @@
 
 import json
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -42,19 +43,14 @@ def overlay_args(disk: Path, backing: Path, *, backing_format: str = "qcow2") ->
     ]  # fmt: skip
 
 
-def convert_args(source: Path, target: Path, *, options: str, threads: int = 16) -> list[str]:
-    """Build the command that flattens and compresses a chain into one qcow2 file.
+def flat_args(source: Path, target: Path) -> list[str]:
+    """Build the command that writes a disk with its chain as one file, not compressed."""
+    return ["qemu-img", "convert", "-O", "qcow2", str(source), str(target)]
 
-    Args:
-        source: top of the chain.
-        target: the file to write.
-        options: options of the qcow2 format, such as ``compression_type=zstd``.
-        threads: parallel coroutines, at most 16. Source: qemu-img(1), -m.
-    """
-    return [
-        "qemu-img", "convert", "-p", "-c", "-m", str(threads), "-W", "-O", "qcow2",
-        "-o", options, str(source), str(target),
-    ]  # fmt: skip
+
+def compare_args(one: Path, other: Path) -> list[str]:
+    """Build the command that compares what guests see of two disks."""
+    return ["qemu-img", "compare", str(one), str(other)]
 
 
 def resize_args(disk: Path, size_bytes: int) -> list[str]:
@@ -119,6 +115,30 @@ def check(disk: Path) -> None:
         raise MachineError(
             f"{disk}: the qcow2 file is corrupt", hint="build it again", details=error.output
         ) from error
+
+
+def compare(disk: Path, copy: Path) -> None:
+    """Prove that a copy reads as the disk does. Source: qemu-img(1), compare, exit codes.
+
+    Raises:
+        MachineError: it does not.
+        CommandError: one of both cannot be read, or it took too long.
+    """
+    done = run.run(compare_args(disk, copy), accept=(0, 1), timeout_s=WHOLE_IMAGE_S)
+    if done.returncode:
+        raise MachineError(
+            f"{copy}: does not read as {disk} does",
+            hint="is the memory or the disk at fault? build it again",
+            details=run.tail(done.stdout + done.stderr),
+        )
+
+
+def chain_of(disk: Path) -> Iterator[Path]:
+    """Yield a disk and every file below it."""
+    link: Path | None = disk
+    while link is not None:
+        yield link
+        link = info(link).backing
 
 
 def info(disk: Path) -> DiskInfo:

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from cube import builder, checksum, log, manifest, proof, report, seal, testing
+from cube import boot, builder, checksum, log, manifest, proof, report, seal, testing
 from cube.atomic import write_whole
 from cube.chain.link import Link
 from cube.errors import SealError
@@ -46,6 +46,7 @@ def validate(machine: Machine, spec: Spec, work: Workspace) -> CheckReport:
         spec_file=spec.file,
         results_dir=work.results,
     )
+    boot.settle(machine.endpoint)
     with log.step("Checking all layers"):
         return testing.run_checks(every)
 

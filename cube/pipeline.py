@@ -27,18 +27,20 @@ from cube.chain import keys, prune, space
 from cube.chain.link import Link
 from cube.chain.plan import Plan, Planner
 from cube.chain.store import Store
-from cube.errors import BusyError, CubeError
+from cube.errors import CubeError
 from cube.failure import explained
 from cube.findings import CheckReport
 from cube.layers import LayerBuilder
-from cube.machines import Machine, MachineRequest, leftovers, record
+from cube.machines import leftovers
 from cube.machines.choose import choose
-from cube.machines.choose import down as stop_machine
 from cube.package_cache import PackageCache
+from cube.result import Result
 from cube.spec import Spec
 from cube.timeline import Timeline
 from cube.trace import recording
 from cube.wheel_cache import WheelCache
+from cube.wheels import ahead
+from cube.workbench import Workbench
 from cube.workspace import Workspace
 
 STAGES = {
@@ -48,52 +50,6 @@ STAGES = {
     4: "testing",
     5: "finalization",
 }
-
-
-@dataclass(frozen=True, kw_only=True)
-class Result:
-    """What a build that succeeded leaves behind.
-
-    Args:
-        workspace: where.
-        seconds: how long it took.
-        verdict: what is to be said of the image, or of the links.
-        made: False when all was there already.
-        sealed: False when the build was to end with a link.
-        reused: names of what an earlier build had made.
-        saved_seconds: the time that this had taken.
-    """
-
-    workspace: Workspace
-    seconds: float
-    verdict: str
-    made: bool = True
-    sealed: bool = True
-    reused: Sequence[str] = ()
-    saved_seconds: float = 0.0
-
-    def as_json(self) -> dict[str, object]:
-        """Return it for a program."""
-        image = ("artifact", "checksum", "manifest", "report") if self.sealed else ()
-        names = (*image, "log", "timeline")
-        paths = {name: str(getattr(self.workspace, name)) for name in names}
-        told = {"seconds": round(self.seconds, 1), "verdict": self.verdict, "made": self.made}
-        saved = {"reused": list(self.reused), "saved_seconds": round(self.saved_seconds, 1)}
-        return {**paths, **told, **saved}
-
-    def summary(self) -> str:
-        """Return it for a person."""
-        rows = [f"  {name:9} {path}" for name, path in self.as_json().items() if "/" in str(path)]
-        how = self.verdict if self.made else f"{self.verdict} and up to date, nothing was made"
-        took = progress.duration(self.seconds)
-        return "\n".join([f"{self.workspace.name} is {how} ({took})", *rows, self.saved()])
-
-    def saved(self) -> str:
-        """Say what the chain saved, in one line."""
-        if not self.reused:
-            return "  saved     nothing: there was nothing to reuse"
-        saved = progress.duration(self.saved_seconds)
-        return f"  saved     {saved}: {', '.join(self.reused)} reused"
 
 
 def build(spec: Spec, *, keep: bool = False, fresh: bool = False, to: str = "") -> Result:
@@ -136,6 +92,11 @@ class Build:
         """The links."""
         return Store(folder=self.work.chain)
 
+    @property
+    def workbench(self) -> Workbench:
+        """Where its machines are booted."""
+        return Workbench(spec=self.spec, work=self.work, keep=self.keep)
+
     @cached_property
     def planner(self) -> Planner:
         """What is there already, on the machines that this build will use."""
@@ -146,7 +107,7 @@ class Build:
         started = time.monotonic()
         for cleared in leftovers.clear(self.work.machines):
             log.info(f"cleared what an earlier run left: {cleared}")
-        self.require_down()
+        self.workbench.require_down()
         self.store.prepare()
         with self.stage(1):
             verify.verify(self.spec)
@@ -165,24 +126,11 @@ class Build:
         self.prune()
         return self.result(started, self.status(), made=True)
 
-    def require_down(self) -> None:
-        """Refuse to take disk and key from a machine that an earlier build left up.
-
-        Raises:
-            BusyError: it is up.
-        """
-        for machine in record.left_up(self.work.machines):
-            if machine.name == MACHINE:
-                raise BusyError(
-                    f"{self.work.root}: the machine of an earlier build is still up",
-                    hint="cube ssh to look into it, then cube down",
-                )
-
     def seal(self, links: Sequence[Link]) -> None:
         """Judge the whole, and make the image of it: stages 4 and 5."""
         with contextlib.ExitStack() as stack:
             with self.stage(4):
-                machine = stack.enter_context(self.boot(self.store.extend(head(links))))
+                machine = stack.enter_context(self.workbench.boot(self.store.extend(head(links))))
                 report = finalize.validate(machine, self.spec, self.work)
             with self.stage(5):
                 seal.clean(machine, self.spec, work=self.work.machines)
@@ -293,6 +241,9 @@ class Build:
             if plan.todo:
                 cache = stack.enter_context(package_cache.opened(self.spec, self.work))
                 wheels = stack.enter_context(wheel_cache.opened(self.spec, self.work))
+                stack.enter_context(
+                    ahead.loading(self.spec, wheels, todo=plan.todo, gpus=self.planner.gpus)
+                )
             with self.stage(2):
                 base = self.base(plan, cache)
             with self.stage(3):
@@ -322,7 +273,7 @@ class Build:
         self.store.set_head(head)
         todo = self.planner.layers[len(done) - 1 :]
         builder = LayerBuilder(
-            planner=self.planner, boot=self.boot, results=self.work.results,
+            planner=self.planner, boot=self.workbench.boot, results=self.work.results,
             cache=cache, wheels=wheels,
         )  # fmt: skip
         made = builder.build(todo, head)
@@ -330,35 +281,6 @@ class Build:
             if datetime.fromisoformat(link.created) < self.timeline.began_at:
                 tell_reused(link)
         return done + made
-
-    @contextlib.contextmanager
-    def boot(self, disk: Path) -> Iterator[Machine]:
-        """Boot a disk of the chain; when a step fails in it, say how to look into it."""
-        choice = choose(self.spec.build.machine)
-        log.debug(f"machine: {choice.reason}")
-        request = MachineRequest(
-            name=MACHINE, disk=disk, run_dir=self.work.machines / MACHINE,
-            key_file=self.work.build_key, cpus=self.spec.build.cpus,
-            memory_mib=self.spec.build.memory, libvirt_uri=self.spec.build.libvirt_uri,
-            detached=self.keep,
-        )  # fmt: skip
-        try:
-            with choice.machines.start(request) as machine:
-                yield machine
-        except CubeError as error:
-            look = KEPT if self.keep else LOOK
-            error.hint = "; ".join(filter(None, [error.hint, look]))
-            raise
-        except BaseException:
-            self.stop_kept()
-            raise
-        self.stop_kept()
-
-    def stop_kept(self) -> None:
-        """Stop a machine that `keep` would have left up, now that nothing has failed in it."""
-        for machine in record.running(self.work.machines):
-            if machine.name == MACHINE and machine.detached:
-                stop_machine(machine)
 
 
 def head(links: Sequence[Link]) -> Link:
@@ -396,7 +318,3 @@ def planner(spec: Spec, store: Store, *, fresh: bool = False, to: str = "") -> P
 
 #: Reasons for a rebuild that a build tells by itself.
 REASONS = 5
-#: The name of the machine that a build works in.
-MACHINE = "build"
-LOOK = "look into its disk: cube up --at failed, cube ssh"
-KEPT = "the machine is still up: cube ssh, then cube down"

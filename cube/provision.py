@@ -91,6 +91,7 @@ def apply(
     index: str = "",
     diff: bool = False,
     pool: Pool | None = None,
+    run: Sequence[int] = (),
 ) -> Applied:
     """Apply a layer to what is up.
 
@@ -103,6 +104,8 @@ def apply(
         index: package index that is asked instead of the specification's, this time.
         diff: True has operations say what they change in files.
         pool: does it, for one machine of many; None starts pyinfra for this one.
+        run: the layers that are applied to it one after the other; what later ones load may
+            begin with this one.
 
     Returns:
         What was done; `skipped` says why a layer does not apply to this machine.
@@ -110,7 +113,9 @@ def apply(
     Raises:
         ProvisionError: an operation failed, or did not prove that it ended.
     """
-    data = {"pypi_index": index} if index else {}
+    data: dict[str, object] = {"pypi_index": index} if index else {}
+    if run:
+        data["run"] = list(run)
     with described(target, spec, keys={str(layer): key}, building=building, data=data) as (
         folder, env,
     ):  # fmt: skip
@@ -193,7 +198,7 @@ def described(
     *,
     keys: Mapping[str, str],
     building: bool,
-    data: Mapping[str, str] | None = None,
+    data: Mapping[str, object] | None = None,
 ) -> Iterator[tuple[Path, dict[str, str]]]:
     """Describe a target for inventory.py; yield a scratch folder and pyinfra's environment.
 
@@ -276,8 +281,9 @@ def judge(layer: int, code: int, journal: Journal) -> Applied:
     check_errors(layer, journal)
     if (skipped := journal.skipped(layer)) and code == 0:
         return Applied(layer=layer, skipped=skipped)
-    ended = {event["id"]: event for event in journal.of("end")}
-    planned = journal.planned()
+    planned = journal.planned()  # what a later layer loads ahead is in no plan
+    ids = {op["id"] for op in planned}
+    ended = {event["id"]: event for event in journal.of("end") if event["id"] in ids}
     missing = [op["name"] for op in planned if op["id"] not in ended]
     if code != 0 or not planned or missing:
         what = f"did not end: {missing[0]}" if missing else f"pyinfra's exit code is {code}"

@@ -1,15 +1,20 @@
 """Stage 5: cleans the machine from inside, flattens its disk, judges the result offline."""
 
+import contextlib
+import errno
 import os
 import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import zstandard
+
 from cube import disk as disks
 from cube import log, mount, run, ssh, testing
-from cube.errors import SealError
+from cube.errors import DISK_FULL, MAKE_ROOM, CommandError, MachineError, SealError
 from cube.findings import CheckReport
+from cube.flatten import compress
 from cube.machines import BUILD_USER, Endpoint, Machine
 from cube.spec import Spec
 from cube.testing import CheckRun
@@ -23,10 +28,7 @@ FAILED = Path("var/lib/cube/seal-failed")
 
 #: Seconds for the guest script; 25 s were measured without KVM, trust stores take longer.
 CLEAN_S = 600.0
-#: Best of size and time among what qemu-img can write. Source: measured, see docs/seal.md.
-QCOW2_OPTIONS = "compression_type=zstd,cluster_size=2M"
-#: Bytes read at once while hashing.
-BLOCK = 4 * 1024 * 1024
+NOT_COMPRESSED = "the image could not be compressed"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,22 +122,23 @@ def read_mark(root: Path, disk: Path) -> None:
 
 
 def flatten(disk: Path, target: Path) -> Sizes:
-    """Write a disk with its whole chain as one compressed file.
+    """Write a disk with its whole chain as one compressed file, and compare both.
 
     Args:
         disk: top of the chain, of a machine that is off.
         target: the file to write, under a temporary name.
 
     Raises:
-        CommandError: qemu-img failed, as on a full disk; nothing is left at `target`.
-        MachineError: what was written is corrupt.
+        SealError: the chain cannot be read, or the disk is full; nothing is left at `target`.
+        MachineError: what was written is corrupt, or reads otherwise than the disk.
     """
-    before = sum(path.stat().st_blocks * 512 for path in chain_of(disk))
-    argv = disks.convert_args(disk, target, options=QCOW2_OPTIONS)
     try:
-        with log.step("Compressing the image"):
-            convert(argv)
-        disks.check(target)
+        with log.step("Compressing the image"), explained():
+            before = sum(path.stat().st_blocks * 512 for path in disks.chain_of(disk))
+            compress.flatten(disk, target, on_part=tell_part)
+        with log.step("Comparing it with the disk"):
+            disks.check(target)
+            disks.compare(disk, target)
         disks.sync(target)
     except BaseException:
         target.unlink(missing_ok=True)
@@ -144,35 +147,34 @@ def flatten(disk: Path, target: Path) -> Sizes:
     return Sizes(before=before, after=target.stat().st_size, virtual=virtual)
 
 
-def convert(argv: run.Argv) -> None:
-    """Run qemu-img and tell its progress.
+def tell_part(part: float) -> None:
+    """Tell how much of the disk, 0 to 1, is compressed."""
+    log.status(f"compressing the image {part:.0%}")
+
+
+@contextlib.contextmanager
+def explained() -> Iterator[None]:
+    """Say of what fails in the block that it was the compression.
 
     Raises:
         SealError: it failed.
     """
-    lines: list[str] = []
-
-    def on_line(line: str) -> None:
-        if line.strip().endswith("/100%)"):
-            log.status(f"compressing the image {line.strip(' ()').split('/')[0]} %")
-        elif line.strip():
-            lines.append(line)
-
-    code = run.stream(argv, on_line=on_line, timeout_s=disks.WHOLE_IMAGE_S)
-    if code:
+    try:
+        yield
+    except OSError as error:
+        hint = MAKE_ROOM if error.errno in DISK_FULL else "look at the disk: dmesg"
+        raise SealError(f"{NOT_COMPRESSED}: {error}", hint=hint) from error
+    except (MemoryError, zstandard.ZstdError) as error:
         raise SealError(
-            f"the image could not be compressed: exit code {code}",
-            hint="is the disk full? see: df -h",
-            details="\n".join(lines),
-        )
-
-
-def chain_of(disk: Path) -> Iterator[Path]:
-    """Yield a disk and every file below it."""
-    link: Path | None = disk
-    while link is not None:
-        yield link
-        link = disks.info(link).backing
+            f"{NOT_COMPRESSED}: {error!r}", hint="is memory free? see: free -m"
+        ) from error
+    except (CommandError, MachineError) as error:
+        full = os.strerror(errno.ENOSPC) in error.details
+        raise SealError(
+            f"{NOT_COMPRESSED}: {error.message}",
+            hint=MAKE_ROOM if full else "is the chain whole? see: cube chain verify",
+            details=error.details,
+        ) from error
 
 
 def inspect(artifact: Path, spec: Spec, *, work: Path, results: Path) -> Inspection:

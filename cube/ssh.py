@@ -1,12 +1,11 @@
-"""SSH to a machine: run commands, wait for sshd and for reboots, make keys."""
+"""SSH to a machine: run commands, make keys."""
 
 import contextlib
 import logging
 import select
 import shlex
-import socket
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 import paramiko
@@ -25,9 +24,6 @@ ATTEMPTS = 3
 #: Seconds between two attempts: sshd bars a source that fails too often. Source:
 #: sshd_config(5), PerSourcePenalties.
 RETRY_S = 0.5
-#: Seconds until the greeting must come, at first. A user-mode network accepts a connection
-#: before the guest has an address and then backs off: a new connection is quicker.
-GREETING_S = 1.0
 
 logging.getLogger("paramiko").addHandler(logging.NullHandler())
 logging.getLogger("paramiko").propagate = False
@@ -58,8 +54,13 @@ def make_key(path: Path) -> str:
 
 
 @contextlib.contextmanager
-def connected(endpoint: Endpoint) -> Iterator[paramiko.SSHClient]:
+def connected(endpoint: Endpoint, *, attempts: int = ATTEMPTS) -> Iterator[paramiko.SSHClient]:
     """Connect; a new host key is noted in the machine's own known_hosts, a changed one refused.
+
+    Args:
+        endpoint: the machine.
+        attempts: how often to try while connections break: an sshd that restarts drops its
+            newest one.
 
     Raises:
         MachineError: nobody answers, or the key is not let in.
@@ -70,7 +71,7 @@ def connected(endpoint: Endpoint) -> Iterator[paramiko.SSHClient]:
     endpoint.known_hosts.touch(mode=0o600)
     try:
         client.load_host_keys(str(endpoint.known_hosts))
-        _log_in(client, endpoint)
+        _log_in(client, endpoint, attempts)
         yield client
     except (paramiko.SSHException, OSError, EOFError) as error:
         raise MachineError(
@@ -81,9 +82,9 @@ def connected(endpoint: Endpoint) -> Iterator[paramiko.SSHClient]:
         client.close()
 
 
-def _log_in(client: paramiko.SSHClient, endpoint: Endpoint) -> None:
-    """Log in, again when the connection breaks: an sshd that restarts drops its newest one."""
-    for attempt in range(1, ATTEMPTS + 1):
+def _log_in(client: paramiko.SSHClient, endpoint: Endpoint, attempts: int) -> None:
+    """Log in, again when the connection breaks."""
+    for attempt in range(1, attempts + 1):
         try:
             client.connect(
                 endpoint.host, endpoint.port, endpoint.user, key_filename=str(endpoint.key_file),
@@ -93,7 +94,7 @@ def _log_in(client: paramiko.SSHClient, endpoint: Endpoint) -> None:
         except (paramiko.AuthenticationException, paramiko.BadHostKeyException):
             raise
         except (paramiko.SSHException, OSError, EOFError) as error:
-            if attempt == ATTEMPTS:
+            if attempt == attempts:
                 raise
             log.debug(f"ssh {endpoint.host}:{endpoint.port}: {_reason(error)}; once more")
             time.sleep(RETRY_S)
@@ -112,6 +113,7 @@ def execute(
     accept: Collection[int] = (0,),
     timeout_s: float = 300,
     stdin: str = "",
+    attempts: int = ATTEMPTS,
 ) -> run.Completed:
     """Run a command in the account's shell.
 
@@ -121,6 +123,7 @@ def execute(
         accept: exit codes that are not failures; `BROKEN` for a connection that breaks.
         timeout_s: seconds until it must have ended.
         stdin: text for its standard input.
+        attempts: how often to log in while connections break.
 
     Raises:
         MachineError: nobody answers, or the key is not let in.
@@ -128,7 +131,7 @@ def execute(
     """
     log.debug(f"ssh {endpoint.host}:{endpoint.port} $ {command}")
     deadline = time.monotonic() + timeout_s
-    with connected(endpoint) as client:
+    with connected(endpoint, attempts=attempts) as client:
         transport = client.get_transport()
         assert transport is not None
         channel = transport.open_session(timeout=ANSWER_S)
@@ -165,74 +168,6 @@ def _collect(channel: paramiko.Channel, deadline: float) -> run.Completed | None
         stdout=out.decode(errors="replace"),
         stderr=err.decode(errors="replace"),
     )
-
-
-def boot_id(endpoint: Endpoint) -> str:
-    """Return the identity of the running boot. Source: random(4)."""
-    return execute(endpoint, "cat /proc/sys/kernel/random/boot_id", timeout_s=60).stdout.strip()
-
-
-def wait_for_ssh(
-    endpoint: Endpoint,
-    *,
-    timeout_s: float,
-    alive: Callable[[], bool],
-    other_than: str = "",
-) -> str:
-    """Wait until a command runs on the machine.
-
-    Args:
-        endpoint: the machine.
-        timeout_s: seconds until it must answer.
-        alive: whether the machine still runs; it is given up at once when not.
-        other_than: boot that does not count, to wait for a reboot.
-
-    Returns:
-        The boot's identity.
-
-    Raises:
-        MachineError: it died, or did not answer in time; the last reason is told.
-    """
-    started, patience_s = time.monotonic(), GREETING_S
-    reason = "no attempt was made"
-    while time.monotonic() - started < timeout_s:
-        if not alive():
-            raise MachineError(f"the machine stopped while SSH was waited for ({reason})")
-        log.status(f"waiting for SSH, {time.monotonic() - started:.0f} s")
-        try:
-            _await_greeting(endpoint, patience_s)
-            found = boot_id(endpoint)
-        except (MachineError, CommandError, OSError) as error:
-            reason = str(error)
-            patience_s = min(patience_s * 1.3, CONNECT_S)
-        else:
-            if found != other_than:
-                return found
-            reason = "the old boot still answers"
-        time.sleep(RETRY_S)
-    raise MachineError(f"no SSH after {timeout_s:.0f} s: {reason}")
-
-
-def _await_greeting(endpoint: Endpoint, timeout_s: float) -> None:
-    """Return once sshd has greeted. Source: RFC 4253, 4.2."""
-    with socket.create_connection((endpoint.host, endpoint.port), timeout_s) as stream:
-        stream.settimeout(timeout_s)
-        if not stream.recv(4).startswith(b"SSH-"):
-            raise MachineError(f"port {endpoint.port}: no SSH server answers yet")
-
-
-def reboot(endpoint: Endpoint, *, timeout_s: float, alive: Callable[[], bool]) -> str:
-    """Restart the guest and wait for the next boot.
-
-    Returns:
-        The new boot's identity.
-
-    Raises:
-        MachineError: it did not come back.
-    """
-    before = boot_id(endpoint)
-    execute(endpoint, "sudo systemctl reboot", accept=(0, BROKEN), timeout_s=60)
-    return wait_for_ssh(endpoint, timeout_s=timeout_s, alive=alive, other_than=before)
 
 
 def quote(word: str) -> str:

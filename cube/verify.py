@@ -1,7 +1,9 @@
 """Stage 1: everything that can be known to be wrong before minutes are spent."""
 
 import sys
+import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,10 +22,17 @@ PROJECT = Path(__file__).resolve().parent.parent
 
 @dataclass(frozen=True, kw_only=True)
 class Gate:
-    """One thing that is verified: a name, and a function that returns what is wrong."""
+    """One thing that is verified.
+
+    Args:
+        name: in words.
+        problems: returns what is wrong.
+        patient: it may wait for a network: not in a thread, so that Ctrl-C ends it at once.
+    """
 
     name: str
     problems: Callable[[Spec], list[str]]
+    patient: bool = False
 
 
 def host(spec: Spec) -> list[str]:
@@ -76,6 +85,30 @@ def lint(spec: Spec) -> list[str]:  # noqa: ARG001 (one signature)
     return [] if done.returncode == 0 else done.stdout.strip().splitlines()
 
 
+class Beside:
+    """A gate that is asked in a thread; the time of its step is what was still waited for."""
+
+    def __init__(self, pool: ThreadPoolExecutor, gate: Gate, spec: Spec) -> None:
+        """Begin."""
+        self._events: list[log.Event] = []
+        self._found = pool.submit(self._ask, gate, spec)
+
+    def _ask(self, gate: Gate, spec: Spec) -> list[str]:
+        started = time.monotonic()
+        with log.apart(self._events.append):
+            problems = found(gate, spec)
+            log.debug(f"{gate.name}: {time.monotonic() - started:.1f} s beside the others")
+        return problems
+
+    def result(self) -> list[str]:
+        """Return what it finds, and tell what it told meanwhile."""
+        try:
+            return self._found.result()
+        finally:
+            for event in self._events:
+                log.emit(event.kind, event.text, event.data, seconds=event.seconds)
+
+
 def found(gate: Gate, spec: Spec) -> list[str]:
     """Return what a gate finds; that it could not look is a problem too."""
     try:
@@ -84,9 +117,10 @@ def found(gate: Gate, spec: Spec) -> list[str]:
         return ["\n".join(filter(None, (error.message, error.details, error.hint)))]
 
 
+#: The patient one first: the others are asked meanwhile.
 GATES = (
+    Gate(name="Packer accepts every template", problems=templates, patient=True),
     Gate(name="This machine has what a build needs", problems=host),
-    Gate(name="Packer accepts every template", problems=templates),
     Gate(name="The unattended installation is well formed", problems=unattended),
     Gate(name="The GPU stack can work", problems=stack),
     Gate(name="Every layer runs offline", problems=layers),
@@ -95,18 +129,20 @@ GATES = (
 
 
 def verify(spec: Spec) -> None:
-    """Run every gate, then stop if any found something.
+    """Run all gates at once, then stop if any found something.
 
     Raises:
         VerifyError: what is wrong, all of it.
     """
     problems: list[str] = []
-    for gate in GATES:
-        with log.step(gate.name):
-            told = found(gate, spec)
-        for problem in told:
-            log.warning(problem.splitlines()[0])
-        problems += [f"{gate.name}: no. {problem}" for problem in told]
+    with ThreadPoolExecutor(len(GATES)) as pool:
+        beside = {gate.name: Beside(pool, gate, spec) for gate in GATES if not gate.patient}
+        for gate in GATES:
+            with log.step(gate.name):
+                told = found(gate, spec) if gate.patient else beside[gate.name].result()
+            for problem in told:
+                log.warning(problem.splitlines()[0])
+            problems += [f"{gate.name}: no. {problem}" for problem in told]
     if problems:
         raise VerifyError(
             f"{len(problems)} things are wrong: nothing was built",

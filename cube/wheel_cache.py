@@ -37,10 +37,14 @@ class WheelCache:
     Args:
         index: its URL, as machines of the build reach it.
         folder: where its files are.
+        url: without a path, as this machine reaches it.
+        floor_bytes: space that it leaves free there.
     """
 
     index: str
     folder: Path
+    url: str = ""
+    floor_bytes: int = 0
 
     def suspect(self, error: CubeError) -> bool:
         """Tell whether a failure may be the index's.
@@ -93,7 +97,7 @@ def own(spec: Spec, folder: Path) -> Iterator[WheelCache]:
     ) as url:
         wheelkeeper.require_pages(url)
         guest = package_cache.guest_url(spec, url)
-        yield WheelCache(index=f"{guest}/simple", folder=folder)
+        yield WheelCache(index=f"{guest}/simple", folder=folder, url=url, floor_bytes=floor)
 
 
 def upstream(index: str) -> str:

@@ -41,7 +41,7 @@ def machine(
     layer_keys: Keys | None = None,
     building: bool = True,
     *,
-    data: dict[str, str] | None = None,
+    data: dict[str, object] | None = None,
 ) -> Host:
     """Describe what answers at an endpoint.
 
@@ -121,7 +121,7 @@ def machine_of(spec: Spec, path: Path) -> Host:
     return machine(spec, name, endpoint, keys, building, data=data)
 
 
-def described(path: Path) -> tuple[str, Endpoint, Keys, bool, dict[str, str]]:
+def described(path: Path) -> tuple[str, Endpoint, Keys, bool, dict[str, object]]:
     """Read name, endpoint, layer keys of one machine, whether it serves a build, and its data.
 
     A machine's record says none of the last three: it has no keys nor data, and serves builds.

@@ -1,9 +1,10 @@
 """Apply one layer: decide whether it makes sense on this host, then run its roles in order."""
 
 import importlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from types import ModuleType
 
 from pyinfra import host as current_host
 from pyinfra import logger, state
@@ -27,11 +28,13 @@ class Decision:
     reason: str = ""
 
 
-def apply(layer: int) -> None:
+def apply(layer: int, *, run: Sequence[int] = ()) -> None:
     """Add the operations of a layer's roles for the current host, or say why there are none.
 
     Args:
         layer: 1 to 5; its roles are `host.data.layerN_roles`.
+        run: the layers that are applied one after the other; what later ones load then begins
+            early. Without them, `host.data.run`, if it is there.
 
     Raises:
         DeployError: the layer is wanted, but this release has no roles for it.
@@ -45,6 +48,7 @@ def apply(layer: int) -> None:
         return
     if decision.reason:
         logger.info(f"{host.print_prefix}layer {layer} applies: {decision.reason}")
+    load_ahead(later(layer, run or host.data.get("run", ())), host, recorder)
     plan: list[dict[str, object]] = []
     for part, add in parts(layer, host):
         first = len(host.op_hash_order)
@@ -53,6 +57,39 @@ def apply(layer: int) -> None:
     events.emit(
         "plan", host=host.name, layer=layer, operations=plan, reason=decision.reason
     )  # fmt: skip
+
+
+def later(layer: int, run: Sequence[int]) -> list[int]:
+    """Return the layers whose loads may begin before a layer: those above the lowest but layer 1.
+
+    Args:
+        layer: that is applied now.
+        run: the layers of this run.
+    """
+    above = sorted(number for number in run if number > 1)
+    return above[1:] if above[:1] == [layer] else []
+
+
+def load_ahead(wanted: Sequence[int], host: Host, recorder: events.Recorder) -> None:
+    """Begin to load what roles of later layers will want, in roles that have an `ahead`.
+
+    These operations belong to those layers; they must not fail, as nothing depends on them. What
+    cannot be begun is left to its layer, which says why.
+    """
+    for layer in host.loop(wanted):
+        if not decide(layer, host).applies:
+            continue
+        for role in host.loop(getattr(host.data, f"layer{layer}_roles")):
+            first = len(host.op_hash_order)
+            try:
+                getattr(load_module(layer, role), "ahead", nothing)()
+            except DeployError as error:
+                logger.warning(f"{host.print_prefix}nothing is loaded ahead: {error}")
+            recorder.label(host, first, layer=layer, role=role)
+
+
+def nothing() -> None:
+    """Begin nothing: the role has no `ahead`."""
 
 
 def parts(layer: int, host: Host) -> Iterator[tuple[str, Callable[[], object]]]:
@@ -104,9 +141,19 @@ def load(layer: int, role: str) -> Callable[[], object]:
     Raises:
         DeployError: there is no such role.
     """
+    function: Callable[[], object] = getattr(load_module(layer, role), role)
+    return function
+
+
+def load_module(layer: int, role: str) -> ModuleType:
+    """Return a role's module: `deploy.roles.ROLE`.
+
+    Raises:
+        DeployError: there is no such role.
+    """
     name = f"deploy.roles.{role}"
     try:
-        function: Callable[[], object] = getattr(importlib.import_module(name), role)
+        return importlib.import_module(name)
     except ModuleNotFoundError as error:
         if error.name != name:
             raise
@@ -114,4 +161,3 @@ def load(layer: int, role: str) -> Callable[[], object]:
         raise DeployError(
             f"layer {layer}: the role {role} is not part of this release.{advice}"
         ) from error
-    return function

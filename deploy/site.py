@@ -5,4 +5,4 @@ from pyinfra import host
 from deploy import layers
 
 for layer in host.loop(sorted(host.data.layers)):
-    layers.apply(layer)
+    layers.apply(layer, run=host.data.layers)

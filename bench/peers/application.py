@@ -18,6 +18,8 @@ from cube.spec import Spec
 
 #: The checkout that is measured.
 SOURCE = Path(__file__).resolve().parents[2]
+#: In a box's folder: the packages that apt alone installs there.
+PACKAGES = "packages"
 #: Seconds for one application.
 LIMIT_S = 1800
 #: Source: ansible-playbook's recap.
@@ -72,14 +74,19 @@ def variables(variant: Variant, box: Box, shop: Workshop) -> dict[str, str]:
     """Return a variant's environment, its folders put in."""
     places = {"STRATEGIES": str(playbook.strategy_plugins(shop.venv))}
     own = {name: places.get(value, value) for name, value in variant.environment.items()}
-    if variant.tool == "ansible":
-        own["ANSIBLE_CACHE_PLUGIN_CONNECTION"] = str(box.folder / "facts")
-        own["ANSIBLE_HOME"] = str(box.folder / "ansible")
-        own["ANSIBLE_SSH_CONTROL_PATH_DIR"] = str(box.folder / "c")
-        own["PYTHONWARNINGS"] = "ignore"
+    return own | (ansible_places(box.folder) if variant.tool == "ansible" else {})
+
+
+def ansible_places(folder: Path) -> dict[str, str]:
+    """Return the variables that keep Ansible to a folder."""
+    return {
+        "ANSIBLE_CACHE_PLUGIN_CONNECTION": str(folder / "facts"),
+        "ANSIBLE_HOME": str(folder / "ansible"),
+        "ANSIBLE_SSH_CONTROL_PATH_DIR": str(folder / "c"),
+        "PYTHONWARNINGS": "ignore",
         # Each box is new, and known by nothing but its port.
-        own["ANSIBLE_HOST_KEY_CHECKING"] = "0"
-    return own
+        "ANSIBLE_HOST_KEY_CHECKING": "0",
+    }
 
 
 Command = tuple[list[str], dict[str, str], str]
@@ -119,6 +126,26 @@ def script_command(variant: Variant, box: Box, delay_ms: int, shop: Workshop) ->
 def start_command(variant: Variant, box: Box, delay_ms: int, shop: Workshop) -> Command:  # noqa: ARG001
     """Build the command that starts pyinfra, and nothing more."""
     return [str(Path(sys.executable).with_name("pyinfra")), "--version"], {}, ""
+
+
+def note_packages(made: Box, box: Box) -> None:
+    """Note in a box's folder which packages another one was told to have."""
+    found = ssh.execute(made.machine.endpoint, "apt-mark showmanual").stdout
+    (box.folder / PACKAGES).write_text(found)
+
+
+def apt_command(variant: Variant, box: Box, delay_ms: int, shop: Workshop) -> Command:  # noqa: ARG001
+    """Build the command that installs what `note_packages` has noted, and does nothing else."""
+    names = (box.folder / PACKAGES).read_text().split()
+    install = "DEBIAN_FRONTEND=noninteractive apt-get -y -q --no-install-recommends install"
+    script = f"apt-get -q update && {install} {run.quote(names)}"
+    program, *access = ssh.ssh_args(box.endpoints[delay_ms])
+    return [program, "-o", "LogLevel=ERROR", *access, f"sudo sh -c {ssh.quote(script)}"], {}, ""
+
+
+def apt_changed(done: run.Completed) -> int | None:
+    """Count the packages that were set up."""
+    return len(re.findall(r"^Setting up ", done.stdout, re.MULTILINE))
 
 
 def start_changed(done: run.Completed) -> int | None:
@@ -180,9 +207,9 @@ def script_changed(done: run.Completed) -> int | None:
 
 BUILDERS = {
     "cube": cube_command, "ansible": ansible_command, "script": script_command,
-    "start": start_command,
+    "start": start_command, "apt": apt_command,
 }  # fmt: skip
 COUNTERS = {
     "cube": cube_changed, "ansible": ansible_changed, "script": script_changed,
-    "start": start_changed,
+    "start": start_changed, "apt": apt_changed,
 }  # fmt: skip

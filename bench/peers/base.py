@@ -15,6 +15,7 @@ from bench.peers.variants import BY_NAME
 from cube import log
 from cube.chain.store import Store
 from cube.errors import CubeError
+from cube.machines import accelerator
 
 #: Lists of packages are kept that long: an archive's signature of them ends. In seconds.
 #: Source: apt-secure(8); Debian's security archive says Valid-Until a week ahead.
@@ -60,5 +61,5 @@ def warm(disk: Path, shop: Workshop, cache: tuple[int, Path]) -> None:
 
 def host() -> dict[str, Any]:
     """Say where it was measured."""
-    return {"processors": os.cpu_count(), "kernel": platform.release(),
-            "Python": platform.python_version()}  # fmt: skip
+    return {"processors": os.cpu_count(), "virtual machines by": accelerator.find(),
+            "kernel": platform.release(), "Python": platform.python_version()}  # fmt: skip

@@ -11,7 +11,7 @@ from bench.peers.application import Workshop
 from bench.peers.box import Box
 from bench.peers.results import FIRST, NOOP, Results
 from bench.peers.spread import turns
-from bench.peers.variants import BY_NAME, WORKERS
+from bench.peers.variants import APT, BY_NAME, WORKERS
 from bench.peers.wanted import wanted
 from cube import log
 from cube.errors import CubeError
@@ -86,19 +86,29 @@ class Race:
         self.require_same()
         for number, order in enumerate(turns(list(self.boxes), rounds)[1:], 2):
             for name in order:
-                place = f"{name}-{number}"
-                with (
-                    log.step(f"First application by {name}, round {number}"),
-                    self.fresh(name, [0], place=place) as one,
-                ):
-                    self.once(FIRST, name, 0, on=one)
+                self.first_anew(name, number)
+        for name in self.names:
+            for number in range(1, rounds + 1) if BY_NAME[name].tool == APT else ():
+                self.first_anew(name, number)
+
+    def first_anew(self, name: str, number: int) -> None:
+        """Apply for the first time on a box that is there for it alone."""
+        place = f"{name}-{number}"
+        with (
+            log.step(f"First application by {name}, round {number}"),
+            self.fresh(name, [0], place=place) as one,
+        ):
+            if BY_NAME[name].tool == APT:
+                application.note_packages(self.box(name), one)
+            self.once(FIRST, name, 0, on=one)
 
     def no_op(self, delay_ms: int, rounds: int) -> None:
         """Apply again, in turns; the first time of each opens connections, and is not counted."""
         with log.step(f"Applying again at {delay_ms} ms"):
-            for name in self.names:
+            names = [name for name in self.names if BY_NAME[name].tool != APT]
+            for name in names:
                 self.once(NOOP, name, delay_ms, counted=False)
-            for order in turns(self.names, rounds):
+            for order in turns(names, rounds):
                 for name in order:
                     self.once(NOOP, name, delay_ms)
 

@@ -5,19 +5,24 @@ from pathlib import Path
 from typing import Any
 
 from bench.peers import charts
-from bench.peers.results import FIRST, NOOP, REBUILD, Results, from_data
+from bench.peers.results import FIRST, FULL, NOOP, REBUILD, Results, from_data
 from bench.peers.spread import Spread
 from bench.peers.targets import TARGETS, Verdict, judge
 from bench.peers.variants import VARIANTS
 from bench.table import table
 
 #: Of the rebuild, beside our own.
-PACKER = "packer-ansible"
-LABELS = {**{one.name: one.label for one in VARIANTS}, PACKER: "base anew + Ansible (see below)"}
+PACKER, PUT_TOGETHER = "packer-run", "packer-ansible"
+LABELS = {
+    **{one.name: one.label for one in VARIANTS},
+    PACKER: "Packer with its Ansible provisioner (pipelining), layer 1 alone",
+    PUT_TOGETHER: "the same put together: our bare OS anew, Ansible at native speed",
+}
 TITLES = {
     FIRST: "First application of layer 1, from a warm cache of packages",
     NOOP: "Nothing to do: layer 1 applied again",
     REBUILD: "Rebuild after a change in layer 5, to the last link",
+    FULL: "Build from nothing, to the last link",
 }
 HEAD = """Times are seconds of the whole command: median (least-most, runs). A ratio above 1 says
 how many times longer the line takes than Vault Cube in the same run."""
@@ -94,7 +99,7 @@ def target_table(verdicts: Sequence[Verdict]) -> str:
         [
             one.target.what,
             f"{one.target.side} {one.target.bound:g}",
-            times(one.ratio),
+            "" if one.ratio is None else f"{one.ratio:.3g}",
             one.word,
             one.target.limit if one.met is False else "",
         ]

@@ -1,13 +1,14 @@
 """What a run measured, by case, variant and round trip."""
 
 from collections import defaultdict
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Any
 
 from bench.peers.spread import Spread, spread
 
 #: Names of the cases.
-FIRST, NOOP, REBUILD = "first", "noop", "rebuild"
+FIRST, NOOP, REBUILD, FULL = "first", "noop", "rebuild", "full"
 Place = tuple[str, str, int]
 
 
@@ -23,6 +24,17 @@ class Results:
     def add(self, case: str, variant: str, delay_ms: int, seconds: float) -> None:
         """Note a run."""
         self.seconds[case, variant, delay_ms].append(seconds)
+
+    def keep(self, earlier: "Results", *, but: Collection[str]) -> None:
+        """Take over what an earlier run measured, in place of what this one did, but some cases."""
+        for place in list(self.seconds):
+            if place[0] not in but:
+                del self.seconds[place]
+        old = {place: runs for place, runs in earlier.seconds.items() if place[0] not in but}
+        self.seconds.update(old)
+        self.load = [*earlier.load, *self.load]
+        known = {what: why for what, why in earlier.missing.items() if what not in but}
+        self.missing = known | self.missing
 
     def of(self, case: str, variant: str, delay_ms: int = 0) -> Spread | None:
         """Return what runs took; None when there was none."""

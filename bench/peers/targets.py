@@ -57,8 +57,11 @@ class Verdict:
 #: What no connection shortens.
 START = "our own limit in the table above: the start of Python and pyinfra"
 #: What both tools wait for.
-DPKG = (
-    "apt and dpkg, the same for both: 39 of our 50 s when it was last taken apart, docs/layers.md"
+DPKG = "apt and dpkg, the same for both: what they take alone is a line of the table above"
+#: What the peer's figure leaves out, and ours has.
+PROOF = (
+    "more than half of ours proves the link: it is applied a second time, restarted and judged; the"
+    " peer's time has neither that nor layer 5"
 )
 #: Source: the project's speed targets, docs/bench.md.
 TARGETS = (
@@ -73,7 +76,9 @@ TARGETS = (
     Target(what="first application, us against Ansible with mitogen", case=FIRST, over="cube",
            under="mitogen", bound=0.6, side="at most", limit=DPKG),
     Target(what="rebuild after a change in layer 5, us against Packer + Ansible", case=REBUILD,
-           over="cube", under="packer-ansible", bound=0.1, side="at most"),
+           over="cube", under="packer-run", bound=0.1, side="at most", limit=PROOF),
+    Target(what="the same against Packer + Ansible put together, at native speed", case=REBUILD,
+           over="cube", under="packer-ansible", bound=0.1, side="at most", limit=PROOF),
 )  # fmt: skip
 
 

@@ -5,10 +5,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-Tool = Literal["cube", "ansible", "script", "start"]
+Tool = Literal["cube", "ansible", "script", "start", "apt"]
 
 #: Of those that change something, each has a box of its own.
 WORKERS: tuple[Tool, ...] = ("cube", "ansible")
+#: The limit of a first application: the packages, and nothing else. It has no state to compare.
+APT: Tool = "apt"
 
 #: Connections that stay open, without compression on a way that needs none.
 #: Source: Ansible's guide, "Controlling how Ansible connects", ssh_args and pipelining.
@@ -65,6 +67,7 @@ VARIANTS = (
         environment=PIPELINING,
     ),
     Variant(name="plain", label="Ansible, as installed", tool="ansible", subset="all"),
+    Variant(name="apt", label="the limit: apt-get alone, the packages in one call", tool=APT),
     Variant(name="script", label="the limit: one script over SSH", tool="script"),
     Variant(name="start", label="our own limit: pyinfra started, nothing done", tool="start"),
     Variant(

@@ -178,6 +178,11 @@ class Application:
         return replace(done, seconds=time.monotonic() - started)
 
     @property
+    def run_of_layers(self) -> list[int]:
+        """The layers of this run, so that loads begin early; none where they'd fill a snapshot."""
+        return [] if self.room else choose_layers(self.spec, self.wanted.layers)
+
+    @property
     def pool(self) -> Pool | None:
         """What runs pyinfra for many boxes; None for a box alone."""
         return self.side.pool if self.side else None
@@ -187,8 +192,9 @@ class Application:
         spec, box = self.spec, self.box
         with log.step(f"Applying layer {layer}", layer=layer):
             first = provision.apply(
-                layer, box, spec=spec, key=key, building=box.building, pool=self.pool
-            )
+                layer, box, spec=spec, key=key, building=box.building, pool=self.pool,
+                run=self.run_of_layers,
+            )  # fmt: skip
         if first.skipped:
             if taken:
                 snapshot.drop(box, taken)

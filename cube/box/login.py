@@ -134,8 +134,8 @@ def reboot(box: Box, *, timeout_s: float) -> None:
     wait_for_boot(box, other_than=before, timeout_s=timeout_s)
 
 
-def wait_for_boot(box: Box, *, other_than: str, timeout_s: float) -> None:
-    """Wait until another boot than the named one answers.
+def wait_for_boot(box: Box, *, other_than: str, timeout_s: float) -> str:
+    """Wait until another boot than the named one answers; return its identity.
 
     Raises:
         MachineError: none did in time.
@@ -144,8 +144,8 @@ def wait_for_boot(box: Box, *, other_than: str, timeout_s: float) -> None:
     while (waited := time.monotonic() - started) < timeout_s:
         log.status(f"waiting for {box.name} to come back, {waited:.0f} s")
         try:
-            if boot_id(box) != other_than:
-                return
+            if (found := boot_id(box)) != other_than:
+                return found
             reason = "the old boot still answers"
         except (MachineError, CommandError) as error:
             reason = error.message

@@ -2,6 +2,7 @@
 
 import re
 
+from cube import boot
 from cube.box import login
 from cube.box.host import Box
 
@@ -49,9 +50,12 @@ def flavour(kernel: str) -> str:
 
 
 def restart(box: Box) -> None:
-    """Restart a box, once.
+    """Restart a box, once, and wait until its units have settled: checks may come next.
 
     Raises:
-        MachineError: it did not come back.
+        MachineError: it did not come back, or went away again.
+        CommandError: systemd did not answer, not even that it has not settled.
     """
     login.reboot(box, timeout_s=RESTART_S)
+    any_code = range(login.SSH_FAILED)
+    login.execute(box, boot.SETTLE, accept=any_code, timeout_s=boot.SETTLE_S + 60)

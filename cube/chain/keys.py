@@ -31,6 +31,8 @@ FORMAT = 1
 BASE = "base"
 #: What applies a layer, and fills its templates: their versions count.
 TOOLS = ("jinja2", "pyinfra")
+#: What compresses an image: another version makes other bytes.
+COMPRESSOR = "zstandard"
 
 #: What makes a base besides its folder of templates, by the operating system.
 BASE_SOURCES = {
@@ -42,7 +44,7 @@ ANY_BASE_SOURCES = (
     "cube/conventions.py", "cube/machines/seed.py", "cube/packer/base.py", "cube/packer/inputs.py",
     "packer/prove.sh",
 )  # fmt: skip
-#: What seals and proves an image, besides ``checks/``.
+#: What seals and proves an image, besides ``checks/`` and what compresses it.
 IMAGE_SOURCES = (
     "cube/clean.sh", "cube/clone.py", "cube/finalize.py", "cube/proof.py", "cube/seal.py",
 )  # fmt: skip
@@ -156,9 +158,11 @@ def layer_sources(layer: int, roles: Sequence[str], *, project: Path) -> dict[st
 
 def image_ingredients(spec: Spec, *, head: str, project: Path = PROJECT) -> Ingredients:
     """Return what makes the sealed and proven image out of the chain's last link."""
-    paths = [*sources.tree(project / "checks"), *(project / path for path in IMAGE_SOURCES)]
+    paths = [*sources.tree(project / "checks"), *sources.tree(project / "cube/flatten")]
+    paths += [project / path for path in IMAGE_SOURCES]
     return {
-        "format": FORMAT, "name": "image", "parent": head, "tools": {},
+        "format": FORMAT, "name": "image", "parent": head,
+        "tools": {COMPRESSOR: importlib.metadata.version(COMPRESSOR)},
         "data": plain({
             "image.name": spec.image.name,
             "image.version": spec.image.version,

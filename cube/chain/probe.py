@@ -6,7 +6,8 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Literal
 
-from cube import log, progress, ssh
+from cube import progress, ssh
+from cube.boot import settle
 from cube.chain.link import Link
 from cube.errors import CommandError
 from cube.machines import Endpoint, Machine
@@ -19,10 +20,6 @@ Verdict = Literal["good", "bad", "untestable"]
 UNTESTABLE = 125
 #: What a shell or an sshd can hand on as an exit code, and a command that left none.
 ANY_CODE = (*range(256), ssh.BROKEN)
-#: Seconds for all units of a boot to settle: a service that is still starting proves nothing.
-SETTLE_S = 300
-#: Source: systemctl(1), is-system-running --wait, whose exit codes but 0 say "not running".
-SETTLE = f"timeout {SETTLE_S} systemctl is-system-running --wait"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,8 +72,7 @@ def attempt(link: Link, command: str, *, boot: Boot, timeout_s: float) -> Probe:
         MachineError: it did not boot, or nobody answers.
     """
     with boot(link) as machine:
-        log.status(f"waiting for all units of {link.name}")
-        ssh.execute(machine.endpoint, SETTLE, accept=ANY_CODE, timeout_s=SETTLE_S + 60)
+        settle(machine.endpoint)
         return run_on(machine.endpoint, link, command, timeout_s)
 
 

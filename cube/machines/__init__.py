@@ -108,7 +108,7 @@ class Machine(Protocol):
         ...
 
     def reboot(self) -> None:
-        """Restart the guest and wait until sshd of the new boot answers.
+        """Restart the guest; wait until sshd of the new boot answers and its units have settled.
 
         Raises:
             MachineError: it did not come back; the console's last lines are in the details.

@@ -12,8 +12,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from cube import boot, export, log, mount, run
 from cube import disk as disks
-from cube import export, log, mount, run, ssh
 from cube.cell import Cell, open_cell, releasing, wait_for_end
 from cube.errors import MachineError
 from cube.machines import (
@@ -113,7 +113,7 @@ class Container:
     def wait_until_up(self) -> None:
         """Wait until sshd answers."""
         with log.step(f"Booting {self.name} in a container"), console.explained(self.request):
-            ssh.wait_for_ssh(self.access, timeout_s=BOOT_S, alive=lambda: self.alive)
+            boot.wait(self.access, timeout_s=BOOT_S, alive=lambda: self.alive)
 
     def wait_until_off(self, timeout_s: float) -> None:
         """Wait for a guest that powers itself off; release the disk, every write on the medium."""
@@ -123,9 +123,10 @@ class Container:
         disks.sync(self.disk)
 
     def reboot(self) -> None:
-        """Restart it and wait for the new boot."""
+        """Restart it and wait for the new boot, and its units."""
         with console.explained(self.request):
-            ssh.reboot(self.access, timeout_s=BOOT_S, alive=lambda: self.alive)
+            boot.restart(self.access, timeout_s=BOOT_S, alive=lambda: self.alive)
+            boot.settle(self.access)
 
     def shutdown(self) -> None:
         """Stop it cleanly and release the disk, every write on the medium."""

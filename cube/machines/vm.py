@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from cube import boot, log
 from cube import disk as disks
-from cube import log, ssh
 from cube.cell import releasing
 from cube.errors import HostError, MachineError
 from cube.machines import (
@@ -71,7 +71,7 @@ class VirtualMachine:
     def wait_until_up(self) -> None:
         """Wait until sshd answers."""
         with log.step(f"Booting {self.name} as a virtual machine"), console.explained(self.request):
-            ssh.wait_for_ssh(self.access, timeout_s=boot_s(), alive=self.promising)
+            boot.wait(self.access, timeout_s=boot_s(), alive=self.promising)
 
     def wait_until_off(self, timeout_s: float) -> None:
         """Wait for a guest that powers itself off; release the disk, every write on the medium."""
@@ -81,9 +81,10 @@ class VirtualMachine:
         disks.sync(self.disk)
 
     def reboot(self) -> None:
-        """Restart it and wait for the new boot."""
+        """Restart it and wait for the new boot, and its units."""
         with console.explained(self.request):
-            ssh.reboot(self.access, timeout_s=boot_s(), alive=self.promising)
+            boot.restart(self.access, timeout_s=boot_s(), alive=self.promising)
+            boot.settle(self.access)
 
     def shutdown(self) -> None:
         """Press its power button, wait, and release the disk."""

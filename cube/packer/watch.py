@@ -4,6 +4,8 @@ import re
 import time
 from pathlib import Path
 
+import psutil
+
 from cube import log
 from cube.errors import PackerError
 
@@ -34,14 +36,10 @@ def qemu_pid(console: Path) -> int | None:
 
     Its command line names the file, in whatever PID namespace it runs.
     """
-    wanted = f"file:{console}".encode()
-    for cmdline in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            words = cmdline.read_bytes().split(b"\0")
-        except OSError:
-            continue
-        if b"qemu-system" in words[0] and wanted in words:
-            return int(cmdline.parent.name)
+    for process in psutil.process_iter(["cmdline"]):
+        words = process.info["cmdline"] or [""]
+        if "qemu-system" in words[0] and f"file:{console}" in words:
+            return int(process.pid)
     return None
 
 

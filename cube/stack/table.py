@@ -83,9 +83,10 @@ class Tensorflow(Table):
 
 
 class System(Table):
-    """An operating system: its Python, its own archive, and NVIDIA's repository for it."""
+    """An operating system: Python, C library, its own archive, NVIDIA's repository for it."""
 
     python: Version
+    glibc: Version
     drivers: tuple[Version, ...]
     cuda: Version
     repository: str

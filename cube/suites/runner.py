@@ -192,8 +192,7 @@ def lost(box: Box, suite: Suite, boot: str, seconds: float) -> MachineError:
     """Build the error for a connection that broke, after looking whether the box restarted."""
     what = f"{box.name}: the connection broke {seconds:.0f} s into {suite.title}"
     try:
-        login.wait_for_boot(box, other_than="", timeout_s=BACK_S)
-        again = login.boot_id(box)
+        again = login.wait_for_boot(box, other_than="", timeout_s=BACK_S)
     except (MachineError, CommandError) as error:
         return MachineError(f"{what}, and it does not answer", hint="look at its console",
                             details=error.message)  # fmt: skip

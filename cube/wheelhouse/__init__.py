@@ -9,3 +9,5 @@ INDEX, PROXY, TRUST, LOCKS, FLOOR = (
     "CUBE_WHEELS_INDEX", "CUBE_WHEELS_PROXY", "CUBE_WHEELS_TRUST", "CUBE_WHEELS_LOCKS",
     "CUBE_WHEELS_FLOOR",
 )  # fmt: skip
+#: The header of a request that only fills the folder: what it gets is not counted as given.
+AHEAD = "X-Cube-Ahead"

@@ -12,7 +12,8 @@ from pathlib import Path
 from urllib.error import HTTPError
 from urllib.parse import urlsplit
 
-from cube.wheelhouse import page, ranges
+from cube.wheelhouse import AHEAD, page, ranges
+from cube.wheelhouse.arrivals import Arrival, Arrivals
 from cube.wheelhouse.locks import Wanted
 from cube.wheelhouse.page import Origin
 from cube.wheelhouse.shelf import Copy, Shelf
@@ -39,6 +40,7 @@ class House(ThreadingHTTPServer):
         port: of loopback; 0 takes a free one.
 
     Attributes:
+        arrivals: files that are on their way.
         origins: where files are, by their sha256; known of packages whose page was asked for.
         fetched: bytes of files that came from the network.
         given: bytes of files that were given.
@@ -54,6 +56,7 @@ class House(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", port), Handler)
         self.shelf, self.upstream, self.locks = shelf, upstream, locks or {}
         self.origins: dict[str, Origin] = {}
+        self.arrivals = Arrivals()
         self.fetched = self.given = 0
         self._mutex = threading.Lock()
 
@@ -158,7 +161,7 @@ class Handler(BaseHTTPRequestHandler):
             self.begin(HTTPStatus.PARTIAL_CONTENT if place else HTTPStatus.OK, len(sent), place)
             if self.command == "GET" and sent:
                 self.connection.sendfile(file, sent.start, len(sent))
-                self.server.count(given=len(sent))
+                self.count_given(len(sent))
 
     def begin(self, status: HTTPStatus, length: int, place: str) -> None:
         """Send the headers of a kept file."""
@@ -171,7 +174,45 @@ class Handler(BaseHTTPRequestHandler):
         self.end_headers()
 
     def pass_on(self, url: str, sha256: str) -> None:
-        """Give a file of the index's, and keep it if it is asked for whole."""
+        """Give a file of the index's; one that is asked for whole is kept, and fetched once."""
+        whole = self.command == "GET" and not self.headers.get("Range")
+        with self.server.arrivals.claimed(sha256 if whole else "") as (arrival, mine):
+            if mine:
+                self.fetch_unless_kept(url, sha256, arrival)
+                return
+            followed = self.follow(arrival)
+        if not followed:
+            self.fetch_unless_kept(url, sha256, Arrival())
+
+    def fetch_unless_kept(self, url: str, sha256: str, arrival: Arrival) -> None:
+        """Give a file from the folder if it has come there meanwhile, else from the index."""
+        if kept := self.server.shelf.file(sha256):
+            with contextlib.suppress(FileNotFoundError):
+                self.give_kept(kept)
+                return
+        self.fetch(url, sha256, arrival)
+
+    def follow(self, arrival: Arrival) -> bool:
+        """Give a file that is on its way to somebody else; False: nothing was sent."""
+        file = arrival.opened()
+        if file is None:
+            return False
+        with file:
+            self.begin(HTTPStatus.OK, arrival.length, "")
+            sent = 0
+            while sent < arrival.length:
+                there = arrival.wait(sent)
+                if there == sent:
+                    self.log_error("%s: broke off", self.path)
+                    self.close_connection = True
+                    break
+                self.connection.sendfile(file, sent, there - sent)
+                self.count_given(there - sent)
+                sent = there
+        return True
+
+    def fetch(self, url: str, sha256: str, arrival: Arrival) -> None:
+        """Give a file of the index's, and tell those who follow how far it is."""
         headers = {"Accept-Encoding": "identity"}
         if wanted := self.headers.get("Range"):
             headers["Range"] = wanted
@@ -184,9 +225,9 @@ class Handler(BaseHTTPRequestHandler):
             self.send_error(HTTPStatus.BAD_GATEWAY)
         else:
             with answer:
-                self.relay(answer, sha256)
+                self.relay(answer, sha256, arrival)
 
-    def relay(self, answer: HTTPResponse, sha256: str) -> None:
+    def relay(self, answer: HTTPResponse, sha256: str, arrival: Arrival) -> None:
         """Send what comes as it comes; an end before the end is one for the client, too."""
         self.send_response(answer.status)
         for name in PASSED:
@@ -201,13 +242,14 @@ class Handler(BaseHTTPRequestHandler):
         shelf = self.server.shelf
         whole = sha256 if answer.status == HTTPStatus.OK else ""
         with shelf.copy(whole, length) as copy:
+            arrival.begin(copy.part, length)
             try:
-                self.tee(answer, copy, length)
+                self.tee(answer, copy, length, arrival)
             except (OSError, HTTPException) as error:
                 self.log_error("%s: broke off: %s", self.path, error)
                 self.close_connection = True
 
-    def tee(self, answer: HTTPResponse, copy: Copy, length: int) -> None:
+    def tee(self, answer: HTTPResponse, copy: Copy, length: int, arrival: Arrival) -> None:
         """Send and keep; whoever has the last bytes and asks again finds the file kept.
 
         Raises:
@@ -219,18 +261,29 @@ class Handler(BaseHTTPRequestHandler):
             received += len(block)
             self.server.count(fetched=len(block))
             copy.add(block)
+            if copy.part:
+                arrival.tell(received - len(block))
+            else:
+                arrival.end()
             self.send(held)
             held = block
         if received < length:
             raise ConnectionError(f"the index sent {received} bytes of {length}")
         if wrong := copy.finish():
             self.log_error("%s: not kept: %s", self.path, wrong)
+        elif copy.kept:
+            arrival.tell(received)
         self.send(held)
 
     def send(self, block: bytes) -> None:
         """Send a part of a file."""
         self.wfile.write(block)
-        self.server.count(given=len(block))
+        self.count_given(len(block))
+
+    def count_given(self, size: int) -> None:
+        """Count what a machine got; what only fills the folder it will ask for itself."""
+        if not self.headers.get(AHEAD):
+            self.server.count(given=size)
 
     def refuse(self, error: HTTPError) -> None:
         """Answer as the index has."""

@@ -123,6 +123,13 @@ class Copy:
         self._part = final.with_name(f"{final.name}.{threading.get_ident()}{PART}")
         self._stream: Any = None
         self._sum = hashlib.sha256()
+        #: Whether the file has its name.
+        self.kept = False
+
+    @property
+    def part(self) -> Path | None:
+        """Where it is written; None: it is not."""
+        return self._part if self._stream else None
 
     def begin(self) -> None:
         """Start to keep."""
@@ -136,6 +143,7 @@ class Copy:
         self._sum.update(data)
         try:
             self._stream.write(data)
+            self._stream.flush()  # somebody may read it behind us
         except OSError:
             self.drop()
 
@@ -151,6 +159,7 @@ class Copy:
             self._part.replace(self._final)
         except OSError as error:
             return str(error)
+        self.kept = True
         return ""
 
     def drop(self) -> None:

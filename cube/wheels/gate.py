@@ -10,7 +10,7 @@ from cube.errors import StackError
 from cube.stack import lockfile
 from cube.stack.choice import Choice, covers
 from cube.stack.profile import Framework
-from cube.wheels import fatbin, remote
+from cube.wheels import fatbin, fitting, remote
 from cube.wheels.resolve import PYPI
 
 #: Package -> the library with its kernels, the first that a wheel has.
@@ -68,21 +68,20 @@ def look_remote(choice: Choice, package: str, framework: Framework, index: str =
     lock = lockfile.read(choice.profile.lock(framework.name))
     version = lock.version(package)
     hashes = {one for entry in lock.entries if entry.name == package for one in entry.hashes}
-    python = "cp" + choice.system.python.replace(".", "")
-    fitting = [
-        file
+    listed = {
+        file.filename: file
         for file in remote.listing(index or PYPI, package)
-        if file.sha256 in hashes and fits(file.filename, python)
-    ]
-    if not fitting:
+        if file.sha256 in hashes
+    }
+    name = fitting.best(listed, fitting.ranks(choice.system.python, choice.system.glibc))
+    if not name:
         raise StackError(
             f"{package} {version}: the index has no wheel for Python {choice.system.python} that"
             " the lock names",
             hint=f"cube stack lock {choice.profile.name}",
         )
-    raw, reader = remote.opened(fitting[0].url, fitting[0].size)
+    raw, reader = remote.opened(listed[name].url, listed[name].size)
     with reader:
-        name = fitting[0].filename
         return look(choice, package=package, version=version, wheel=name, reader=reader, raw=raw)
 
 
@@ -100,15 +99,6 @@ def look_local(choice: Choice, wheel: Path) -> Look:
             return look(choice, package=package, version=version, wheel=wheel.name, reader=reader)
     except OSError as error:
         raise StackError(f"{wheel}: cannot be read: {error.strerror}") from error
-
-
-def fits(filename: str, python: str) -> bool:
-    """Tell whether a wheel is for Linux x86_64 and a Python. Source: PyPA, "Platform tags"."""
-    if not filename.endswith(".whl"):
-        return False
-    *_, interpreter, abi, platform = filename.removesuffix(".whl").split("-")
-    fitting = abi == "abi3" or (abi == python and python in interpreter.split("."))
-    return fitting and "linux" in platform and "x86_64" in platform
 
 
 def look(

@@ -8,6 +8,7 @@ from pyinfra import host
 from pyinfra.api import operation
 
 from deploy.facts import apt as facts
+from deploy.operations import beside
 from deploy.operations.apt_beside import AHEAD, AHEAD_UNIT, CONFIGURE, TAKE
 
 #: A day: as often as the distributions' own timer. In seconds.
@@ -90,10 +91,7 @@ def load_ahead(packages: Sequence[str]) -> Generator[str, None, None]:
         f"{APT_GET} -o Debug::NoLocking=true -o Dir::Cache::archives={AHEAD} --download-only"
         f" --no-install-recommends install {shlex.join(sorted(missing))}"
     )
-    yield (
-        f"systemctl is-active --quiet {AHEAD_UNIT} || {{ mkdir -p {AHEAD}/partial"
-        f" && systemd-run --quiet --collect --unit={AHEAD_UNIT} sh -c {shlex.quote(load)}; }}"
-    )
+    yield f"mkdir -p {AHEAD}/partial && {{ {beside.begin(AHEAD_UNIT, load)}; }} || true"
 
 
 @operation()

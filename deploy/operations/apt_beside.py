@@ -1,7 +1,7 @@
 """What packages need that takes long, done beside the operations that come next.
 
-Each is a transient unit of systemd: it outlives the connection, and a later operation of the same
-run waits for it. `apt.install` and `apt.load_ahead` use the commands that are here.
+A later operation of the same run waits for each. `apt.install` and `apt.load_ahead` use the
+commands that are here.
 """
 
 from collections.abc import Generator
@@ -10,6 +10,7 @@ from pyinfra import host
 from pyinfra.api import operation
 
 from deploy.facts import apt as facts
+from deploy.operations import beside
 
 #: The package whose trigger takes longest by far, seconds of a processor; nothing in a layer
 #: waits for it, and a second processor has nothing else to do.
@@ -38,8 +39,7 @@ AHEAD, AHEAD_UNIT = "/var/cache/apt/cube-ahead", "cube-ahead.service"
 AHEAD_S = 3600
 #: Wait for them, and put them where apt looks for what it has loaded; what is missing, apt loads.
 TAKE = (
-    f"if test -d {AHEAD}; then timeout {AHEAD_S} sh -c"
-    f" 'while systemctl is-active --quiet {AHEAD_UNIT}; do sleep 0.2; done';"
+    f"if test -d {AHEAD}; then {beside.wait(AHEAD_UNIT, AHEAD_S)};"
     f" systemctl stop {AHEAD_UNIT} 2>/dev/null;"
     f" find {AHEAD} -maxdepth 1 -name '*.deb' -exec mv -t /var/cache/apt/archives {{}} +;"
     f" rm -rf {AHEAD}; fi"
@@ -52,9 +52,8 @@ def settle() -> Generator[str, None, None]:
     if not host.get_fact(facts.Unsettled, unit=UNIT):
         host.noop("dpkg has nothing left to do")
         return
-    waiting = f"while systemctl is-active --quiet {UNIT}; do sleep 0.2; done"
     yield (
-        f"timeout {INITRAMFS_S} sh -c '{waiting}' || {{ echo 'the initramfs was not made in"
+        f"{beside.wait(UNIT, INITRAMFS_S)} || {{ echo 'the initramfs was not made in"
         f" {INITRAMFS_S} s: systemctl status {UNIT}' >&2; exit 1; }};"
         " DEBIAN_FRONTEND=noninteractive dpkg --force-confdef --force-confold"
         " --configure --pending"

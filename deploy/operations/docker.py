@@ -12,6 +12,7 @@ from pyinfra.api import OperationValueError, StringCommand, operation
 from pyinfra.api.command import FileUploadCommand
 
 from deploy.facts.docker import DAEMON, NOTED, Daemon, DockerDaemon, DockerImages, Settings
+from deploy.operations import beside
 from deploy.operations.files import put_script
 
 #: The daemon reads the file before it replaces the old one, once there is a daemon.
@@ -28,6 +29,10 @@ CONTAINERS_LIVE_ON = (
 INCOMING = "/var/lib/cube/incoming-image.tar"
 #: Attempts at a registry, and seconds between them.
 ATTEMPTS, PAUSE_S = 3, 5
+#: What pulls images beside the operations that come next, and seconds for that: gigabytes.
+AHEAD_UNIT, AHEAD_S = "cube-images.service", 3600
+#: Wait for it; what has not come by then is pulled anew.
+TAKE = f"{beside.wait(AHEAD_UNIT, AHEAD_S)}; systemctl stop {AHEAD_UNIT} 2>/dev/null;"
 
 
 @operation()
@@ -88,8 +93,24 @@ def merge(
 
 
 @operation()
+def pull_ahead(names: tuple[str, ...]) -> Generator[str, None, None]:
+    """Begin to pull images that `pulled` will want later in this run, beside what comes next.
+
+    Docker must not be restarted between the two. A pull that fails costs nothing: `pulled` tries
+    again.
+
+    Args:
+        names: "registry/name@sha256:...".
+    """
+    there = host.get_fact(DockerImages, names=names)
+    if missing := [shlex.quote(name) for name in names if name not in there]:
+        pulls = "; ".join(f"docker pull --quiet {name}" for name in missing)
+        yield f"! command -v docker >/dev/null || {beside.begin(AHEAD_UNIT, pulls)} || true"
+
+
+@operation()
 def pulled(names: tuple[str, ...]) -> Generator[str, None, None]:
-    """Pull images that are missing, by digest.
+    """Pull images that are missing, by digest, once `pull_ahead` has done what it could.
 
     Args:
         names: "registry/name@sha256:...".
@@ -99,7 +120,8 @@ def pulled(names: tuple[str, ...]) -> Generator[str, None, None]:
         if name not in there:
             quoted = shlex.quote(name)
             yield (
-                f"for attempt in $(seq {ATTEMPTS}); do docker pull --quiet {quoted} && exit 0;"
+                f"{TAKE} docker image inspect {quoted} >/dev/null 2>&1 && exit 0;"
+                f" for attempt in $(seq {ATTEMPTS}); do docker pull --quiet {quoted} && exit 0;"
                 f" sleep {PAUSE_S}; done; echo {quoted}: cannot be pulled, {ATTEMPTS} attempts:"
                 " look at the registry and the network, or name an archive of docker save in"
                 " stack.images >&2; exit 1"

@@ -10,16 +10,22 @@ from pyinfra.api import StringCommand, operation
 
 from deploy.facts.apt import FileExists
 from deploy.facts.venv import LOCK, Locks
+from deploy.operations import beside
 from deploy.operations.venv import GATEWAY
 
 #: Of layer 1, role python.
 UV = "/opt/cube/tools/bin/uv"
 #: On the file system of the venvs: a hardlink cannot leave it.
 CACHE = "/opt/cube/cache"
+OPTIONS = f"--no-config --no-progress --quiet --no-python-downloads --cache-dir {CACHE}"
 #: What Debian and Ubuntu trust, and what was added to it; uv would bring certificates of its own.
 BUNDLE = "/etc/ssl/certs/ca-certificates.crt"
 #: Held while a venv is made: a run that lost its connection may still be at it.
 MUTEX = "/run/cube-frameworks.lock"
+
+#: What loads wheels beside other operations, where that notes its progress, and seconds for it:
+#: gigabytes on a slow line. See `uv_beside`.
+AHEAD_UNIT, AHEAD, AHEAD_S = "cube-wheels.service", "/run/cube-wheels", 3600
 
 #: Seconds to wait for such a run, and for a server that has stopped to send.
 MUTEX_S, SILENCE_S = 60, 60
@@ -79,7 +85,8 @@ def locked(
     """Make a venv of the distribution's Python that holds exactly what a lock names.
 
     A whole venv of another lock is changed where the locks differ. One that is not whole is made
-    anew: what had been downloaded for it is in the cache, so that costs seconds.
+    anew: what had been downloaded for it is in the cache, so that costs seconds. What is loaded
+    ahead for it is waited for.
 
     Args:
         path: folder of the venv; its name is the venv's.
@@ -92,6 +99,10 @@ def locked(
         host.noop(f"{path} is as locked")
         return
     script = sync_script(path, whole=path in found, index=index, proxy=proxy)
+    if path not in found:
+        loaded = loaded_file(requirements)
+        over = f"{{ test -e {loaded} || test -e {loaded}.failed; }}"
+        script = f"{beside.wait(AHEAD_UNIT, AHEAD_S, unless=over)}; {script}"
     yield StringCommand(script, _stdin=requirements)
 
 
@@ -106,34 +117,42 @@ def forget_downloads(venvs: Sequence[str]) -> Generator[str, None, None]:
         host.noop("there is no cache")
         return
     whole = " && ".join(f"test -f {quote(f'{path}/{LOCK}')}" for path in venvs)
-    yield f"{whole} && rm -rf {CACHE}"
+    # What a run that broke off began to load may be for a venv that nobody wants any more.
+    yield (
+        f"{whole} && {{ systemctl stop {AHEAD_UNIT} 2>/dev/null || true; }}"
+        f" && rm -rf {CACHE} {AHEAD}"
+    )
 
 
 def unlike(found: Mapping[str, str], wanted: Mapping[str, str]) -> list[str]:
     """Return the paths of the venvs that were not made from their locks."""
-    digests = {path: hashlib.sha256(lock.encode()).hexdigest() for path, lock in wanted.items()}
-    return [path for path, digest in digests.items() if found.get(path) != digest]
+    return [path for path, lock in wanted.items() if found.get(path) != digest(lock)]
+
+
+def digest(lock: str) -> str:
+    """Return a lock's sha256."""
+    return hashlib.sha256(lock.encode()).hexdigest()
+
+
+def loaded_file(lock: str) -> str:
+    """Return the file that says that all wheels of a lock were loaded ahead.
+
+    The same name with ``.failed`` says that they could not be.
+    """
+    return f"{AHEAD}/{digest(lock)}"
 
 
 def sync_script(path: str, *, whole: bool, index: str, proxy: str) -> str:
     """Return the shell script that makes or changes a venv; it reads the lock from its input."""
     venv, lock = quote(path), quote(f"{path}/{LOCK}")
-    options = f"--no-config --no-progress --quiet --no-python-downloads --cache-dir {CACHE}"
-    begin = f"rm {lock}" if whole else (
-        f"{UV} venv {options} --no-managed-python --python /usr/bin/python3 --clear"
-        f" --prompt {quote(PurePosixPath(path).name)} {venv}"
-    )  # fmt: skip
-    source = f"--default-index {quote(index)} " if index else ""
+    begin = f"rm {lock}" if whole else create(path)
     absent = f"{UV} is missing: apply layer 1 (role python) first"
     busy = f"another run makes these venvs ({MUTEX} is held): let it end, then apply again"
-    sync = (
-        # Wheels only: what has to be built would run a stranger's program as root.
-        f"{UV} pip sync {options} {source}--python {venv} --require-hashes --no-build --strict"
-        f" --link-mode hardlink --compile-bytecode {lock}.new"
-    )
+    sync = f"{fill(path)} --strict --compile-bytecode {lock}.new"
     return (
         f"test -x {UV} || {{ echo '{absent}' >&2; exit 1; }}; umask 022; exec 9>{MUTEX};"
-        f" flock --wait {MUTEX_S} 9 || {{ echo '{busy}' >&2; exit 1; }}; {environment(proxy)};"
+        f" flock --wait {MUTEX_S} 9 || {{ echo '{busy}' >&2; exit 1; }};"
+        f" {environment(index, proxy)};"
         f" {begin} && cat > {lock}.new"
         f" && {{ {sync} 2> {venv}/uv.log || {{ awk '{BRIEF}' {venv}/uv.log >&2; exit 1; }}; }}"
         # uv leaves a lock that all may hold. Source: uv, venv creation: `.lock`, mode 666.
@@ -141,13 +160,36 @@ def sync_script(path: str, *, whole: bool, index: str, proxy: str) -> str:
     )
 
 
-def environment(proxy: str) -> str:
-    """Return the shell command that sets what uv reads of its environment."""
+def create(path: str) -> str:
+    """Return the command that makes an empty venv, whatever is there."""
+    return (
+        f"{UV} venv {OPTIONS} --no-managed-python --python /usr/bin/python3 --clear"
+        f" --prompt {quote(PurePosixPath(path).name)} {quote(path)}"
+    )
+
+
+def fill(path: str) -> str:
+    """Return the command, but for its lock, that has a venv hold just what a lock names.
+
+    Wheels only: what has to be built would run a stranger's program as root.
+    """
+    return (
+        f"{UV} pip sync {OPTIONS} --python {quote(path)} --require-hashes --no-build"
+        " --link-mode hardlink"
+    )
+
+
+def environment(index: str, proxy: str, *, retries: int = RETRIES) -> str:
+    """Return the shell command that sets what uv reads of its environment.
+
+    The index is among it: it may have a login, and everybody may read the words of a command.
+    """
     names = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY") if proxy else ()
     values = {
         "SSL_CERT_FILE": BUNDLE,
-        "UV_HTTP_RETRIES": str(RETRIES),
+        "UV_HTTP_RETRIES": str(retries),
         "UV_HTTP_TIMEOUT": str(SILENCE_S),
+        **({"UV_DEFAULT_INDEX": index} if index else {}),
         **dict.fromkeys(names, proxy),
         **({"NO_PROXY": GATEWAY} if proxy else {}),
     }

@@ -10,12 +10,14 @@ from pyinfra.api import deploy
 from pyinfra.api.exceptions import DeployError
 
 from deploy.data import read
-from deploy.operations import uv
+from deploy.operations import uv, uv_beside
 from deploy.operations.files import put_atomic
 from deploy.sources import file_text
 
 CUBE = "/opt/cube"
 VENVS = f"{CUBE}/venvs"
+#: What layers 2 and 3 take meanwhile: the driver and CUDA 7 GiB, their packages 3.
+RESERVE_MIB = 10 * 1024
 LAUNCHER = "/usr/local/bin/cube-python"
 #: Source: Jupyter, "Common directories and file locations", data, Linux.
 KERNELS = "/usr/local/share/jupyter/kernels"
@@ -31,6 +33,24 @@ class Frameworks:
     jupyter: bool
     pypi_index: str = ""
     proxy: str = ""
+
+
+@deploy("Frameworks")
+def ahead() -> None:
+    """Begin to load the wheels: it needs nothing but layer 1."""
+    begin(read(Frameworks), reserve_mib=RESERVE_MIB)
+
+
+def begin(data: Frameworks, *, reserve_mib: int = 0) -> None:
+    """Begin to load the wheels where there is room for them, and for so much more, in MiB."""
+    uv_beside.load_ahead(
+        name="Begin to load the frameworks",
+        venvs={venv(name): text for name, text in read_locks(data).items()},
+        folder=CUBE,
+        mib=data.frameworks_mib + reserve_mib,
+        index=data.pypi_index,
+        proxy=data.proxy,
+    )
 
 
 @deploy("Frameworks")
@@ -51,6 +71,7 @@ def frameworks() -> None:
         folder=CUBE,
         mib=data.frameworks_mib,
     )
+    begin(data)  # the first environment is compiled while the wheels of the next one come
     for name, text in locks.items():
         uv.locked(
             name=f"Make the environment {name} as its lock says",

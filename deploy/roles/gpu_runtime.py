@@ -47,9 +47,17 @@ class GpuRuntime:
 
 
 @deploy("GPU runtime")
+def ahead() -> None:
+    """Begin to pull container images: it needs nothing but layer 1."""
+    if names := read(GpuRuntime).container_images:
+        docker.pull_ahead(name="Begin to pull container images", names=names)
+
+
+@deploy("GPU runtime")
 def gpu_runtime() -> None:
     """Let containers use the GPUs."""
     data = read(GpuRuntime)
+    ahead()
     install_toolkit(data)
     put_atomic(
         name="Describe GPUs to containers only where there are GPUs",
@@ -57,6 +65,8 @@ def gpu_runtime() -> None:
         content=file_text("gpu_runtime/cdi-refresh.conf"),
     )
     systemd.units(names=CDI_UNITS, name="Describe the GPUs to containers at every boot")
+    if data.container_images:  # before Docker restarts, which would end a pull
+        docker.pulled(name="Pull container images", names=data.container_images)
     docker.settings(name="Tell Docker of the GPU runtime", role="gpu_runtime", wanted=SETTINGS)
     systemd.restart_if_older(
         name="Let Docker read its settings again",
@@ -64,8 +74,6 @@ def gpu_runtime() -> None:
         than=(DAEMON,),
         check=f"dockerd --validate --config-file={DAEMON} && {docker.CONTAINERS_LIVE_ON}",
     )
-    if data.container_images:
-        docker.pulled(name="Pull container images", names=data.container_images)
     if data.image_archives:
         docker.loaded(name="Load container images", archives=data.image_archives)
 

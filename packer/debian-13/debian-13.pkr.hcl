@@ -94,6 +94,7 @@ source "qemu" "first-boot" {
   accelerator = "none" # -accel below says it, with its options
   qemuargs = [
     ["-display", "none"],
+    ["-vga", "none"], # as in the machines of the other stages: no driver starts for a screen
     ["-machine", "q35,graphics=off"], # the firmware speaks on the serial line too
     ["-accel", var.qemu_accel],
     ["-cpu", var.qemu_cpu],

@@ -1,10 +1,12 @@
 """`cube bisect` on real layers: what it finds, and that nothing of it stays behind."""
 
+import contextlib
 import os
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,7 @@ import pytest
 from cube.errors import INTERRUPTED, BusyError, CubeError
 from tests.integration.conftest import PROJECT, Built
 from tests.integration.test_faults import commands_naming
+from tests.processes import running
 
 #: Seconds until a machine is up, and until nothing of it is left.
 UP_S = 300
@@ -40,18 +43,25 @@ def assert_nothing_runs(built: Built, folder: Path) -> None:
     assert str(folder) not in Path("/proc/mounts").read_text()
 
 
-def start(built: Built, output: Path) -> "tuple[subprocess.Popen[bytes], Path]":
-    """Start a search whose command does not end; return it once the command's machine is up."""
-    with output.open("wb") as stream:
-        process = subprocess.Popen(
-            argv(built, "sleep 600"), stdout=stream, stderr=subprocess.STDOUT, cwd=PROJECT
-        )
-    deadline = time.monotonic() + UP_S
-    while "waiting for all units" not in output.read_text():
-        assert process.poll() is None, output.read_text()
-        assert time.monotonic() < deadline, output.read_text()
-        time.sleep(0.1)
-    return process, built.work.machines / f"trial-{process.pid}"
+@contextlib.contextmanager
+def endless(built: Built, output: Path) -> Iterator[tuple["subprocess.Popen[bytes]", Path]]:
+    """Start a search whose command does not end; yield it, and its machine, once that one runs."""
+    command = f"sleep {os.getpid()}"
+    with (
+        output.open("wb") as stream,
+        subprocess.Popen(
+            argv(built, command), stdout=stream, stderr=subprocess.STDOUT, cwd=PROJECT
+        ) as process,
+    ):
+        try:
+            deadline = time.monotonic() + UP_S
+            while command.split() not in [words for _, words in running()]:
+                assert process.poll() is None, output.read_text()
+                assert time.monotonic() < deadline, output.read_text()
+                time.sleep(0.1)
+            yield process, built.work.machines / f"trial-{process.pid}"
+        finally:
+            process.kill()
 
 
 @pytest.mark.parametrize(
@@ -78,11 +88,11 @@ def test_where_there_is_nothing_to_find_it_says_so(built: Built, command: str, t
 
 
 def test_ctrl_c_leaves_nothing(built: Built, tmp_path: Path) -> None:
-    process, folder = start(built, tmp_path / "output")
-    with pytest.raises(BusyError):  # what it reads stays where it is
-        built.store.remove([built.store.named("layer5")])
-    process.send_signal(signal.SIGINT)
-    assert process.wait(GONE_S) == INTERRUPTED
+    with endless(built, tmp_path / "output") as (process, folder):
+        with pytest.raises(BusyError):  # what it reads stays where it is
+            built.store.remove([built.store.named("layer5")])
+        process.send_signal(signal.SIGINT)
+        assert process.wait(GONE_S) == INTERRUPTED
     assert not folder.exists()
     assert_nothing_runs(built, folder)
 
@@ -90,9 +100,8 @@ def test_ctrl_c_leaves_nothing(built: Built, tmp_path: Path) -> None:
 def test_kill_9_leaves_nothing_running_and_the_next_search_clears(
     built: Built, tmp_path: Path
 ) -> None:
-    process, folder = start(built, tmp_path / "output")
-    os.kill(process.pid, signal.SIGKILL)
-    process.wait()
+    with endless(built, tmp_path / "output") as (_, folder):
+        pass  # its end is SIGKILL
     assert_nothing_runs(built, folder)
     assert folder.exists()
     done = bisect(built, "true")

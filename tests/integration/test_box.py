@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from cube import ssh
+from cube import boot, ssh
 from cube.box.data import box_data
 from cube.chain import keys
 from cube.errors import DriftError, MachineError, SnapshotError
@@ -141,13 +141,13 @@ def test_a_snapshot_is_refused_before_anything_changes(desk: Desk, first: Done) 
 
 def test_a_box_restarts_once_and_only_when_it_may(desk: Desk, first: Done) -> None:
     desk.sh("touch /run/reboot-required; echo dbus >/run/reboot-required.pkgs")
-    boot = ssh.boot_id(desk.machine.endpoint)
+    before = boot.identity(desk.machine.endpoint)
     done = desk.cube("apply", "--layers", "5", "--no-checks")
     assert done.layer("applied", 5)["restart"] == "asked for by dbus"
-    assert ssh.boot_id(desk.machine.endpoint) == boot
+    assert boot.identity(desk.machine.endpoint) == before
     done = desk.cube("apply", "--layers", "5", "--reboot")
     assert done.code == 0, done.told[-1]
-    assert ssh.boot_id(desk.machine.endpoint) != boot
+    assert boot.identity(desk.machine.endpoint) != before
     assert done.layer("applied", 5)["restart"] == ""
     assert " passed" in done.layer("applied", 5)["checks"]  # after the restart
 

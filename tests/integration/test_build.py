@@ -6,6 +6,7 @@ from pathlib import Path
 
 from cube import disk, manifest
 from tests.integration.conftest import Built
+from tests.processes import running
 
 
 def test_the_artifact_matches_its_checksum(built: Built) -> None:
@@ -63,11 +64,8 @@ def test_nothing_of_the_build_still_runs(built: Built) -> None:
     folder = str(built.work.root)
     # Other tests' machines name the disks, and their validations the manifest.
     named = [str(link.disk) for link in built.store.links()] + [str(built.work.manifest)]
-    for process in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            command = process.read_bytes().replace(b"\0", b" ").decode(errors="replace")
-        except OSError:
-            continue
+    for _, words in running():
+        command = " ".join(words)
         for path in named:
             command = command.replace(path, "")
         assert folder not in command, command

@@ -26,6 +26,7 @@ from tests.integration.test_faults import (
     place,
     run_of,
 )
+from tests.processes import environment_of, running
 
 __all__ = ["chained", "place", "run_of"]
 
@@ -135,27 +136,18 @@ def test_a_link_that_was_damaged_is_named_and_made_anew(chained: Place, run_of: 
 
 def kill_pyinfra(place: Place) -> None:
     """SIGKILL the pyinfra of a build: the child of `cube` that runs the module."""
-    for process in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            words = process.read_bytes().split(b"\0")
-            environ = (process.parent / "environ").read_bytes().decode(errors="replace")
-        except OSError:
-            continue
-        if b"pyinfra" in words and str(place.folder) in environ:
-            os.kill(int(process.parent.name), signal.SIGKILL)
+    for pid, words in running():
+        if "pyinfra" in words and str(place.folder) in environment_of(pid):
+            os.kill(pid, signal.SIGKILL)
             return
     pytest.fail(f"no pyinfra runs for {place.folder}")
 
 
 def kill_cube(place: Place) -> None:
     """SIGKILL the build itself."""
-    for process in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            words = process.read_bytes().decode(errors="replace").split("\0")
-        except OSError:
-            continue
+    for pid, words in running():
         if words[1:4] == ["-m", "cube", "build"] and str(place.folder / "cube.toml") in words:
-            os.kill(int(process.parent.name), signal.SIGKILL)
+            os.kill(pid, signal.SIGKILL)
             return
     pytest.fail(f"no build runs for {place.folder}")
 

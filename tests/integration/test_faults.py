@@ -22,6 +22,7 @@ from cube.errors import (
     HostError,
 )
 from tests.integration.conftest import PROJECT, Built, copy_project, plant_check, write_spec
+from tests.processes import running
 
 #: Seconds for a build to reach the step at which a test breaks it.
 REACH_S = 600
@@ -139,15 +140,7 @@ def holders(text: str) -> list[str]:
 
 
 def commands_naming(text: str) -> list[str]:
-    found = []
-    for process in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            command = process.read_bytes().replace(b"\0", b" ").decode(errors="replace")
-        except OSError:
-            continue
-        if text in command:
-            found.append(command)
-    return found
+    return [command for _, words in running() if text in (command := " ".join(words))]
 
 
 @pytest.fixture
@@ -247,11 +240,9 @@ def test_a_machine_killed_during_a_layer(chained: Place, run_of: Keep) -> None:
 def kill_machine(place: Place) -> None:
     """SIGKILL the process that the machine lives and dies with."""
     names = ("systemd-nspawn", "qemu-system")
-    for process in Path("/proc").glob("[0-9]*/cmdline"):
-        command = process.read_bytes().replace(b"\0", b" ").decode(errors="replace")
-        program = command.partition(" ")[0].rpartition("/")[2]
-        if program.startswith(names) and str(place.folder) in command:
-            os.kill(int(process.parent.name), signal.SIGKILL)
+    for pid, words in running():
+        if Path(words[0]).name.startswith(names) and str(place.folder) in " ".join(words):
+            os.kill(pid, signal.SIGKILL)
             return
     pytest.fail(f"no machine runs for {place.folder}")
 

@@ -131,10 +131,12 @@ def story(box: Box) -> Story:
     index.sent.clear()
     index.cut.add(NUMPY)
     index.slow.add(TENSORFLOW)
-    killer = threading.Thread(target=kill_when_all_but_one_came, args=(box,))
+    over = threading.Event()
+    killer = threading.Thread(target=kill_when_all_but_one_came, args=(box, over))
     killer.start()
     with pytest.raises(ProvisionError) as caught:
         provision.apply(4, box.machine, spec=wanted)
+    over.set()
     killer.join()
     before = index.sent.copy()
     listed = box.user(LAUNCHER)
@@ -145,16 +147,71 @@ def story(box: Box) -> Story:
     return Story(caught.value, before, listed, refused.value.output, index.sent - before, wanted)
 
 
-def kill_when_all_but_one_came(box: Box) -> None:
-    """Kill uv once it has every wheel but TensorFlow's."""
+def kill_when_all_but_one_came(box: Box, over: threading.Event) -> None:
+    """Kill every uv once it has every wheel but TensorFlow's, and numpy's environment is whole."""
     rest = len(wheels_of("tensorflow")) - 1
     deadline = time.monotonic() + COME_S
-    while len(box.index.sent) < rest or not box.index.asked[TENSORFLOW]:
+    while len(box.index.sent) < rest or not box.index.asked[TENSORFLOW] or not whole(box, "numpy"):
         if time.monotonic() > deadline:
             break
         time.sleep(0.5)
-    with contextlib.suppress(CommandError):
-        box.sh("pkill -KILL --exact uv")
+    while not over.wait(1):  # the one that loads ahead, then the one that makes the environment
+        with contextlib.suppress(CommandError):
+            box.sh("pkill -KILL --exact uv")
+
+
+def whole(box: Box, name: str) -> bool:
+    """Tell whether an environment was made."""
+    lock = f"/opt/cube/venvs/{name}/requirements.txt"
+    return box.sh(f"test -e {lock} && echo yes || true").strip() == "yes"
+
+
+def test_wheels_come_before_their_layer(box: Box, tmp_path: Path) -> None:
+    wanted = box.spec(write_profile(tmp_path, "early", lock_of("numpy")), "early")
+    box.index.sent.clear()
+    assert load_ahead(box, wanted, tmp_path) == [True]
+    assert box.index.sent == {NUMPY: 1}
+    assert not whole(box, "early")
+    assert box.sh("stat -c %a /run/cube-wheels /run/cube-wheels/load").split() == ["700", "600"]
+    # One that still loads something else does not get in the way.
+    box.sh("systemd-run --quiet --unit=cube-wheels sleep 600")
+    provision.apply(4, box.machine, spec=wanted)
+    assert whole(box, "early")
+    assert box.sh("systemctl is-active cube-wheels || true").strip() == "inactive"
+    assert box.index.sent == {NUMPY: 1}
+    assert box.sh("ls -d /opt/cube/cache /run/cube-wheels 2>/dev/null || true") == ""
+    assert load_ahead(box, wanted, tmp_path) == [False]
+    box.sh("rm -r /opt/cube/venvs/early")
+
+
+#: What the first layer above layer 1 does before its own operations.
+AHEAD = """
+from pyinfra import host, state
+from deploy import events, layers
+layers.load_ahead([4], host, events.recorder(state, host))
+"""
+
+
+def load_ahead(box: Box, wanted: Spec, folder: Path) -> list[bool]:
+    """Load ahead, and wait for it; return whether each of its operations changed something."""
+    file = folder / "ahead.py"
+    file.write_text(AHEAD)
+    with provision.described(box.machine, wanted, keys={}, building=True) as (scratch, env):
+        code, journal = provision.run_pyinfra(
+            ["inventory.py", str(file)], env, scratch, timeout_s=COME_S
+        )
+    assert code == 0, journal.tail()
+    box.sh("while systemctl is-active --quiet cube-wheels; do sleep 0.1; done")
+    return [event["changed"] for event in journal.of("end")]
+
+
+def test_nothing_is_loaded_ahead_for_a_disk_without_room(box: Box, tmp_path: Path) -> None:
+    profile = write_profile(tmp_path, "large", lock_of("numpy"), mib=10**6)
+    asked = box.index.asked.total()
+    assert load_ahead(box, box.spec(profile, "large"), tmp_path) == [True]
+    assert box.index.asked.total() == asked
+    assert box.sh("ls /run/cube-wheels/load 2>/dev/null || true") == ""
+    box.sh("rm -r /run/cube-wheels")
 
 
 def test_a_wrong_hash_is_refused_by_the_name_of_its_package(box: Box, tmp_path: Path) -> None:

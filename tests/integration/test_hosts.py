@@ -24,6 +24,7 @@ from cube.errors import INTERRUPTED, HostsError
 from tests.integration import fleet
 from tests.integration.conftest import PROJECT
 from tests.integration.fleet import Fleet, Node
+from tests.processes import running
 
 BIN = Path(sys.executable).parent
 ROLES = 'enabled = [1]\nlayer1 = ["users"]'
@@ -186,9 +187,8 @@ def wait_for_child(node: Node) -> None:
     deadline = time.monotonic() + 30
     while time.monotonic() < deadline:
         with contextlib.suppress(OSError):
-            for root in Path("/proc").glob("[0-9]*/root"):
-                argv = (root.parent / "cmdline").read_bytes()
-                if argv == b"sleep\x001000\x00" and root.readlink() == node.root:
+            for pid, words in running():
+                if words == ["sleep", "1000"] and Path(f"/proc/{pid}/root").readlink() == node.root:
                     return
         time.sleep(0.1)
     raise AssertionError("the host does not hang")

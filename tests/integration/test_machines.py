@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from cube import disk, mount, run, ssh
+from cube import boot, disk, mount, run, ssh
 from cube.errors import CommandError, MachineError
 from cube.machines import (
     Firmware,
@@ -27,6 +27,7 @@ from cube.machines import (
 from cube.machines.choose import Wanted, choose, down
 from cube.machines.container import Containers
 from cube.machines.vm import VirtualMachines
+from tests.processes import running
 
 MEMORY_MIB = 1024
 #: Seconds for the kernel to clear what a killed process held.
@@ -64,11 +65,10 @@ def name_of(folder: Path) -> str:
 def holding(folder: Path) -> list[str]:
     """Return what still refers to a test: processes, mounts, loop devices, control groups."""
     found = []
-    for process in Path("/proc").glob("[0-9]*"):
-        with contextlib.suppress(OSError):
-            words = (process / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
-            if str(folder) in words and int(process.name) != os.getpid():
-                found.append(f"process {process.name}: {words[:200]}")
+    for pid, words in running():
+        command = " ".join(words)
+        if str(folder) in command and pid != os.getpid():
+            found.append(f"process {pid}: {command[:200]}")
     mounts = Path("/proc/self/mounts").read_text().splitlines()
     found += [line for line in mounts if str(folder) in line]
     for file in Path("/sys/block").glob("loop*/loop/backing_file"):
@@ -107,12 +107,10 @@ def read_proof(file: Path, folder: Path) -> str:
 
 def kill_in(folder: Path, program: str) -> None:
     """Kill the process of a test's folder that runs a program."""
-    for process in Path("/proc").glob("[0-9]*"):
-        with contextlib.suppress(OSError):
-            words = (process / "cmdline").read_bytes().decode(errors="replace").split("\0")
-            if Path(words[0]).name == program and str(folder) in " ".join(words):
-                os.kill(int(process.name), signal.SIGKILL)
-                return
+    for pid, words in running():
+        if Path(words[0]).name == program and str(folder) in " ".join(words):
+            os.kill(pid, signal.SIGKILL)
+            return
     raise AssertionError(f"no {program} runs in {folder}")
 
 
@@ -130,10 +128,10 @@ def test_container_boots_reboots_and_keeps_what_was_written(ask: Ask, tmp_path: 
         assert [found.name for found in record.running(tmp_path / "machines")] == [request.name]
         state = ssh.execute(machine.endpoint, "systemctl is-system-running --wait")
         assert state.stdout.strip() == "running"
-        before = ssh.boot_id(machine.endpoint)
+        before = boot.identity(machine.endpoint)
         write_proof(machine)
         machine.reboot()
-        assert ssh.boot_id(machine.endpoint) != before
+        assert boot.identity(machine.endpoint) != before
         machine.shutdown()
         assert not holding(tmp_path)
         assert record.running(tmp_path / "machines") == []
@@ -162,9 +160,9 @@ def test_vm_boots_and_keeps_what_was_written(ask: Ask, tmp_path: Path, firmware:
 @pytest.mark.timeout(1800)
 def test_vm_reboots(ask: Ask) -> None:
     with VirtualMachines().start(ask()) as machine:
-        before = ssh.boot_id(machine.endpoint)
+        before = boot.identity(machine.endpoint)
         machine.reboot()
-        assert ssh.boot_id(machine.endpoint) != before
+        assert boot.identity(machine.endpoint) != before
 
 
 @pytest.mark.timeout(300)
@@ -187,7 +185,7 @@ def test_two_containers_run_side_by_side(ask: Ask, base_disk: Path, tmp_path: Pa
     with Containers().start(first) as one, Containers().start(second) as two:
         one.wait_until_up()
         assert one.endpoint.port != two.endpoint.port
-        assert ssh.boot_id(one.endpoint) != ssh.boot_id(two.endpoint)
+        assert boot.identity(one.endpoint) != boot.identity(two.endpoint)
 
 
 @pytest.mark.timeout(300)
@@ -198,7 +196,7 @@ def test_name_that_is_up_is_refused(ask: Ask) -> None:
             Containers().start(ask()),
         ):
             pass
-        assert ssh.boot_id(machine.endpoint)
+        assert boot.identity(machine.endpoint)
 
 
 @pytest.mark.timeout(300)
@@ -376,7 +374,7 @@ def test_detached_machine_outlives_a_failure_in_its_block(ask: Ask, tmp_path: Pa
     with pytest.raises(MachineError, match="a layer failed"), Containers().start(request):
         raise MachineError("a layer failed")
     (found,) = record.running(tmp_path / "machines")
-    assert ssh.boot_id(found.endpoint)
+    assert boot.identity(found.endpoint)
     down(found)
 
 

@@ -15,7 +15,7 @@ from urllib.parse import urlencode
 
 import pytest
 
-from cube import disk, mount, run, spec, ssh
+from cube import boot, disk, mount, run, spec
 from cube.box import login, record, snapshot, volumes
 from cube.box.host import Box, find
 from cube.errors import SnapshotError
@@ -157,10 +157,10 @@ def test_a_layer_is_taken_back_and_the_one_below_it_stays(desk: Desk) -> None:
     lower, upper = (record.read(desk.box).entry(layer) for layer in (1, 5))
     assert "0.2.0" in desk.sh("cat /etc/cube/release.json")
 
-    boot = ssh.boot_id(desk.machine.endpoint)
+    before = boot.identity(desk.machine.endpoint)
     restored = desk.cube("rollback", "layer1")
     assert (restored["before"], restored["layers"]) == (5, [1, 5])
-    assert ssh.boot_id(desk.machine.endpoint) != boot
+    assert boot.identity(desk.machine.endpoint) != before
     assert "0.1.0" in desk.sh("cat /etc/cube/release.json")
     assert "Asia/Tokyo" in desk.sh("timedatectl show -p Timezone")
     found = record.read(desk.box)
@@ -182,11 +182,11 @@ def test_layers_are_taken_back(desk: Desk) -> None:
     assert "0.2.0" in desk.sh("cat /etc/cube/release.json")
     assert record.read(desk.box).digest != before.digest
 
-    boot = ssh.boot_id(desk.machine.endpoint)
+    running = boot.identity(desk.machine.endpoint)
     restored = desk.cube("rollback", "base")
     assert (restored["before"], restored["layers"]) == (1, list(before.layers))
     assert record.read(desk.box) == before
-    assert ssh.boot_id(desk.machine.endpoint) != boot
+    assert boot.identity(desk.machine.endpoint) != running
     assert "0.1.0" in desk.sh("cat /etc/cube/release.json")
     assert desk.names() == []
     assert not volumes.read_root(desk.box).volume.merging

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from cube import disk, run, spec, ssh
+from cube import boot, disk, run, spec
 from cube.errors import ValidationError
 from cube.machines import MachineRequest
 from cube.machines.vm import VirtualMachines
@@ -44,7 +44,7 @@ print("... still here", file=sys.stderr, flush=True)
 
 
 def test_a_suite_that_takes_all_memory_is_ended_and_the_box_goes_on(desk: Desk) -> None:
-    boot = ssh.boot_id(desk.machine.endpoint)
+    before = boot.identity(desk.machine.endpoint)
     desk.plant("vllm", GREEDY)
 
     done = desk.cube("validate", "--quick", "--suites", "vllm")
@@ -61,7 +61,7 @@ def test_a_suite_that_takes_all_memory_is_ended_and_the_box_goes_on(desk: Desk) 
 
     desk.plant("vllm", PASSING.format(name="vllm"))
     assert desk.cube("validate", "--quick", "--suites", "vllm").code == 0
-    assert ssh.boot_id(desk.machine.endpoint) == boot
+    assert boot.identity(desk.machine.endpoint) == before
     assert desk.sh("systemctl is-active ssh docker fail2ban").split() == ["active"] * 3
     assert desk.sh("systemctl list-units --failed --plain --no-legend") == ""
 

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.integration.workloads import SUITES, Environments, Told, environment, run_suite
+from tests.processes import environment_of, running
 
 PYTORCH, TENSORFLOW, VLLM = (
     f"test-{name}.py" for name in ("pytorch-ddp", "tensorflow-gpu", "vllm-inference")
@@ -108,14 +109,8 @@ def test_an_engine_ends_with_its_suite(environments: Environments) -> None:
 
 def marked() -> list[str]:
     """Return the living processes that carry the mark."""
-    found = []
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            if b"MARK=ends-with-its-suite" in (folder / "environ").read_bytes():
-                found.append((folder / "cmdline").read_text())
-        except OSError:
-            continue
-    return found
+    mark = "MARK=ends-with-its-suite"
+    return [" ".join(words) for pid, words in running() if mark in environment_of(pid)]
 
 
 #: Teaches the tiny model the answers by heart, so that there is a model that answers.

@@ -19,7 +19,7 @@ import yaml
 
 from bench import hosts_table, page, seal_table, speed, table
 from bench.peers import application, box_state, cache, charts, equality, playbook, report, targets
-from bench.peers.results import FIRST, NOOP, Results, from_data
+from bench.peers.results import FIRST, NOOP, REBUILD, Results, from_data
 from bench.peers.spread import spread, turns
 from bench.peers.targets import judge
 from bench.peers.variants import VARIANTS, available
@@ -72,11 +72,11 @@ def test_results_survive_their_json() -> None:
 def test_targets_are_met_missed_or_not_measured() -> None:
     words = [verdict.word for verdict in judge(results())]
     assert words == ["**missed**", "not measured", "met", "not measured", "**missed**",
-                     "not measured"]  # fmt: skip
+                     "not measured", "not measured"]  # fmt: skip
 
 
 def test_every_target_names_variants_that_are_run() -> None:
-    known = {variant.name for variant in VARIANTS} | {report.PACKER}
+    known = {variant.name for variant in VARIANTS} | {report.PACKER, report.PUT_TOGETHER}
     assert {name for one in targets.TARGETS for name in (one.over, one.under)} <= known
 
 
@@ -114,9 +114,27 @@ def test_the_page_keeps_what_other_benchmarks_have_added(tmp_path: Path) -> None
     assert "50.0 (50.0-50.0) | 50.0" in text
     assert "at most 4: MISSED" in text
     assert "4.0x as fast as the specification's (at least 8x: missed)" in text
-    assert "qemu-img writes zstd at its default level only" in text
+    assert "clusters of 2 MiB are the largest that qcow2 knows" in text
     assert "| full build | 9.0 |" in text
     assert page.render(tmp_path / "bench") == text
+
+
+def test_what_an_earlier_run_measured_is_kept_but_for_the_cases_of_this_one() -> None:
+    earlier, now = results(), Results(missing={})
+    earlier.missing = {REBUILD: "no build", "Ansible, as installed": "not installed"}
+    now.add(FIRST, "pipelining", 0, 70.0)  # what a rebuild is compared with
+    now.add(REBUILD, "cube", 0, 20.0)
+    now.keep(earlier, but=[REBUILD])
+    assert now.of(REBUILD, "cube")
+    assert {place for place in now.seconds if place[0] != REBUILD} == {
+        place for place in earlier.seconds if place[0] != REBUILD
+    }
+    assert now.missing == {"Ansible, as installed": "not installed"}
+
+
+def test_nothing_can_be_kept_of_a_page_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(CubeError, match="nothing to keep"):
+        page.data(tmp_path / "bench.md", "speed")
 
 
 def test_a_plot_of_the_same_figures_is_the_same() -> None:
@@ -221,6 +239,12 @@ def test_ansible_is_believed_only_by_a_recap_without_failures() -> None:
     for bad in (recap.format(1), ""):
         with pytest.raises(CubeError, match="recap"):
             application.ansible_changed(Completed(returncode=0, stdout=bad, stderr=""))
+
+
+def test_apt_alone_is_counted_by_what_it_sets_up() -> None:
+    text = "Unpacking git (1) ...\nSetting up git (1) ...\nSetting up ufw (2) ...\n"
+    assert application.apt_changed(Completed(returncode=0, stdout=text, stderr="")) == 2
+    assert application.apt_changed(Completed(returncode=0, stdout="", stderr="")) == 0
 
 
 def test_pyinfra_is_believed_only_by_its_summary() -> None:

@@ -6,7 +6,8 @@ import pytest
 
 from bench import seal as bench
 from bench import seal_table
-from cube import seal
+from cube import disk as disks
+from cube import run, seal
 
 
 def figure(name: str, seconds: list[float], size: int) -> seal_table.Figure:
@@ -18,11 +19,21 @@ def test_the_peer_is_the_words_of_the_specification() -> None:
     assert argv == ["qemu-img", "convert", "-O", "qcow2", "-c", "/s", "/t"]
 
 
-def test_ours_is_the_command_of_the_seal() -> None:
+def test_ours_is_what_the_seal_does(tmp_path: Path) -> None:
     (ours,) = (one for one in bench.VARIANTS if one.name == seal_table.OURS)
-    argv = bench.command(ours, Path("/s"), Path("/r"), Path("/t"))
-    assert seal.QCOW2_OPTIONS in argv
-    assert argv[-2:] == ["/s", "/t"]
+    disk, sealed, target = (tmp_path / name for name in ("disk", "sealed", "target"))
+    run.run(["qemu-img", "create", "-q", "-f", "qcow2", disk, "64M"])
+    run.run(["qemu-io", "-f", "qcow2", "-c", "write -P 7 8M 5M", disk])
+    seal.flatten(disk, sealed)
+    bench.write(ours, disk, tmp_path / "raw", target)
+    assert target.read_bytes() == sealed.read_bytes()
+
+
+def test_a_program_writes_what_its_variant_says(tmp_path: Path) -> None:
+    disk, target = tmp_path / "disk", tmp_path / "target"
+    run.run(["qemu-img", "create", "-q", "-f", "qcow2", disk, "64M"])
+    bench.write(bench.VARIANTS[0], disk, tmp_path / "raw", target)
+    assert disks.info(target).compression == "zlib"
 
 
 @pytest.mark.parametrize(
@@ -40,5 +51,5 @@ def test_the_verdict_says_what_was_met(seconds: float, size: int, said: str) -> 
 
 
 def test_the_two_that_targets_compare_are_always_run() -> None:
-    assert [one.name for one in bench.select("512")] == ["specification", "zstd, 512 KiB", "seal"]
+    assert [one.name for one in bench.select("64")] == ["specification", "zstd, 64 KiB", "seal"]
     assert len(bench.select("")) == len(bench.VARIANTS)

@@ -69,8 +69,11 @@ def test_a_failure_without_errors_tells_the_last_lines(tmp_path: Path) -> None:
 def test_a_tree_becomes_one_of_ours(tmp_path: Path) -> None:
     (tmp_path / "etc/ssh").mkdir(parents=True)
     (tmp_path / "etc/ssh/ssh_host_rsa_key").touch()
-    (tmp_path / "boot").mkdir()
+    for name in ("boot", "usr", "var"):
+        (tmp_path / name).mkdir()
     bootstrap.finish_tree(a_spec(tmp_path), tmp_path)
+    for name in ("etc/.updated", "var/.updated"):  # nothing is made again at the first boot
+        assert (tmp_path / name).stat().st_mtime >= (tmp_path / "usr").stat().st_mtime
     assert not list((tmp_path / "etc/ssh").iterdir())
     assert (tmp_path / "etc/machine-id").read_text() == "uninitialized\n"
     assert "LABEL=cube-root / ext4" in (tmp_path / "etc/fstab").read_text()

@@ -82,9 +82,20 @@ def test_compression_is_read() -> None:
     assert (found.compression, found.backing, found.actual_bytes) == ("zstd", None, 2)
 
 
-def test_conversion_is_parallel_and_out_of_order() -> None:
-    argv = disk.convert_args(Path("a"), Path("b"), options="compression_type=zstd")
-    assert argv == [
-        "qemu-img", "convert", "-p", "-c", "-m", "16", "-W", "-O", "qcow2",
-        "-o", "compression_type=zstd", "a", "b",
-    ]  # fmt: skip
+@qemu
+def test_copy_that_reads_otherwise_is_told(tmp_path: Path) -> None:
+    one, other = tmp_path / "one.qcow2", tmp_path / "other.qcow2"
+    for file in (one, other):
+        run.run(["qemu-img", "create", "-q", "-f", "qcow2", file, "1M"])
+    disk.compare(one, other)
+    run.run(["qemu-io", "-f", "qcow2", "-c", "write -P 1 64k 512", other])
+    with pytest.raises(MachineError, match=r"other\.qcow2: does not read as .*one\.qcow2 does"):
+        disk.compare(one, other)
+
+
+@qemu
+def test_chain_names_every_file_below_a_disk(tmp_path: Path) -> None:
+    base, top = tmp_path / "base.qcow2", tmp_path / "top.qcow2"
+    run.run(["qemu-img", "create", "-q", "-f", "qcow2", base, "1M"])
+    disk.create_overlay(top, base)
+    assert list(disk.chain_of(top)) == [top, base]

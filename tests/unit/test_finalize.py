@@ -4,10 +4,11 @@ import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
-from cube import checksum, finalize
+from cube import boot, checksum, finalize, testing
 from cube.chain.link import Link
 from cube.workspace import Workspace
 
@@ -61,3 +62,13 @@ def test_what_is_missing_is_told(work: Workspace, head: Link, name: str) -> None
 def test_an_artifact_that_was_changed_is_told(work: Workspace, head: Link) -> None:
     work.artifact.write_text("other")
     assert "is not what its manifest says" in finalize.stale(DATA["key"], head, work)
+
+
+def test_nothing_is_judged_before_its_units_have_settled(
+    work: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done: list[str] = []
+    monkeypatch.setattr(boot, "settle", lambda _: done.append("settled"))
+    monkeypatch.setattr(testing, "run_checks", lambda _: done.append("judged"))
+    finalize.validate(Mock(), Mock(), work)
+    assert done == ["settled", "judged"]

@@ -2,18 +2,21 @@
 
 import contextlib
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from cube import package_cache, pipeline, spec, wheel_cache
+from cube import package_cache, pipeline, spec, wheel_cache, workbench
 from cube.chain.link import Link
 from cube.chain.plan import Plan
 from cube.errors import BusyError
 from cube.machines import Endpoint, record
 from cube.machines.record import MachineRecord, identify
 from cube.pipeline import Build
+from cube.spec import Spec
 from cube.timeline import Timeline
+from cube.wheels import ahead
 from cube.workspace import Workspace
 
 
@@ -37,7 +40,7 @@ def leave_up(work: Workspace, name: str) -> None:
 def test_the_machine_of_an_earlier_build_keeps_its_disk_and_key(tmp_path: Path) -> None:
     wanted = spec.load_text("", tmp_path / "cube.toml")
     work = Workspace.of(wanted)
-    leave_up(work, pipeline.MACHINE)
+    leave_up(work, workbench.MACHINE)
     for file in (work.chain / "unfinished" / "disk.qcow2", work.build_key):
         file.parent.mkdir(parents=True)
         file.touch()
@@ -69,3 +72,33 @@ def test_layers_that_are_made_get_both_caches(
     )
     build.links(Plan(refresh="never", todo=todo))
     assert given == (["cube.package_cache", "cube.wheel_cache"] if opened else [None, None])
+
+
+def test_wheels_are_loaded_for_as_long_as_layers_are_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loaded = spec.load_text(f'[build]\ndir = "{tmp_path}"\n', tmp_path / "cube.toml")
+    told: list[object] = []
+
+    @contextlib.contextmanager
+    def loading(wanted: Spec, cache: object, **more: object) -> Iterator[None]:
+        told.extend((wanted is loaded, cache, more["todo"]))
+        yield
+        told.append("ended")
+
+    def layers(*_: object) -> list[Link]:
+        told.append("layers")
+        return []
+
+    for module in (package_cache, wheel_cache):
+        name = module.__name__
+        monkeypatch.setattr(module, "opened", lambda *_, name=name: contextlib.nullcontext(name))
+    monkeypatch.setattr(ahead, "loading", loading)
+    monkeypatch.setattr(Build, "base", lambda *_: None)
+    monkeypatch.setattr(Build, "layers", layers)
+    build = Build(
+        spec=loaded, work=Workspace.of(loaded), timeline=Timeline(), keep=False, fresh=False, to=""
+    )
+    todo = ("layer1", "layer4")
+    build.links(Plan(refresh="never", todo=todo))
+    assert told == [True, "cube.wheel_cache", todo, "layers", "ended"]

@@ -40,6 +40,13 @@ def test_a_layer_is_applied_when_every_operation_ended(tmp_path: Path) -> None:
     assert applied.changed == ("common: Do b: x",)
 
 
+def test_what_a_later_layer_loads_ahead_is_none_of_a_layers_operations(tmp_path: Path) -> None:
+    ahead = end("c", changed=True, layer=4, role="frameworks")
+    told = journal(tmp_path, PLAN, ahead, end("a"), end("b"))
+    applied = provision.judge(1, 0, told)
+    assert (applied.operations, applied.execs, applied.changed) == (2, 4, ())
+
+
 @pytest.mark.parametrize(
     ("code", "events", "message"),
     [

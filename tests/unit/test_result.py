@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from cube import finalize, log, spec
-from cube.pipeline import Result
+from cube.result import Result
 from cube.timeline import Timeline
 from cube.workspace import Workspace
 

@@ -11,14 +11,7 @@ import pytest
 
 from cube import log, run
 from cube.errors import CommandError
-
-
-def alive(pid: int) -> bool:
-    try:
-        state = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
-    except FileNotFoundError:
-        return False
-    return state != "Z"
+from tests.processes import alive
 
 
 def wait_until_dead(pid: int, timeout_s: float = 5) -> None:

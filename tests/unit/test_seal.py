@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from cube import disk, log, run, seal
-from cube.errors import SealError
+from cube.errors import CommandError, MachineError, SealError
+from cube.flatten import compress
 from cube.spec import Spec, load_text
 
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIExample cube"
@@ -112,23 +113,58 @@ def test_disk_that_cannot_be_read_leaves_no_file(tmp_path: Path, chain: Path) ->
         stream.write(b"\x80" + b"\xfe" * 7)
     with pytest.raises(SealError, match="could not be compressed") as caught:
         seal.flatten(chain, tmp_path / "sealed.qcow2")
-    assert "error while reading" in caught.value.details
+    assert "L2 table offset 0xfefefefefefe00 unaligned" in caught.value.details
     assert not (tmp_path / "sealed.qcow2").exists()
 
 
-def test_chain_names_every_file_below_a_disk(tmp_path: Path, chain: Path) -> None:
-    assert list(seal.chain_of(chain)) == [chain, tmp_path / "base.qcow2"]
+def test_full_disk_leaves_no_file(tmp_path: Path, chain: Path) -> None:
+    target = tmp_path / "sealed.qcow2"
+    target.symlink_to("/dev/full")  # Source: full(4)
+    with pytest.raises(SealError, match="No space left on device") as caught:
+        seal.flatten(chain, target)
+    assert "cube chain prune" in caught.value.hint
+    assert not target.is_symlink()
 
 
-def test_progress_of_the_compression_is_told() -> None:
+@pytest.mark.parametrize(
+    ("said", "hint"), [("qemu-img: No space left on device", "prune"), ("corrupt", "verify")]
+)
+def test_a_program_that_fails_is_told_with_what_helps(
+    tmp_path: Path, chain: Path, monkeypatch: pytest.MonkeyPatch, said: str, hint: str
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise CommandError("qemu-img convert: exit code 1", output=said)
+
+    monkeypatch.setattr(compress, "flatten", fail)
+    with pytest.raises(SealError, match="could not be compressed: qemu-img convert") as caught:
+        seal.flatten(chain, tmp_path / "sealed.qcow2")
+    assert hint in caught.value.hint
+    assert caught.value.details == said
+
+
+def test_a_link_that_is_gone_is_told(tmp_path: Path, chain: Path) -> None:
+    (tmp_path / "base.qcow2").unlink()
+    with pytest.raises(SealError, match="could not be compressed"):
+        seal.flatten(chain, tmp_path / "sealed.qcow2")
+
+
+def test_file_that_reads_otherwise_is_never_kept(
+    tmp_path: Path, chain: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def misread(pieces: object, files: object, size: int) -> bytearray:
+        return bytearray(b"x" * size)
+
+    monkeypatch.setattr(compress, "read", misread)
+    with pytest.raises(MachineError, match="does not read as") as caught:
+        seal.flatten(chain, tmp_path / "sealed.qcow2")
+    assert "mismatch" in caught.value.details
+    assert not (tmp_path / "sealed.qcow2").exists()
+
+
+def test_progress_of_the_compression_is_told(tmp_path: Path, chain: Path) -> None:
     told: list[log.Event] = []
     with log.listening(told.append):
-        seal.convert(["printf", r"    (0.00/100%%)\r    (34.51/100%%)\r    (100.00/100%%)\n"])
+        seal.flatten(chain, tmp_path / "sealed.qcow2")
     said = [event.text for event in told if event.kind == "status"]
-    assert said[1:] == ["compressing the image 34.51 %", "compressing the image 100.00 %"]
-
-
-def test_failed_compression_says_why() -> None:
-    with pytest.raises(SealError, match="exit code 3") as caught:
-        seal.convert(["sh", "-c", "echo '    (1.00/100%)'; echo No space left on device; exit 3"])
-    assert caught.value.details == "No space left on device"
+    assert "compressing the image 3%" in said
+    assert said[-1] == "compressing the image 16%"  # the last byte that the disk holds

@@ -1,12 +1,16 @@
 """The gate: everything is looked at, whatever one look finds."""
 
+import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from cube import spec, verify
+from cube import log, spec, verify
 from cube.errors import HostError, VerifyError
 from cube.spec import Spec
+
+Problems = Callable[[Spec], list[str]]
 
 
 def no_tool(wanted: Spec) -> list[str]:
@@ -40,3 +44,42 @@ def test_lint_leaves_no_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -
     problems = verify.lint(spec.load_text("", tmp_path / "cube.toml"))
     assert "inventory.py:1:" in problems[0]
     assert not (tmp_path / ".ruff_cache").exists()
+
+
+def two_gates(monkeypatch: pytest.MonkeyPatch, first: Problems, second: Problems) -> None:
+    gates = (verify.Gate(name="First", problems=first), verify.Gate(name="Second", problems=second))
+    monkeypatch.setattr(verify, "GATES", gates)
+
+
+def test_gates_are_asked_at_once_and_told_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    meeting = threading.Barrier(2, timeout=20)
+
+    def ask(name: str) -> Problems:
+        def problems(_: Spec) -> list[str]:
+            meeting.wait()  # nobody passes alone
+            log.info(f"{name} was asked")
+            return [f"{name} is wrong"]
+
+        return problems
+
+    two_gates(monkeypatch, ask("one"), ask("two"))
+    told: list[log.Event] = []
+    with log.listening(told.append), pytest.raises(VerifyError, match="2 things") as caught:
+        verify.verify(spec.load_text("", Path("cube.toml")))
+    assert caught.value.details == "First: no. one is wrong\nSecond: no. two is wrong"
+    assert [one.text for one in told if one.kind != "debug"] == [
+        "First", "one was asked", "First", "one is wrong",
+        "Second", "two was asked", "Second", "two is wrong",
+    ]  # fmt: skip
+
+
+def test_what_a_gate_told_before_it_broke_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(_: Spec) -> list[str]:
+        log.info("so far")
+        raise ZeroDivisionError
+
+    two_gates(monkeypatch, broken, lambda _: [])
+    told: list[str] = []
+    with log.listening(lambda one: told.append(one.text)), pytest.raises(ZeroDivisionError):
+        verify.verify(spec.load_text("", Path("cube.toml")))
+    assert "so far" in told

@@ -50,15 +50,15 @@ def adopt_orphans() -> None:
 def family() -> list[int]:
     """Return all processes that come from this one, but for the sampler's nvidia-smi."""
     parents: dict[int, int] = {}
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        with contextlib.suppress(OSError):
-            head, _, tail = stat.read_text().rpartition(")")
+    for folder in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):  # it ended meanwhile
+            head, _, tail = (folder / "stat").read_bytes().rpartition(b")")
             state, parent = tail.split()[:2]
-            if state not in "ZX" and not head.endswith("(nvidia-smi"):
-                parents[int(stat.parent.name)] = int(parent)
+            if state not in b"ZX" and not head.endswith(b"(nvidia-smi"):
+                parents[int(folder.name)] = int(parent)
     found = [os.getpid()]
     for one in found:
-        found.extend(pid for pid, parent in parents.items() if parent == one)
+        found.extend(pid for pid, parent in parents.items() if parent == one and pid not in found)
     return found[1:]
 
 

@@ -108,8 +108,14 @@ class Box:
     def judge(self, script: str, **more: str) -> tuple[int, dict[str, Any]]:
         """Run a check with --json; return its exit code and its object."""
         done = self.run(script, "--json", **more)
-        data: dict[str, Any] = json.loads(done.stdout)
-        return done.returncode, data
+        return done.returncode, told(done)
+
+
+def told(done: Completed) -> dict[str, Any]:
+    """Return the object that a program printed; what else it said is the error of a test."""
+    assert done.stdout, f"exit code {done.returncode} and nothing said: {done.stderr}"
+    data: dict[str, Any] = json.loads(done.stdout)
+    return data
 
 
 def interpreter(program: str) -> list[str | Path]:

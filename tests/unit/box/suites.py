@@ -8,7 +8,7 @@ from typing import Any
 
 from cube.run import Completed
 
-from .conftest import FAKES, VALIDATION, Box
+from .conftest import FAKES, VALIDATION, Box, told
 
 SOURCES = {
     "pytorch": "test-pytorch-ddp.py",
@@ -38,8 +38,7 @@ def judge(
 ) -> tuple[int, dict[str, Any]]:
     """Run a suite of a framework that answers as told; return exit code and object."""
     done = start(box, suite, results, "--json", *arguments, **more)
-    data: dict[str, Any] = json.loads(done.stdout)
-    return done.returncode, data
+    return done.returncode, told(done)
 
 
 def start(box: Box, suite: str, results: dict[str, Any], *arguments: str, **more: str) -> Completed:

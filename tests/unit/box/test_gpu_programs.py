@@ -13,6 +13,7 @@ import gpu_machine
 import pytest
 
 from cube.run import run
+from tests.processes import alive
 from tests.simulated.box import ON_A_GUEST, SimulatedBox
 
 from .conftest import VALIDATION
@@ -39,14 +40,6 @@ def wait_until(what: Callable[[], bool]) -> None:
     while not what():
         assert time.monotonic() < deadline
         time.sleep(0.02)
-
-
-def alive(pid: int) -> bool:
-    """Tell whether a process runs; a zombie does not."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
-        return False
 
 
 def start(box: SimulatedBox, *arguments: str) -> "subprocess.Popen[str]":

@@ -1,6 +1,5 @@
 """What all suites of workloads have in common: their modules, arguments, exit codes, JSON."""
 
-import contextlib
 import json
 import os
 import shutil
@@ -14,6 +13,7 @@ from typing import Any
 import pytest
 
 from cube.run import run
+from tests.processes import alive
 
 from .conftest import FAKES, VALIDATION, Box, interpreter
 from .suites import FRAMEWORKS, PROGRAMS, judge, load, start
@@ -194,12 +194,6 @@ def wait_for(condition: Any, seconds: float = 20) -> None:
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.05)
-
-
-def alive(pid: int) -> bool:
-    with contextlib.suppress(OSError):
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    return False
 
 
 def test_progress_goes_to_stderr(box: Box) -> None:

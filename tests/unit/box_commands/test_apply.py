@@ -1,19 +1,23 @@
 """What is done to a box, and how it is told."""
 
+import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from cube import spec
+from cube import provision, spec
 from cube.box import apply
 from cube.box.apply import Application, Outcome, Wanted
 from cube.box.data import box_data
 from cube.box.host import Box
+from cube.box.snapshot import Plan
 from cube.chain import keys
 from cube.errors import CheckError, ProvisionError, SpecError
+from cube.journal import Journal
 from cube.spec import Spec
-from tests.unit.box_commands.conftest import Answers, snapshot
+from tests.unit.box_commands.conftest import Answers, root_of, snapshot
 
 RECORD = '{"layers": {"1": {"applied": "", "roles": [], "key": "abc"}}}'
 
@@ -75,6 +79,26 @@ def test_a_machine_of_the_pipeline_has_what_is_build_only(
     wanted = keys.layer_ingredients(loaded, 1, parent="", refresh="")
     assert apply.layer_key(loaded, up, 1) == keys.digest(wanted)
     assert apply.layer_key(loaded, box, 1) != keys.digest(wanted)
+
+
+@pytest.mark.parametrize(("prove", "snapshots"), [(False, False), (True, False), (False, True)])
+def test_loads_begin_early_but_for_snapshots_and_second_applications(
+    prove: bool, snapshots: bool, box: Box, loaded: Spec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[object] = []
+
+    def run_layer(layer: int, env: dict[str, str], *_: object, **__: object) -> tuple[int, Journal]:
+        told.append(json.loads(Path(env["CUBE_MACHINE"]).read_text())["data"].get("run"))
+        operations = [{"id": "a", "name": "Do a"}]
+        ended = {"id": "a", "name": "Do a", "changed": False, "execs": 1, "seconds": 0.1}
+        plan = {"event": "plan", "layer": layer, "operations": operations}
+        return 0, Journal(file=Path(os.devnull), events=[plan, {"event": "end", **ended}])
+
+    monkeypatch.setattr(provision, "run_layer", run_layer)
+    room = Plan(root=root_of(), extents=1) if snapshots else None
+    one = Application(spec=loaded, box=box, wanted=Wanted(prove=prove), room=room)
+    one.provision(1, "key", None)
+    assert told == ([None] if snapshots else [[1, 5], None] if prove else [[1, 5]])
 
 
 @pytest.mark.parametrize(("layer", "word"), [(1, "base"), (2, "layer1"), (5, "layer4")])

@@ -1,8 +1,11 @@
 """Whether a box waits for a restart, by what it answers."""
 
+from unittest.mock import Mock
+
 import pytest
 
-from cube.box import restart
+from cube import boot
+from cube.box import login, restart
 
 OLD, NEW = "6.12.9+deb13-amd64", "6.12.10+deb13-amd64"
 
@@ -39,3 +42,11 @@ def test_a_restart_is_needed_for_a_reason(text: str, reason: str) -> None:
 )
 def test_a_kernel_has_a_flavour(kernel: str, kind: str) -> None:
     assert restart.flavour(kernel) == kind
+
+
+def test_a_restart_waits_for_the_units(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr(login, "reboot", lambda *_, **__: asked.append("reboot"))
+    monkeypatch.setattr(login, "execute", lambda _, script, **__: asked.append(script))
+    restart.restart(Mock())
+    assert asked == ["reboot", boot.SETTLE]

@@ -80,6 +80,7 @@ def test_no_other_file_changes_a_layers_key(tmp_path: Path, layer: int) -> None:
         ("cube/machines/seed.py", {BASE}),
         ("cube/autoinstall.py", set()),
         ("cube/clean.sh", {IMAGE}),
+        ("cube/flatten/qcow2.py", {IMAGE}),
         ("cube/pipeline.py", set()),
         ("checks/layer1/test_common.py", {IMAGE}),
         ("checks/layer2/test_new.py", {IMAGE}),

@@ -92,7 +92,7 @@ def test_an_environment_that_is_whole_is_changed_and_another_made_anew() -> None
 
 def test_a_proxy_and_an_index_are_passed_on() -> None:
     script = sync_script("/x", whole=False, index="http://i.example/s", proxy="http://p.example:1")
-    assert "--default-index http://i.example/s" in script
+    assert "UV_DEFAULT_INDEX=http://i.example/s" in script
     assert "HTTPS_PROXY=http://p.example:1" in script
     assert "NO_PROXY=10.0.2.2" in script
 

@@ -82,7 +82,7 @@ class Origin(BaseHTTPRequestHandler):
         return (
             '{"meta": {"api-version": "1.1"}, "name": "some-package", "files": ['
             f'{{"filename": "{NAME}", "url": "../../deep/w.whl",'
-            f' "hashes": {{"sha256": "{digest}"}},'
+            f' "size": {len(WHEEL)}, "hashes": {{"sha256": "{digest}"}},'
             f' "requires-python": ">=3.9", "core-metadata": {{"sha256": "{metadata}"}}}},'
             '{"filename": "plain.tar.gz", "url": "../../plain.tar.gz", "hashes": {}}]}'
         ).encode()

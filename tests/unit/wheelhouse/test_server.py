@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from cube.wheelhouse import shelf
+from cube.wheelhouse import AHEAD, shelf
+from cube.wheelhouse.server import BLOCK
 from tests.unit.wheelhouse.origin import METADATA, NAME, WHEEL, Pair, pair, sha256
 
 DIGEST = sha256(WHEEL)
@@ -141,15 +142,58 @@ def test_a_file_that_breaks_off_breaks_off_for_the_client(both: Pair) -> None:
     assert both.page()["files"]
 
 
-def test_two_clients_at_once_get_one_file(both: Pair) -> None:
+def test_who_asks_meanwhile_gets_it_as_it_comes(both: Pair) -> None:
     both.page()
     both.origin.hold = threading.Event()
     with ThreadPoolExecutor(2) as pool:
         asked = [pool.submit(both.get, both.file) for _ in range(2)]
-        wait_until(lambda: both.origin.asked["/deep/w.whl"] == 2)
+        wait_until(lambda: both.house.given == 2 * 2 * BLOCK)  # all but the last block of a half
         both.origin.hold.set()
         assert [one.result()[1] for one in asked] == [WHEEL, WHEEL]
     assert both.kept == [DIGEST]
+    assert both.origin.asked["/deep/w.whl"] == 1
+    assert both.house.fetched == len(WHEEL)
+
+
+def test_who_asks_meanwhile_for_what_is_not_kept_fetches_it(tmp_path: Path) -> None:
+    with pair(tmp_path, floor_bytes=2**62) as both:
+        both.page()
+        both.origin.hold = threading.Event()
+        with ThreadPoolExecutor(2) as pool:
+            asked = [pool.submit(both.get, both.file) for _ in range(2)]
+            wait_until(lambda: both.origin.asked["/deep/w.whl"] == 2)
+            both.origin.hold.set()
+            assert [one.result()[1] for one in asked] == [WHEEL, WHEEL]
+        assert both.kept == []
+
+
+def test_what_breaks_off_breaks_off_for_all_who_get_it(both: Pair) -> None:
+    both.page()
+    both.origin.hold = threading.Event()
+    both.origin.wheel = WHEEL[:-1]
+    with ThreadPoolExecutor(2) as pool:
+        asked = [pool.submit(both.get, both.file) for _ in range(2)]
+        wait_until(lambda: both.house.given == 2 * 2 * BLOCK)
+        both.origin.hold.set()
+        for one in asked:
+            with pytest.raises(Exception, match="IncompleteRead"):
+                one.result()
+    wait_until(lambda: both.kept == [])
+    both.origin.wheel = WHEEL
+    assert both.get(both.file)[1] == WHEEL
+
+
+def test_what_has_just_come_is_given_from_the_folder(both: Pair) -> None:
+    both.page()
+    with both.house.arrivals.claimed(DIGEST) as (arrival, mine), ThreadPoolExecutor(1) as pool:
+        assert mine
+        asked = pool.submit(both.get, both.file)
+        (both.folder / "files").mkdir(exist_ok=True)
+        (both.folder / "whole").write_bytes(WHEEL)
+        (both.folder / "whole").rename(both.folder / "files" / DIGEST)
+        arrival.end()
+        assert asked.result()[1] == WHEEL
+    assert both.origin.asked["/deep/w.whl"] == 0
 
 
 def test_a_client_that_goes_away_leaves_nothing_behind(both: Pair) -> None:
@@ -170,6 +214,9 @@ class Full:
 
     def write(self, _: bytes) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
+
+    def flush(self) -> None:
+        """Have nothing to write."""
 
     def close(self) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
@@ -259,3 +306,11 @@ def test_a_login_goes_to_the_index_and_nowhere_else(tmp_path: Path) -> None:
 def test_a_file_of_this_machine_is_not_read(both: Pair) -> None:
     with pytest.raises(OSError, match="only http"):
         both.house.upstream.open("file:///etc/passwd")
+
+
+def test_what_only_fills_the_folder_is_not_counted_as_given(both: Pair) -> None:
+    both.page()
+    assert both.get(both.file, **{AHEAD: "1"})[1] == WHEEL
+    assert both.kept == [DIGEST]
+    assert both.get(both.file)[1] == WHEEL
+    wait_until(lambda: (both.house.fetched, both.house.given) == (len(WHEEL), len(WHEEL)))

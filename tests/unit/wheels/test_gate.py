@@ -68,22 +68,6 @@ def test_no_wheel(tmp_path: Path) -> None:
         gate.look_local(choose(), tmp_path / NAME)
 
 
-@pytest.mark.parametrize(
-    ("name", "expected"),
-    [
-        (NAME, True),
-        ("vllm-0.32.0-cp38-abi3-manylinux_2_28_x86_64.whl", True),
-        ("torch-2.13.0-cp312-cp312-manylinux_2_28_x86_64.whl", False),
-        ("torch-2.13.0-cp313-cp313t-manylinux_2_28_x86_64.whl", False),
-        ("torch-2.13.0-cp313-cp313-manylinux_2_28_aarch64.whl", False),
-        ("torch-2.13.0-cp313-cp313-win_amd64.whl", False),
-        ("torch-2.13.0.tar.gz", False),
-    ],
-)
-def test_wheels_that_fit(name: str, expected: bool) -> None:
-    assert gate.fits(name, "cp313") is expected
-
-
 class Index:
     """A package index with one wheel of torch; `ranges` tells whether it honours them."""
 
