@@ -18,7 +18,7 @@ from pathlib import Path
 
 from cube import run
 from cube.errors import ProvisionError
-from cube.journal import Journal
+from cube.journal import ROOM, Journal
 from cube.spec import Spec
 
 PROJECT = Path(__file__).resolve().parent.parent
@@ -31,12 +31,18 @@ LATE_S = 60.0
 WORTH = 3
 
 
+class End(threading.Event):
+    """Is set when a job has ended; `trouble` is why its events do not say so, if it is known."""
+
+    trouble = ""
+
+
 class Server:
     """A running `deploy/serve.py`."""
 
     def __init__(self, popen: "subprocess.Popen[bytes]") -> None:
         self._popen = popen
-        self._ended: dict[int, threading.Event] = {}
+        self._ended: dict[int, End] = {}
         self._gone = False
         self._mutex = threading.Lock()
         self.load = 0
@@ -48,13 +54,13 @@ class Server:
         """Whether it still runs."""
         return self._popen.poll() is None
 
-    def submit(self, job: dict[str, object]) -> threading.Event:
+    def submit(self, job: dict[str, object]) -> End:
         """Hand a job over; return what is set when it has ended, or the process has.
 
         Raises:
             ProvisionError: the process has ended.
         """
-        ended = threading.Event()
+        ended = End()
         assert self._popen.stdin is not None
         with self._mutex:
             if not self._gone:
@@ -76,8 +82,11 @@ class Server:
         assert self._popen.stdout is not None
         with self._popen.stdout as lines:
             for line in lines:
+                number, _, trouble = line.decode(errors="replace").strip().partition(" ")
                 with self._mutex:
-                    self._ended.pop(int(line)).set()
+                    ended = self._ended.pop(int(number))
+                ended.trouble = trouble
+                ended.set()
         with self._mutex:
             self._gone = True
             for ended in self._ended.values():
@@ -101,7 +110,8 @@ class Crew:
         """Apply a layer to the machine that `env` names; see `cube.provision.run_pyinfra`.
 
         Raises:
-            ProvisionError: the process that did it ended, or does not answer.
+            ProvisionError: the process that did it ended, does not answer, or could not write
+                events.
         """
         timeout_s = min(timeout_s, self._limit_s)
         journal = Journal(file=folder / "events.jsonl")
@@ -111,17 +121,25 @@ class Crew:
             "layer": layer, "timeout_s": timeout_s, "dry": dry, "diff": diff,
         }  # fmt: skip
         with self._chosen() as server:
-            follow(server.submit(job), journal, timeout_s=timeout_s + LATE_S)
+            ended = server.submit(job)
+            follow(ended, journal, timeout_s=timeout_s + LATE_S)
         ends = journal.of("exit")
         if not ends:
-            details = run.tail(self._errors.read_text(errors="replace"))
-            raise ProvisionError("pyinfra's process for many hosts broke off", details=details)
+            raise self._broken(journal.file, ended.trouble)
         return int(ends[-1]["code"]), journal
 
     def stop(self) -> None:
         """End all of it: every job that runs ends with an error."""
         for server in self._servers:
             server.stop()
+
+    def _broken(self, file: Path, trouble: str) -> ProvisionError:
+        """Build the error for a job whose events do not say how it ended."""
+        details = run.tail(self._errors.read_text(errors="replace"))
+        if trouble:
+            message = f"pyinfra's events of this host broke off: {file}: {trouble}"
+            return ProvisionError(message, hint=ROOM, details=details)
+        return ProvisionError("pyinfra's process for many hosts broke off", details=details)
 
     @contextlib.contextmanager
     def _chosen(self) -> Iterator[Server]:
@@ -141,7 +159,7 @@ def follow(ended: threading.Event, journal: Journal, *, timeout_s: float) -> Non
     """Read a job's events until it has ended.
 
     Raises:
-        ProvisionError: it did not in time.
+        ProvisionError: it did not in time, or what it wrote cannot be read.
     """
     deadline = time.monotonic() + timeout_s
     while not ended.wait(LOOK_S):

@@ -6,6 +6,8 @@ caught once, in `cube.cli`; nothing else turns an error into an exit.
 
 import errno
 
+from cube.logins import masked
+
 #: What the kernel says of a disk, or a quota, without room. Source: write(2).
 DISK_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 #: How a person makes room for a build.
@@ -13,7 +15,7 @@ MAKE_ROOM = "cube chain prune --keep 1 removes older links"
 
 
 class CubeError(Exception):
-    """A foreseeable failure, told in one line.
+    """A foreseeable failure, told in one line; a login in a URL is left out.
 
     Args:
         message: what failed, with the value that made it fail.
@@ -24,10 +26,10 @@ class CubeError(Exception):
     exit_code = 1
 
     def __init__(self, message: str, *, hint: str = "", details: str = "") -> None:
-        super().__init__(message)
-        self.message = message
+        self.message = masked(message)
         self.hint = hint
-        self.details = details
+        self.details = masked(details)
+        super().__init__(self.message)
 
 
 class SpecError(CubeError):

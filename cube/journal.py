@@ -7,11 +7,20 @@ from pathlib import Path
 from typing import Any
 
 from cube import log, run
+from cube.errors import ProvisionError
 
 #: pyinfra's words before an operation's name.
 STARTING = "--> Starting operation: "
 #: pyinfra's last word when it gives up by itself. Source: pyinfra_cli/exceptions.py, `show`.
 GIVEN_UP = re.compile(r"--> .*?\berror(?: in \S+ line \d+)?: (?P<cause>.+)")
+
+#: Characters of a line that fit into a message.
+LINE_WIDTH = 160
+#: What helps where events cannot be written whole: they are in a temporary folder.
+ROOM = (
+    "is the disk of temporary files full? make room there, or set TMPDIR to a folder on another"
+    " disk, then run it again"
+)
 
 
 @dataclass
@@ -47,13 +56,17 @@ class Journal:
             log.status(text.removeprefix(STARTING).strip())
 
     def poll(self) -> None:
-        """Read whole new lines of the file."""
+        """Read whole new lines of the file.
+
+        Raises:
+            ProvisionError: one of them is no event.
+        """
         with self.file.open("rb") as stream:
             stream.seek(self._read)
             new, _, _ = stream.read().rpartition(b"\n")
         self._read += len(new) + 1 if new else 0
-        for text in new.decode().splitlines():
-            event = json.loads(text)
+        for text in new.decode(errors="replace").splitlines():
+            event = parse(text, self.file)
             if event["event"] == "said":
                 self.hear(event["text"])
                 continue
@@ -91,6 +104,20 @@ class Journal:
     def tail(self) -> str:
         """Return the last lines of the output."""
         return run.tail("\n".join(line for line in self.output if line.strip()))
+
+
+def parse(text: str, file: Path) -> dict[str, Any]:
+    """Read one event of a file.
+
+    Raises:
+        ProvisionError: it is none; a full disk may have taken half of a line.
+    """
+    try:
+        event: dict[str, Any] = json.loads(text)
+    except ValueError as error:
+        message = f"{file}: a line of pyinfra's events is broken: {text[:LINE_WIDTH]}"
+        raise ProvisionError(message, hint=ROOM) from error
+    return event
 
 
 def report(event: dict[str, Any]) -> None:

@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Literal
 
+from cube.logins import masked
+
 Kind = Literal["step", "done", "failed", "info", "warning", "status", "operation", "debug"]
 
 
@@ -62,9 +64,12 @@ _apart = _Apart()
 def emit(
     kind: Kind, text: str, data: dict[str, object] | None = None, *, seconds: float = 0.0
 ) -> None:
-    """Tell every listener; a thread that tells apart tells its own only."""
+    """Tell every listener; a thread that tells apart tells its own only.
+
+    No login that is in a URL of the text is told.
+    """
     depth = len(_steps())
-    event = Event(kind=kind, text=text, depth=depth, seconds=seconds, data=data or {})
+    event = Event(kind=kind, text=masked(text), depth=depth, seconds=seconds, data=data or {})
     if _apart.listener:
         _apart.listener(event)
     else:

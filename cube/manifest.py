@@ -36,7 +36,7 @@ class Artifact:
 
 @dataclass(frozen=True, kw_only=True)
 class Operations:
-    """Of a layer: how many, how many changed something, and commands over SSH for them.
+    """Of a layer: how many, how many changed something, and commands on the machine for them.
 
     `repeat_execs` is for the second application, which changes nothing.
     """

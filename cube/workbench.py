@@ -33,12 +33,15 @@ class Workbench:
         Raises:
             BusyError: it is up.
         """
-        for machine in record.left_up(self.work.machines):
-            if machine.name == MACHINE:
-                raise BusyError(
-                    f"{self.work.root}: the machine of an earlier build is still up",
-                    hint="cube ssh to look into it, then cube down",
-                )
+        if self.left_up():
+            raise BusyError(
+                f"{self.work.root}: the machine of an earlier build is still up",
+                hint="cube ssh to look into it, then cube down",
+            )
+
+    def left_up(self) -> bool:
+        """Tell whether it is up for people; one that did not boot, or has powered off, is not."""
+        return any(machine.name == MACHINE for machine in record.left_up(self.work.machines))
 
     @contextlib.contextmanager
     def boot(self, disk: Path) -> Iterator[Machine]:
@@ -55,7 +58,7 @@ class Workbench:
             with choice.machines.start(request) as machine:
                 yield machine
         except CubeError as error:
-            look = KEPT if self.keep else LOOK
+            look = KEPT if self.left_up() else LOOK
             error.hint = "; ".join(filter(None, [error.hint, look]))
             raise
         except BaseException:

@@ -3,7 +3,8 @@
 `plan` lists the operations of a layer and says why it applies, `skip` says why it does not,
 `start` and `end` frame each operation; with --diff, `end` has what it changed in files. In a dry
 run `predict` says of each operation whether it would change something, by which commands, and
-with which difference in a file. Without the variable nothing is written.
+with which difference in a file. Without the variable nothing is written. Commands, differences and
+errors go to logs: they are told without the logins in URLs.
 """
 
 import contextlib
@@ -21,6 +22,8 @@ from pyinfra import logger
 from pyinfra.api.command import PyinfraCommand
 from pyinfra.api.host import Host
 from pyinfra.api.state import BaseStateCallback, State, StateOperationHostData
+
+from deploy.logins import masked
 
 #: Names the file; see `cube.provision`, which reads it while pyinfra runs.
 VARIABLE = "CUBE_EVENTS"
@@ -81,7 +84,8 @@ class Recorder(BaseStateCallback):
             stdin = kwargs.get("_stdin")
             self.commands[host.name].append(shown(command, stdin))
             if not ok:
-                self.output[host.name] = "\n".join(output.output.splitlines()[-TAIL_LINES:])
+                last = output.output.splitlines()[-TAIL_LINES:]
+                self.output[host.name] = masked("\n".join(last))
             return ok, output
 
         host.connector.run_shell_command = noted  # type: ignore[method-assign]
@@ -158,8 +162,8 @@ class Recorder(BaseStateCallback):
 
 
 def shown(command: object, stdin: object) -> str:
-    """Return a command as it could be pasted, with what it reads."""
-    return f"{command} <<'STDIN'\n{stdin}STDIN" if stdin else str(command)
+    """Return a command as it could be pasted, with what it reads, but for the logins in URLs."""
+    return masked(f"{command} <<'STDIN'\n{stdin}STDIN" if stdin else str(command))
 
 
 def prediction(host: Host, op_hash: str) -> dict[str, object]:
@@ -180,7 +184,7 @@ def prediction(host: Host, op_hash: str) -> dict[str, object]:
 def plain(host: Host, said: Sequence[str]) -> str:
     """Return what an operation said, without the host's name before it."""
     prefix = COLOUR.sub("", host.print_prefix)
-    return "\n".join(line.removeprefix(prefix) for line in said).strip("\n")
+    return masked("\n".join(line.removeprefix(prefix) for line in said)).strip("\n")
 
 
 def listen(state: State, data: StateOperationHostData, said: list[str]) -> None:

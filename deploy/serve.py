@@ -6,7 +6,8 @@ one, as it does at every operation in pyinfra's own command line, and each has i
 
 A job is ``{"id": 1, "machine": FILE, "events": FILE, "layer": 1, "timeout_s": 7200, "dry": false,
 "diff": false}``; `machine` is what `CUBE_MACHINE` names for inventory.py. When it has ended, its
-last event is ``{"event": "exit", "code": 0, "cause": ""}``, and its id is printed.
+last event is ``{"event": "exit", "code": 0, "cause": ""}``, and its id is printed; where that event
+could not be written, why follows on the same line.
 """
 
 # isort: off
@@ -98,7 +99,7 @@ def main() -> int:
     logger.addHandler(JobLog())
     logger.propagate = False
     spec = load(Path(os.environ.get("CUBE_SPEC") or DEFAULT_FILE))
-    answers = os.fdopen(os.dup(sys.stdout.fileno()), "w")
+    answers = os.fdopen(os.dup(sys.stdout.fileno()), "w", errors="backslashreplace")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # whatever else prints is no answer
     for line in FileObject(sys.stdin.fileno(), "r", closefd=False):
         gevent.spawn(serve, spec, Job.parse(line), answers)
@@ -107,10 +108,16 @@ def main() -> int:
 
 def serve(spec: Spec, job: Job, answers: TextIO) -> None:
     """Do a job, whatever comes of it, and say that it has ended."""
-    with events.writing_to(job.events):
-        cause = attempt(spec, job)
-        events.emit("exit", code=1 if cause else 0, cause=cause)
-    print(job.id, file=answers, flush=True)
+    trouble = "it was broken off"
+    try:
+        with events.writing_to(job.events):
+            cause = attempt(spec, job)
+            events.emit("exit", code=1 if cause else 0, cause=cause)
+        trouble = ""
+    except Exception as error:  # such as a full disk: nothing more can be said by an event
+        trouble = " ".join((str(error) or type(error).__name__).split())
+    finally:
+        print(f"{job.id} {trouble}".rstrip(), file=answers, flush=True)
 
 
 def attempt(spec: Spec, job: Job) -> str:

@@ -22,9 +22,16 @@ Page = dict[str, Any]
 
 @dataclass(frozen=True, kw_only=True)
 class Origin:
-    """Where a file is, and the sha256 of its metadata; empty: the page does not say."""
+    """Where a file is, and which package's page says so.
+
+    Args:
+        url: of the file.
+        package: its name as indexes have it.
+        metadata_sha256: of its metadata; empty: the page does not say.
+    """
 
     url: str
+    package: str
     metadata_sha256: str = ""
 
 
@@ -65,19 +72,22 @@ def absolute(base: str, url: str) -> str:
     return url if url.startswith(("https://", "http://")) else urljoin(base, url)
 
 
-def here(page: Page) -> tuple[Page, dict[str, Origin]]:
+def here(page: Page, package: str) -> tuple[Page, dict[str, Origin]]:
     """Return a page with its files at this server, and where each is by its sha256.
 
     A file without a sha256 stays where it is.
+
+    Args:
+        page: an index's, or one that was kept.
+        package: its name as indexes have it.
     """
     files, origins = [], dict[str, Origin]()
     for file in page["files"]:
         if not (digest := sha256_of(file)):
             files.append(file)
             continue
-        origins[digest] = Origin(
-            url=file["url"].partition("#")[0], metadata_sha256=metadata_of(file)
-        )
+        url = file["url"].partition("#")[0]
+        origins[digest] = Origin(url=url, package=package, metadata_sha256=metadata_of(file))
         name = str(file["filename"])
         files.append({**file, "url": f"/files/{digest}/{name if PLAIN(name) else quote(name)}"})
     return {**page, "files": files}, origins

@@ -5,6 +5,7 @@ import json
 import re
 import sys
 import threading
+from dataclasses import replace
 from http import HTTPStatus
 from http.client import HTTPException, HTTPResponse
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -28,6 +29,12 @@ ROUTE = re.compile(
 PASSED = (
     "Content-Type", "Content-Length", "Content-Range", "Content-Encoding", "Accept-Ranges",
 )  # fmt: skip
+#: A file's address is no good any more, so its page is old. Other codes from 400 to 499 speak of
+#: the moment, the way there or the range. Source: RFC 9110, 15.5.
+DEAD = frozenset({
+    HTTPStatus.BAD_REQUEST, HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN, HTTPStatus.NOT_FOUND,
+    HTTPStatus.GONE,
+})  # fmt: skip
 
 
 class House(ThreadingHTTPServer):
@@ -106,7 +113,7 @@ class Handler(BaseHTTPRequestHandler):
         wanted = self.server.locks.get(name, frozenset())
         found = shelf.page(upstream.index, name) if wanted else None
         if found and wanted <= page.digests(found):
-            self.send_page(page.only(found, wanted))  # an earlier build's locks named others
+            self.send_page(name, page.only(found, wanted))  # an earlier build's locks named others
             return
         try:
             found = page.only(upstream.page(name), wanted)
@@ -115,26 +122,26 @@ class Handler(BaseHTTPRequestHandler):
             if isinstance(error, HTTPError) and error.code < HTTPStatus.INTERNAL_SERVER_ERROR:
                 self.refuse(error)
                 return
-            found = shelf.page(upstream.index, name)
+            found = shelf.page(upstream.index, name, doubted=True)
             outcome = "the page that was kept is given" if found else "no page is kept"
             self.log_error("%s: %s; %s", name, error, outcome)
         if found is None:
             self.send_error(HTTPStatus.BAD_GATEWAY)
         else:
-            self.send_page(found)
+            self.send_page(name, found)
 
-    def send_page(self, found: page.Page) -> None:
-        """Send a page, and remember where its files are."""
-        given, origins = page.here(found)
+    def send_page(self, name: str, found: page.Page) -> None:
+        """Send a package's page, and remember where its files are."""
+        given, origins = page.here(found, name)
         self.server.origins.update(origins)
         self.send_whole(json.dumps(given).encode(), page.JSON)
 
     def give_file(self, sha256: str, name: str) -> None:
         """Give a file, or its metadata, from the folder or through it."""
-        origin = self.server.origins.get(sha256)
-        url, wanted = origin.url if origin else "", sha256
+        origin, wanted = self.server.origins.get(sha256), sha256
         if name.endswith(METADATA):
-            url, wanted = f"{url}{METADATA}", origin.metadata_sha256 if origin else ""
+            wanted = origin.metadata_sha256 if origin else ""
+            origin = replace(origin, url=f"{origin.url}{METADATA}") if origin else None
         if kept := self.server.shelf.file(wanted):
             with contextlib.suppress(FileNotFoundError):  # somebody has just emptied the folder
                 self.give_kept(kept)
@@ -142,7 +149,7 @@ class Handler(BaseHTTPRequestHandler):
         if origin is None:
             self.send_error(HTTPStatus.NOT_FOUND, "ask for the package's page first")
         else:
-            self.pass_on(url, wanted)
+            self.pass_on(origin, wanted)
 
     def give_kept(self, path: Path) -> None:
         """Give a file of the folder, or a range of it.
@@ -173,24 +180,24 @@ class Handler(BaseHTTPRequestHandler):
             self.send_header("Content-Range", f"bytes {place}")
         self.end_headers()
 
-    def pass_on(self, url: str, sha256: str) -> None:
+    def pass_on(self, origin: Origin, sha256: str) -> None:
         """Give a file of the index's; one that is asked for whole is kept, and fetched once."""
         whole = self.command == "GET" and not self.headers.get("Range")
         with self.server.arrivals.claimed(sha256 if whole else "") as (arrival, mine):
             if mine:
-                self.fetch_unless_kept(url, sha256, arrival)
+                self.fetch_unless_kept(origin, sha256, arrival)
                 return
             followed = self.follow(arrival)
         if not followed:
-            self.fetch_unless_kept(url, sha256, Arrival())
+            self.fetch_unless_kept(origin, sha256, Arrival())
 
-    def fetch_unless_kept(self, url: str, sha256: str, arrival: Arrival) -> None:
+    def fetch_unless_kept(self, origin: Origin, sha256: str, arrival: Arrival) -> None:
         """Give a file from the folder if it has come there meanwhile, else from the index."""
         if kept := self.server.shelf.file(sha256):
             with contextlib.suppress(FileNotFoundError):
                 self.give_kept(kept)
                 return
-        self.fetch(url, sha256, arrival)
+        self.fetch(origin, sha256, arrival)
 
     def follow(self, arrival: Arrival) -> bool:
         """Give a file that is on its way to somebody else; False: nothing was sent."""
@@ -211,17 +218,22 @@ class Handler(BaseHTTPRequestHandler):
                 sent = there
         return True
 
-    def fetch(self, url: str, sha256: str, arrival: Arrival) -> None:
-        """Give a file of the index's, and tell those who follow how far it is."""
+    def fetch(self, origin: Origin, sha256: str, arrival: Arrival) -> None:
+        """Give a file of the index's, and tell those who follow how far it is.
+
+        Where its address is dead, the index is asked for the page when somebody wants that again.
+        """
         headers = {"Accept-Encoding": "identity"}
         if wanted := self.headers.get("Range"):
             headers["Range"] = wanted
         try:
-            answer = self.server.upstream.open(url, method=self.command, headers=headers)
+            answer = self.server.upstream.open(origin.url, method=self.command, headers=headers)
         except HTTPError as error:
+            if error.code in DEAD:
+                self.server.shelf.doubt_page(self.server.upstream.index, origin.package)
             self.refuse(error)
-        except (OSError, HTTPException) as error:
-            self.log_error("%s: %s", url, error)
+        except (OSError, HTTPException, ValueError) as error:
+            self.log_error("%s: %s", origin.url, error)
             self.send_error(HTTPStatus.BAD_GATEWAY)
         else:
             with answer:

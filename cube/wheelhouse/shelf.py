@@ -17,6 +17,8 @@ from cube.wheelhouse.page import Page
 KEEP_S = 30 * 24 * 3600
 #: What is not whole yet ends so.
 PART = ".part"
+#: So ends a page that is no longer believed: it is given where the index is away.
+DOUBTED = ".doubted"
 BLOCK = 1024**2
 
 
@@ -31,6 +33,8 @@ class Shelf:
     def __init__(self, folder: Path, floor_bytes: int) -> None:
         self.files, self.pages = folder / "files", folder / "pages"
         self.floor_bytes = floor_bytes
+        self._copies: set[Copy] = set()
+        self._mutex = threading.RLock()
 
     def file(self, name: str) -> Path | None:
         """Return the file of a sha256 if it is kept; it counts as wanted now."""
@@ -49,21 +53,34 @@ class Shelf:
             sha256: of the file, and its name; empty: it is not kept.
             size_bytes: how much will come; 0 when that is not known.
         """
-        made = Copy(self.files / sha256)
-        if sha256 and self.has_room(size_bytes):
-            made.begin()
+        made = Copy(self.files / sha256, size_bytes)
         try:
+            if sha256 and self.promise(made):
+                made.begin()
             yield made
         finally:
             made.drop()
+            with self._mutex:
+                self._copies.discard(made)
+
+    def promise(self, made: "Copy") -> bool:
+        """Tell whether there is room for a copy; if so, it is the copy's until that ends."""
+        with self._mutex:
+            room = self.has_room(made.missing_bytes)
+            if room:
+                self._copies.add(made)
+            return room
 
     def has_room(self, size_bytes: int) -> bool:
-        """Tell whether a file can be kept and the build has what it needs."""
+        """Tell whether a file can be kept, and the build has what it needs once all have come."""
+        with self._mutex:  # before what is free: a byte that is written meanwhile counts twice
+            promised = sum(copy.missing_bytes for copy in self._copies)
         try:
             self.files.mkdir(parents=True, exist_ok=True)
-            return shutil.disk_usage(self.files).free - size_bytes >= self.floor_bytes
+            free = shutil.disk_usage(self.files).free
         except OSError:
             return False
+        return free - promised - size_bytes >= self.floor_bytes
 
     def keep_page(self, index: str, name: str, page: Page) -> None:
         """Keep a page for a day without a network; where that fails, there will be none."""
@@ -79,14 +96,26 @@ class Shelf:
             finally:
                 part.unlink(missing_ok=True)
 
-    def page(self, index: str, name: str) -> Page | None:
-        """Return a page that was kept; it counts as wanted now."""
+    def page(self, index: str, name: str, *, doubted: bool = False) -> Page | None:
+        """Return a page that was kept; it counts as wanted now.
+
+        Args:
+            index: whose page it is.
+            name: of the package.
+            doubted: one that is doubted is better than none.
+        """
         path = self.page_path(index, name)
-        try:
-            os.utime(path)
-            return cast(Page, json.loads(path.read_text()))
-        except (OSError, ValueError):
-            return None
+        for one in (path, path.with_suffix(DOUBTED)) if doubted else (path,):
+            with contextlib.suppress(OSError, ValueError):
+                os.utime(one)
+                return cast(Page, json.loads(one.read_text()))
+        return None
+
+    def doubt_page(self, index: str, name: str) -> None:
+        """Believe a page no longer: the index is asked first."""
+        path = self.page_path(index, name)
+        with contextlib.suppress(OSError):
+            path.replace(path.with_suffix(DOUBTED))
 
     def page_path(self, index: str, name: str) -> Path:
         """Return where a page of an index is kept."""
@@ -96,7 +125,8 @@ class Shelf:
         """Remove what is not whole, and what nobody has wanted for long.
 
         Args:
-            verify: read every file, and remove those that are not what they are called.
+            verify: read every file, remove those that are not what they are called, and doubt
+                every page.
         """
         oldest = time.time() - KEEP_S
         for path in [*self.files.glob("*"), *self.pages.glob("*/*")]:
@@ -104,6 +134,8 @@ class Shelf:
                 old = path.suffix == PART or path.stat().st_mtime < oldest
                 if old or (verify and path.parent == self.files and not is_sound(path)):
                     path.unlink()
+                elif verify and path.parent != self.files:
+                    path.replace(path.with_suffix(DOUBTED))
 
 
 def is_sound(path: Path) -> bool:
@@ -116,13 +148,20 @@ def is_sound(path: Path) -> bool:
 
 
 class Copy:
-    """A file that is written while it passes; a disk that is full only ends the writing."""
+    """A file that is written while it passes; a disk that is full only ends the writing.
 
-    def __init__(self, final: Path) -> None:
+    Args:
+        final: the file when it is whole.
+        size_bytes: how much will come; 0 when that is not known.
+    """
+
+    def __init__(self, final: Path, size_bytes: int) -> None:
         self._final = final
         self._part = final.with_name(f"{final.name}.{threading.get_ident()}{PART}")
         self._stream: Any = None
         self._sum = hashlib.sha256()
+        #: How much is still to be written.
+        self.missing_bytes = size_bytes
         #: Whether the file has its name.
         self.kept = False
 
@@ -144,6 +183,7 @@ class Copy:
         try:
             self._stream.write(data)
             self._stream.flush()  # somebody may read it behind us
+            self.missing_bytes = max(0, self.missing_bytes - len(data))
         except OSError:
             self.drop()
 
@@ -170,3 +210,4 @@ class Copy:
             with contextlib.suppress(OSError):
                 self._part.unlink(missing_ok=True)
         self._stream = None
+        self.missing_bytes = 0

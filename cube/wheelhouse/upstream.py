@@ -3,6 +3,7 @@
 import base64
 import gzip
 import ssl
+import zlib
 from collections.abc import Sequence
 from http.client import HTTPResponse
 from typing import cast
@@ -50,6 +51,7 @@ class Upstream:
         Raises:
             HTTPError: it answers that it will not.
             OSError: it cannot be reached, or the URL is none of HTTP.
+            ValueError: the URL is malformed.
         """
         if urlsplit(url).scheme not in {"http", "https"}:
             raise OSError(f"{url}: only http and https are asked")
@@ -70,5 +72,17 @@ class Upstream:
         with self.open(f"{self.index}/{name}/", headers=headers) as answer:
             body = answer.read()
             if answer.headers.get("Content-Encoding") == "gzip":
-                body = gzip.decompress(body)
+                body = unpacked(body, answer.url)
             return page.read(body, answer.headers.get("Content-Type", ""), answer.url, name)
+
+
+def unpacked(body: bytes, url: str) -> bytes:
+    """Return what gzip has packed.
+
+    Raises:
+        ValueError: it breaks off, or is damaged.
+    """
+    try:
+        return gzip.decompress(body)
+    except (EOFError, OSError, zlib.error) as error:
+        raise ValueError(f"{url}: what it has packed is damaged: {error}") from error

@@ -66,7 +66,9 @@ def compile_lock(framework: Framework, profile: Profile, index: str) -> str:
         if shares:
             (place / "shared.txt").write_text(vllm.read_text())
         try:
-            run.run(compile_args(index, shared=shares), cwd=place, timeout_s=900)
+            # The index may have a login, so it is no argument.
+            env = {"UV_DEFAULT_INDEX": index}
+            run.run(compile_args(shared=shares), env=env, cwd=place, timeout_s=900)
         except CommandError as error:
             raise StackError(
                 f"{framework.name} of {profile.name}: uv found no set of packages",
@@ -76,7 +78,7 @@ def compile_lock(framework: Framework, profile: Profile, index: str) -> str:
         return (place / "lock.txt").read_text()
 
 
-def compile_args(index: str, *, shared: bool) -> list[str]:
+def compile_args(*, shared: bool) -> list[str]:
     """Return uv's command line. No host name gets into the lock."""
     return [
         find_uv(), "pip", "compile", "wanted.in", "--output-file", "lock.txt", "--quiet",
@@ -84,7 +86,7 @@ def compile_args(index: str, *, shared: bool) -> list[str]:
         "--python", sys.executable, "--no-python-downloads",
         "--universal", "--python-version", PYTHON, "--generate-hashes", "--no-header",
         "--no-annotate", "--no-emit-index-url", "--no-emit-find-links",
-        "--default-index", index, *(["--constraints", "shared.txt"] if shared else []),
+        *(["--constraints", "shared.txt"] if shared else []),
     ]  # fmt: skip
 
 

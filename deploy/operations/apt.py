@@ -9,7 +9,7 @@ from pyinfra.api import operation
 
 from deploy.facts import apt as facts
 from deploy.operations import beside
-from deploy.operations.apt_beside import AHEAD, AHEAD_UNIT, CONFIGURE, TAKE
+from deploy.operations.apt_beside import AHEAD, AHEAD_UNIT, CONFIGURE, FORGET, TAKE
 
 #: A day: as often as the distributions' own timer. In seconds.
 MAX_AGE_S = 24 * 3600
@@ -57,11 +57,13 @@ def install(
     Args:
         packages: names; a version is never given here.
         initramfs_later: let the initramfs be made while the next operations run; `settle` waits.
-        loaded_ahead: take what `load_ahead` has loaded.
+        loaded_ahead: take what `load_ahead` has loaded; what an earlier run has left of it goes.
     """
     installed = host.get_fact(facts.Installed)
     missing = [name for name in packages if name not in installed]
     if not missing:
+        if loaded_ahead and host.get_fact(facts.FileExists, path=AHEAD):
+            yield FORGET
         return
     yield from refresh._inner(MAX_AGE_S)
     if loaded_ahead:

@@ -44,6 +44,8 @@ TAKE = (
     f" find {AHEAD} -maxdepth 1 -name '*.deb' -exec mv -t /var/cache/apt/archives {{}} +;"
     f" rm -rf {AHEAD}; fi"
 )
+#: Nobody needs them any more: end what may still load, and make room.
+FORGET = f"systemctl stop {AHEAD_UNIT} 2>/dev/null; rm -rf {AHEAD}"
 
 
 @operation()

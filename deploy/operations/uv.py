@@ -11,7 +11,7 @@ from pyinfra.api import StringCommand, operation
 from deploy.facts.apt import FileExists
 from deploy.facts.venv import LOCK, Locks
 from deploy.operations import beside
-from deploy.operations.venv import GATEWAY
+from deploy.operations.venv import TAKE_SETTINGS, settings, through
 
 #: Of layer 1, role python.
 UV = "/opt/cube/tools/bin/uv"
@@ -98,12 +98,12 @@ def locked(
     if not unlike(found, {path: requirements}):
         host.noop(f"{path} is as locked")
         return
-    script = sync_script(path, whole=path in found, index=index, proxy=proxy)
+    script = sync_script(path, whole=path in found)
     if path not in found:
         loaded = loaded_file(requirements)
         over = f"{{ test -e {loaded} || test -e {loaded}.failed; }}"
         script = f"{beside.wait(AHEAD_UNIT, AHEAD_S, unless=over)}; {script}"
-    yield StringCommand(script, _stdin=requirements)
+    yield StringCommand(script, _stdin=environment(index, proxy) + requirements)
 
 
 @operation()
@@ -142,8 +142,11 @@ def loaded_file(lock: str) -> str:
     return f"{AHEAD}/{digest(lock)}"
 
 
-def sync_script(path: str, *, whole: bool, index: str, proxy: str) -> str:
-    """Return the shell script that makes or changes a venv; it reads the lock from its input."""
+def sync_script(path: str, *, whole: bool) -> str:
+    """Return the shell script that makes or changes a venv.
+
+    Its input is the line of `environment`, and the lock.
+    """
     venv, lock = quote(path), quote(f"{path}/{LOCK}")
     begin = f"rm {lock}" if whole else create(path)
     absent = f"{UV} is missing: apply layer 1 (role python) first"
@@ -152,8 +155,7 @@ def sync_script(path: str, *, whole: bool, index: str, proxy: str) -> str:
     return (
         f"test -x {UV} || {{ echo '{absent}' >&2; exit 1; }}; umask 022; exec 9>{MUTEX};"
         f" flock --wait {MUTEX_S} 9 || {{ echo '{busy}' >&2; exit 1; }};"
-        f" {environment(index, proxy)};"
-        f" {begin} && cat > {lock}.new"
+        f" {TAKE_SETTINGS} && {begin} && cat > {lock}.new"
         f" && {{ {sync} 2> {venv}/uv.log || {{ awk '{BRIEF}' {venv}/uv.log >&2; exit 1; }}; }}"
         # uv leaves a lock that all may hold. Source: uv, venv creation: `.lock`, mode 666.
         f" && rm -f {venv}/uv.log {venv}/.lock && mv {lock}.new {lock}"
@@ -180,17 +182,16 @@ def fill(path: str) -> str:
 
 
 def environment(index: str, proxy: str, *, retries: int = RETRIES) -> str:
-    """Return the shell command that sets what uv reads of its environment.
+    """Return the line of a shell that sets what uv reads of its environment.
 
-    The index is among it: it may have a login, and everybody may read the words of a command.
+    The index is among it: it may have a login, so this is no part of a command's words.
     """
-    names = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY") if proxy else ()
-    values = {
-        "SSL_CERT_FILE": BUNDLE,
-        "UV_HTTP_RETRIES": str(retries),
-        "UV_HTTP_TIMEOUT": str(SILENCE_S),
-        **({"UV_DEFAULT_INDEX": index} if index else {}),
-        **dict.fromkeys(names, proxy),
-        **({"NO_PROXY": GATEWAY} if proxy else {}),
-    }
-    return "export " + " ".join(f"{name}={quote(value)}" for name, value in values.items())
+    return settings(
+        {
+            "SSL_CERT_FILE": BUNDLE,
+            "UV_HTTP_RETRIES": str(retries),
+            "UV_HTTP_TIMEOUT": str(SILENCE_S),
+            **({"UV_DEFAULT_INDEX": index} if index else {}),
+            **through(proxy),
+        }
+    )

@@ -76,7 +76,7 @@ def load_script(locks: list[str], *, index: str, proxy: str) -> str:
     lines = [
         "umask 022",
         "renice --priority 10 --pid $$ >/dev/null",
-        uv.environment(index, proxy, retries=RETRIES),
+        uv.environment(index, proxy, retries=RETRIES).rstrip(),
         f"rm -f {uv.AHEAD}/*.failed",
     ]
     for lock in locks:

@@ -1,7 +1,7 @@
 """Virtual environments made from locked requirements."""
 
 import hashlib
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from shlex import quote
 from urllib.parse import urlsplit
 
@@ -16,6 +16,11 @@ BUNDLE = "/etc/ssl/certs/ca-certificates.crt"
 #: Where a machine of a build finds the host of the build, which no proxy leads to.
 #: Source: slirp4netns(1), qemu(1), user networking.
 GATEWAY = "10.0.2.2"
+
+#: Take the first line of the command's input, of `settings`: an index or a proxy may have a login,
+#: and everybody may read the words of a command. What follows is left to who reads next.
+#: Source: POSIX, read: it takes no byte behind its line.
+TAKE_SETTINGS = 'IFS= read -r settings && eval "$settings"'
 
 
 @operation()
@@ -39,29 +44,38 @@ def locked(
     if state and state.sha256 == hashlib.sha256(requirements.encode()).hexdigest():
         host.noop(f"{path} is as locked")
         return
-    options = f"{index_options(index)} " if index else ""
     yield StringCommand(
         f"rm -rf {path} && mkdir -p {path} && python3 -m venv --without-pip {path}"
-        f" && cat > {lock}.new && {proxy_variables(proxy)}"
-        f"PIP_CERT={BUNDLE} PIP_DISABLE_PIP_VERSION_CHECK=1"
-        f" python3 -m pip --python {path}/bin/python install --quiet --no-cache-dir"
-        f" --require-hashes --no-deps --only-binary :all: {options}-r {lock}.new"
+        f" && {TAKE_SETTINGS} && cat > {lock}.new"
+        f" && python3 -m pip --python {path}/bin/python install --quiet --no-cache-dir"
+        f" --require-hashes --no-deps --only-binary :all: -r {lock}.new"
         f" && mv {lock}.new {lock}",
-        _stdin=requirements,
+        _stdin=settings(environment(index, proxy)) + requirements,
     )
 
 
-def index_options(index: str) -> str:
-    """Return what tells pip of an index; over plain http it trusts one only if it is told to.
+def environment(index: str, proxy: str) -> dict[str, str]:
+    """Return what pip reads of its environment; over plain http it must be told to trust an index.
 
     What comes from there is what the lock's hashes say, or refused.
     """
-    trusted = f" --trusted-host {urlsplit(index).netloc.rpartition('@')[2]}"
-    return f"--index-url {index}{trusted if index.startswith('http://') else ''}"
+    parts = urlsplit(index)
+    trusted = {"PIP_TRUSTED_HOST": parts.netloc.rpartition("@")[2]}
+    return {
+        "PIP_CERT": BUNDLE,
+        "PIP_DISABLE_PIP_VERSION_CHECK": "1",
+        **({"PIP_INDEX_URL": index} if index else {}),
+        **(trusted if parts.scheme == "http" else {}),
+        **through(proxy),
+    }
 
 
-def proxy_variables(proxy: str) -> str:
-    """Return assignments for a command that goes through a proxy, but not to the build's host."""
-    names = ("HTTP_PROXY", "HTTPS_PROXY") if proxy else ()
-    direct = f"NO_PROXY={GATEWAY} " if proxy else ""
-    return "".join(f"{name}={quote(proxy)} " for name in names) + direct
+def through(proxy: str) -> dict[str, str]:
+    """Return what leads a program through a proxy, but not to the build's host."""
+    names = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY") if proxy else ()
+    return {**dict.fromkeys(names, proxy), **({"NO_PROXY": GATEWAY} if proxy else {})}
+
+
+def settings(values: Mapping[str, str]) -> str:
+    """Return the line of a shell that sets variables for programs."""
+    return f"export {' '.join(f'{name}={quote(value)}' for name, value in values.items())}\n"

@@ -1,13 +1,16 @@
 """Processes of pyinfra for many hosts: real ones, on hosts where nothing answers."""
 
 import json
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
 
 import pytest
 
-from cube import provision, spec
+from cube import crew as crews
+from cube import provision, run, spec
 from cube.box.host import Box
 from cube.crew import Crew, crew, follow
 from cube.errors import ProvisionError
@@ -57,6 +60,28 @@ def test_a_process_that_is_ended_fails_its_jobs_and_takes_no_more(
         for _ in range(2):
             with pytest.raises(ProvisionError, match="for many hosts"):
                 provision.apply(1, nowhere(tmp_path, "a"), spec=loaded, pool=pool)
+
+
+#: Ends every job as one whose events went to a full disk.
+ANSWERS = """
+import json, sys
+for line in sys.stdin:
+    print(json.loads(line)["id"], "No space left on device", flush=True)
+"""
+
+
+def test_a_job_whose_events_could_not_be_written_fails_at_once_and_says_why(
+    loaded: Spec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def start(_spec: Spec, errors: Path) -> "subprocess.Popen[bytes]":
+        return run.converse([sys.executable, "-c", ANSWERS], errors=errors)
+
+    monkeypatch.setattr(crews, "start", start)
+    monkeypatch.setattr(crews, "LATE_S", 0.0)
+    with crew(loaded, 1, limit_s=20) as pool, pytest.raises(ProvisionError) as caught:
+        provision.apply(1, nowhere(tmp_path, "a"), spec=loaded, pool=pool)
+    assert caught.value.message.endswith("events.jsonl: No space left on device")
+    assert "TMPDIR" in caught.value.hint
 
 
 def test_a_job_that_never_ends_has_a_deadline(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import gevent
 import pytest
 from pyinfra import logger
 
-from cube import provision
+from cube import log, provision
 from deploy import events
 
 DEPLOY = """\
@@ -128,3 +128,37 @@ def test_events_of_hosts_go_to_their_own_files(tmp_path: Path) -> None:
     for name in "ab":
         assert (tmp_path / name).read_text() == f'{{"event": "x", "host": "{name}"}}\n' * 2
     assert events.destination() is None
+
+
+LOGIN = """\
+from deploy import events
+from deploy.operations.files import put_atomic
+from pyinfra import host, state
+from pyinfra.operations import server
+
+recorder = events.recorder(state, host)
+url = "http://me:secret@p.example:3128"
+owner = "{user}"
+put_atomic(name="Put", dest="{folder}/proxy", content=url + "\\n", user=owner, group=owner)
+server.shell(name="Ask", commands="echo " + url + "; cat >&2; false", _stdin=url + "\\n")
+recorder.label(host, 0, layer=5, role="planted")
+"""
+
+
+@pytest.mark.parametrize("dry", [False, True])
+def test_no_event_and_no_log_has_the_login_of_a_url(tmp_path: Path, *, dry: bool) -> None:
+    file = tmp_path / "planted.py"
+    file.write_text(LOGIN.format(folder=tmp_path, user=tmp_path.owner()))
+    heard: list[log.Event] = []
+    with log.listening(heard.append):
+        code, journal = provision.run_pyinfra(
+            ["@local", str(file)], {}, tmp_path, timeout_s=60, dry=dry, diff=True
+        )
+    told = journal.of("predict" if dry else "end")
+    masked = "http://***@p.example:3128"
+    assert code == (0 if dry else 1)
+    assert masked in told[0]["diff"]
+    assert all(masked in one["commands"][-1] for one in told)
+    assert dry or masked in told[1]["error"]
+    assert any(masked in event.text for event in heard)
+    assert "secret" not in journal.file.read_text() + "".join(event.text for event in heard)

@@ -11,7 +11,6 @@ from pyinfra.api.exceptions import DeployError
 
 from deploy.facts.venv import Locks
 from deploy.operations.uv import BRIEF, SPARE_MIB, space_script, sync_script, unlike
-from deploy.operations.venv import index_options
 from deploy.roles.frameworks import Frameworks, read_lock, read_locks, render_kernel
 
 LOCK = (
@@ -79,29 +78,15 @@ def sh(command: str, text: str = "") -> "subprocess.CompletedProcess[str]":
 
 
 def test_an_environment_that_is_whole_is_changed_and_another_made_anew() -> None:
-    changed = sync_script("/opt/cube/venvs/x", whole=True, index="", proxy="")
-    made = sync_script("/opt/cube/venvs/x", whole=False, index="", proxy="")
-    assert "; rm /opt/cube/venvs/x/requirements.txt && " in changed
+    changed = sync_script("/opt/cube/venvs/x", whole=True)
+    made = sync_script("/opt/cube/venvs/x", whole=False)
+    assert " && rm /opt/cube/venvs/x/requirements.txt && " in changed
     assert " venv " not in changed.partition("pip sync")[0]
     assert " --clear --prompt x /opt/cube/venvs/x && " in made
     for script in (changed, made):
         sh(f"sh -n <<'SCRIPT'\n{script}\nSCRIPT")
         assert script.endswith("&& mv /opt/cube/venvs/x/requirements.txt.new"
                                " /opt/cube/venvs/x/requirements.txt")  # fmt: skip
-
-
-def test_a_proxy_and_an_index_are_passed_on() -> None:
-    script = sync_script("/x", whole=False, index="http://i.example/s", proxy="http://p.example:1")
-    assert "UV_DEFAULT_INDEX=http://i.example/s" in script
-    assert "HTTPS_PROXY=http://p.example:1" in script
-    assert "NO_PROXY=10.0.2.2" in script
-
-
-def test_pip_trusts_an_index_without_tls_only_where_that_is_the_index() -> None:
-    assert index_options("https://i.example/s") == "--index-url https://i.example/s"
-    assert index_options("http://me:x@10.0.2.2:8000/s") == (
-        "--index-url http://me:x@10.0.2.2:8000/s --trusted-host 10.0.2.2:8000"
-    )
 
 
 #: Free are 5000 MiB; what is there already takes 300.

@@ -45,11 +45,14 @@ def shipped_files() -> dict[str, str]:
 
 
 def show(command: str, known: dict[str, str]) -> str:
-    """Name a file that is put as it is instead of repeating it."""
+    """Name a file that is put as it is instead of repeating it; a line of settings may be first."""
     text, mark, stdin = command.partition(" <<'STDIN'\n")
     content = stdin.removesuffix("STDIN")
     if mark and content in known:
         return f"{text} < {known[content]}"
+    first, _, rest = content.partition("\n")
+    if mark and rest in known:
+        return f"{text} <<'STDIN'\n{first}\n(all of {known[rest]})\nSTDIN"
     return command
 
 

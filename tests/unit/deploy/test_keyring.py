@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from deploy.operations.keyring import fetch_script
+from deploy.operations.keyring import fetch_script, request
 
 KNOWN = "0A6C08C0D0E0EB71181153D2FD1A10960C119BB5"
 KEY = """\
@@ -31,10 +31,11 @@ JTmkNZ5I50s2aHzCAJJEFwQ=
 =VcGC
 -----END PGP PUBLIC KEY BLOCK-----
 """
-#: Copies the file that it is asked for; 22 is curl's own code for a page that is not there.
-CURL = """#!/bin/sh
+#: Copies the file that its input asks for; 22 is curl's own code for a page that is not there.
+CURL = r"""#!/bin/sh
+case "$*" in *" --config -") ;; *) exit 2 ;; esac
 while [ $# -gt 1 ]; do [ "$1" = --output ] && out=$2; shift; done
-cp "$1" "$out" 2>/dev/null && exit
+cp "$(sed -n 's/^url = "\(.*\)"$/\1/p')" "$out" 2>/dev/null && exit
 echo "curl: (22) The requested URL returned error: 404" >&2
 exit 22
 """
@@ -52,8 +53,9 @@ def fetch(folder: Path, content: str | None) -> "subprocess.CompletedProcess[str
     script = fetch_script(str(served), str(folder / "keyrings/known.asc"), fingerprint=KNOWN)
     env = {"PATH": f"{tools}:{os.environ['PATH']}", "GNUPGHOME": str(folder)}
     return subprocess.run(
-        ["sh", "-c", script], env=env, capture_output=True, text=True, check=False
-    )
+        ["sh", "-c", script], env=env, input=request(str(served), ""), capture_output=True,
+        text=True, check=False,
+    )  # fmt: skip
 
 
 def test_the_known_key_is_put_in_place(tmp_path: Path) -> None:
@@ -86,3 +88,14 @@ def test_what_is_not_the_known_key_leaves_the_old_one(
     assert done.returncode != 0
     assert told in done.stderr
     assert {file.name: file.read_text() for file in old.parent.iterdir()} == {old.name: "old\n"}
+
+
+def test_no_login_is_in_the_words_of_the_command() -> None:
+    url = "https://me:secret@i.example/it's/key.asc"
+    assert request(url, "http://me:secret@p.example:1").splitlines() == [
+        'url = "https://me:secret@i.example/it\'s/key.asc"',
+        'proxy = "http://me:secret@p.example:1"',
+    ]
+    script = fetch_script(url, "/k.asc", fingerprint=KNOWN)
+    assert "secret" not in script
+    subprocess.run(["sh", "-n", "-c", script], check=True)

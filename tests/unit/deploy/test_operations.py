@@ -5,11 +5,13 @@ import grp
 import os
 import subprocess
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from deploy.facts import apt as facts
 from deploy.facts.apt import Package
-from deploy.operations import apt, apt_timers
+from deploy.operations import apt, apt_beside, apt_timers
 from deploy.operations.files import put_script
 from deploy.operations.firewall import has_rule
 from deploy.operations.system import parse_settings
@@ -103,6 +105,52 @@ def test_what_has_yet_to_be_held(
         "nvidia-smi": Package(version="550-1"),
     }
     assert apt.loose(installed, packages, patterns=patterns, but=but) == expected
+
+
+def planned(
+    packages: list[str], *, loaded: bool, left: bool, patch: pytest.MonkeyPatch
+) -> tuple[list[str], list[object]]:
+    """Return what `install` does where bash alone is installed, and the facts that it asks."""
+    answers: dict[object, object] = {facts.Installed: {"bash"}, facts.FileExists: left}
+    answers[facts.PackageLists] = facts.Lists(age_s=0, usable=True)
+    asked: list[object] = []
+
+    def get_fact(fact: object, **_: object) -> object:
+        asked.append(fact)
+        return answers[fact]
+
+    patch.setattr(apt, "host", SimpleNamespace(get_fact=get_fact, noop=lambda _: None))
+    return list(apt.install._inner(packages, loaded_ahead=loaded)), asked
+
+
+@pytest.mark.parametrize(
+    ("loaded", "left", "wanted", "questions"),
+    [(True, True, [apt_beside.FORGET], 2), (True, False, [], 2), (False, True, [], 1)],
+)
+def test_what_was_loaded_ahead_and_is_not_needed_goes(
+    loaded: bool, left: bool, wanted: list[str], questions: int,
+    *, monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    did, asked = planned(["bash"], loaded=loaded, left=left, patch=monkeypatch)
+    assert (did, len(asked)) == (wanted, questions)
+
+
+def test_what_was_loaded_ahead_and_is_needed_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    did, _ = planned(["bash", "nano"], loaded=True, left=True, patch=monkeypatch)
+    assert did[0] == apt_beside.TAKE
+    assert did[-1].endswith(" install nano")
+
+
+def test_a_load_that_goes_on_ends_before_what_it_has_loaded_goes(tmp_path: Path) -> None:
+    ahead, systemctl = tmp_path / "cube-ahead", tmp_path / "systemctl"
+    (ahead / "partial").mkdir(parents=True)
+    systemctl.write_text(f'#!/bin/sh\ntest -d {ahead} && echo "$@" > {tmp_path}/did; exit 5\n')
+    systemctl.chmod(0o755)
+    script = apt_beside.FORGET.replace(apt_beside.AHEAD, str(ahead))
+    env = {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    subprocess.run(["sh", "-c", script], env=env, check=True)
+    assert (tmp_path / "did").read_text() == "stop cube-ahead.service\n"
+    assert not ahead.exists()
 
 
 STATUS = """\

@@ -19,11 +19,22 @@ def fail(*_):
     raise {error}
 
 serve.perform = fail
+serve.logger.addHandler(serve.JobLog())
+serve.logger.propagate = False
 job = serve.Job(
     id=7, machine=Path("m"), events=Path(sys.argv[1]), layer=1, timeout_s=9, dry=False, diff=False
 )
 serve.serve(None, job, sys.stdout)
 """
+
+
+def answer_of(error: str, events: Path) -> str:
+    """Return what is answered to a job that fails."""
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM.format(error=error), str(events)],
+        capture_output=True, text=True, check=True, cwd=PROJECT, timeout=120,
+    )  # fmt: skip
+    return done.stdout
 
 
 @pytest.mark.parametrize(
@@ -36,11 +47,13 @@ serve.serve(None, job, sys.stdout)
 )
 def test_a_job_ends_whatever_comes_of_it(tmp_path: Path, error: str, cause: str) -> None:
     events = tmp_path / "events"
-    done = subprocess.run(
-        [sys.executable, "-c", PROGRAM.format(error=error), str(events)],
-        capture_output=True, text=True, check=True, cwd=PROJECT, timeout=120,
-    )  # fmt: skip
-    assert done.stdout == "7\n"
+    assert answer_of(error, events) == "7\n"
     assert json.loads(events.read_text().splitlines()[-1]) == {
         "event": "exit", "code": 1, "cause": cause,
     }  # fmt: skip
+
+
+@pytest.mark.parametrize("error", ["OSError(5, 'broken')", "AssertionError('what')"])
+def test_a_job_is_answered_although_no_event_can_be_written(error: str) -> None:
+    """The second error is told by pyinfra's logger, whose words are events, too."""
+    assert answer_of(error, Path("/dev/full")) == "7 [Errno 28] No space left on device\n"

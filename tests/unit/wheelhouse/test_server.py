@@ -1,6 +1,7 @@
 """The index of wheels, in front of an index that misbehaves."""
 
 import errno
+import gzip
 import socket
 import threading
 import time
@@ -12,8 +13,9 @@ from typing import Any
 import pytest
 
 from cube.wheelhouse import AHEAD, shelf
+from cube.wheelhouse.page import JSON
 from cube.wheelhouse.server import BLOCK
-from tests.unit.wheelhouse.origin import METADATA, NAME, WHEEL, Pair, pair, sha256
+from tests.unit.wheelhouse.origin import METADATA, NAME, WHEEL, Origin, Pair, pair, sha256
 
 DIGEST = sha256(WHEEL)
 #: Seconds for what happens in another thread.
@@ -98,6 +100,84 @@ def test_a_page_that_lacks_what_the_locks_name_is_asked_for_anew(tmp_path: Path)
         assert both.page()["files"]
     with pair(tmp_path / "other", locks={"some-package": frozenset({"0" * 64})}) as both:
         assert len(both.page()["files"]) == 2  # the client shall say what it misses
+
+
+@pytest.mark.parametrize("code", [400, 401, 403, 404, 410])
+def test_a_page_whose_files_are_gone_is_asked_for_anew(tmp_path: Path, code: int) -> None:
+    with pair(tmp_path, locks={"some-package": frozenset({DIGEST})}) as both:
+        both.page()
+        both.origin.down = code  # the addresses of its page were for a time
+        assert both.get(both.file)[0] == code
+        both.origin.down = 0
+        both.page()
+        assert both.get(both.file)[1] == WHEEL
+        both.page()
+    assert both.origin.asked["/simple/some-package/"] == 2
+
+
+@pytest.mark.parametrize("code", [407, 429, 503])
+def test_a_page_is_kept_when_its_files_are_only_refused_for_now(tmp_path: Path, code: int) -> None:
+    with pair(tmp_path, locks={"some-package": frozenset({DIGEST})}) as both:
+        both.page()
+        both.origin.down = code
+        assert both.get(both.file)[0] == code
+        both.page()
+    assert both.origin.asked["/simple/some-package/"] == 1
+
+
+def test_a_page_that_is_doubted_is_given_where_the_index_is_away(tmp_path: Path) -> None:
+    with pair(tmp_path, locks={"some-package": frozenset({DIGEST})}) as both:
+        page = both.page()
+        both.get(both.file)
+        both.house.shelf.clear(verify=True)
+        both.origin.down = 503
+        assert both.page() == page
+        assert both.get(both.file)[1] == WHEEL
+
+
+def packed(damage: Callable[[bytes], bytes]) -> Callable[[Origin], None]:
+    """Return what answers with a page that is packed, and damaged."""
+
+    def send(origin: Origin) -> None:
+        body = damage(gzip.compress(origin.page()))
+        origin.send_response(200)
+        for name, value in (("Type", JSON), ("Encoding", "gzip"), ("Length", str(len(body)))):
+            origin.send_header(f"Content-{name}", value)
+        origin.end_headers()
+        origin.wfile.write(body)
+
+    return send
+
+
+DAMAGES: dict[str, Callable[[bytes], bytes]] = {
+    "broken off": lambda body: body[:-12],
+    "damaged": lambda body: body[:12] + b"\xff" * 8 + body[20:],
+    "not packed": lambda _: b"{}",
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
+def test_a_packed_page_that_is_damaged_is_none(
+    both: Pair, monkeypatch: pytest.MonkeyPatch, damage: Callable[[bytes], bytes]
+) -> None:
+    monkeypatch.setattr(both.origin, "do_GET", packed(damage))
+    assert both.get("/simple/some-package/")[0] == 502
+    monkeypatch.setattr(both.origin, "do_GET", packed(lambda body: body))
+    page = both.page()
+    monkeypatch.setattr(both.origin, "do_GET", packed(damage))
+    assert both.page() == page
+
+
+@pytest.mark.parametrize("url", ["http://[broken/w.whl", "http://127.0.0.1:1/\u00fc", "ftp://x/y"])
+def test_a_file_with_an_address_that_is_none_is_refused(
+    both: Pair, monkeypatch: pytest.MonkeyPatch, url: str
+) -> None:
+    page = both.origin.page
+    monkeypatch.setattr(
+        both.origin, "page", lambda self: page(self).replace(b"../../deep/w.whl", url.encode())
+    )
+    both.page()
+    assert both.get(both.file)[0] == 502
 
 
 def test_an_index_that_cannot_be_reached_is_told(both: Pair, tmp_path: Path) -> None:
