@@ -47,7 +47,7 @@ def parser() -> argparse.ArgumentParser:
     told.add_argument("--stand-in", action="store_true",
                       help="layers 2 and 3 too, without a GPU and NVIDIA: from stand-ins on"
                       " loopback (simulated evidence; needs gcc and dpkg-dev)")  # fmt: skip
-    told.add_argument("--folder", type=Path, default=Path(tempfile.gettempdir()), metavar="DIR",
+    told.add_argument("--folder", type=Path, default=program.LARGE, metavar="DIR",
                       help="where the copy is made: some 10 GB (default: %(default)s)")  # fmt: skip
     told.add_argument("--keep", action="store_true", help="leave the copy there")
     told.add_argument("--chain", type=Path, metavar="DIR",
@@ -85,7 +85,8 @@ def measure_chain(args: argparse.Namespace) -> None:
     with tempfile.TemporaryDirectory(prefix="cube-bench-", dir=args.folder) as scratch:
         costs = chain_costs(Store(folder=args.chain), Path(scratch))
     figures = [figure(costs) for case, figure in SIZES.items() if case in args.cases]
-    show(table.as_json(figures, costs, {}), table.markdown(figures, costs, {}), args)
+    told = table.as_json(figures, costs, {}), table.markdown(figures, costs, {})
+    show(*told, args, whole=True)
 
 
 def measure_builds(args: argparse.Namespace) -> None:
@@ -93,15 +94,17 @@ def measure_builds(args: argparse.Namespace) -> None:
     with folder(args.folder, keep=args.keep) as place, rewriter(args, place) as rewrite:
         copied = project.copy(place / "project", args.spec, image=args.os or "", rewrite=rewrite)
         bench = Bench(project=copied, links_only=args.links_only)
+        whole = False
         try:
             begin(bench, args)
             for case in args.cases:
                 if case != "full":
                     with log.step(f"Case {case}"):
                         CASES[case](bench)
+            whole = True
         finally:
             told = (bench.figures, bench.costs, {**bench.host(), **evidence(args)})
-            show(table.as_json(*told), table.markdown(*told), args)
+            show(table.as_json(*told), table.markdown(*told), args, whole=whole)
             leftovers.clear(bench.project.work.machines)
 
 
@@ -145,12 +148,15 @@ def folder(parent: Path, *, keep: bool) -> Iterator[Path]:
             shutil.rmtree(made)
 
 
-def show(data: dict[str, Any], markdown: str, args: argparse.Namespace) -> None:
-    """Print both forms; write the one for programs to a file, and add it to a page, if wanted."""
+def show(data: dict[str, Any], markdown: str, args: argparse.Namespace, *, whole: bool) -> None:
+    """Print both forms; write the one for programs to a file, and add it to a page, if wanted.
+
+    The page stays that of the last whole run.
+    """
     text = json.dumps(data, indent=2) + "\n"
     if args.output:
         args.output.write_text(text)
-    if args.page:
+    if args.page and whole:
         page.add(args.page, "chain", data)
     sys.stdout.write(f"{markdown}\n\n```json\n{text}```\n")
 

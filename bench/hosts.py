@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""What many hosts cost: `cube apply` that changes nothing on 1, 10 and 50 of them, as ratios.
+"""What many hosts cost: a run that changes nothing on 1, 10 and 50 of them, ours and Ansible's.
 
 The hosts are root file systems of their own (overlays of one small Debian) with processes, a name
 and an address of loopback each, on this machine: they share its processors with what is
 measured, and they have no systemd, so the layer is made of the role `users` alone. Your own
-hosts are measured with --spec. Run it as root; it needs mmdebstrap, or a tree.
+hosts are measured with --spec, without Ansible. Run it as root; it needs mmdebstrap, or a tree.
 """
 
 import argparse
@@ -14,7 +14,7 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -22,17 +22,30 @@ from typing import Any
 # As a program (python bench/hosts.py) it finds its own package by this.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from bench import page, program
-from bench.hosts_table import COMMANDS, Run, as_json, section
+from bench import hosts_commands, page, program
+from bench.hosts_commands import PROJECT, Peer, Site, require_unchanged
+from bench.hosts_table import Run, as_json, markdown
+from bench.peers import playbook
 from cube import bootstrap, log, run, spec, ssh
 from cube.errors import CubeError
+from cube.machines import Endpoint
 from tests.integration import fleet
 
-PROJECT = Path(__file__).resolve().parents[1]
-BIN = Path(sys.executable).parent
-LAYER = 'enabled = [1]\nlayer1 = ["users"]'
+#: Where Ansible is installed.
+CACHE = PROJECT / "build/bench"
 PACKAGES = "openssh-server,sudo,python3"
 TIMEOUT_S = 1800.0
+SPEC = """
+[admin]
+ssh_keys = ["{key}"]
+[layers]
+enabled = [1]
+layer1 = ["users"]
+[build]
+dir = "{folder}/build"
+[network]
+ca_certificates = "none"
+"""
 
 
 def parser() -> argparse.ArgumentParser:
@@ -71,31 +84,46 @@ def main(argv: Sequence[str] | None = None) -> int:
 def measure_hosts(args: argparse.Namespace) -> None:
     """Bring hosts up, measure, and tell."""
     with (
-        tempfile.TemporaryDirectory(prefix="cube-bench-") as folder,
-        hosts_up(args, Path(folder)) as (file, names),
+        tempfile.TemporaryDirectory(prefix="cube-bench-", dir=program.LARGE) as folder,
+        hosts_up(args, Path(folder)) as site,
     ):
-        done = measure(file, names, args.counts, args.runs)
+        done = measure(site, args.counts, args.runs)
     report(as_json(done, stand_ins=args.spec is None), args)
 
 
 @contextlib.contextmanager
-def hosts_up(args: argparse.Namespace, folder: Path) -> Iterator[tuple[Path, list[str]]]:
-    """Yield a cube.toml and the names of the hosts that it lists; they are up."""
+def hosts_up(args: argparse.Namespace, folder: Path) -> Iterator[Site]:
+    """Yield hosts that are up, and what lists them."""
     if args.spec:
-        yield args.spec.absolute(), list(spec.load(args.spec).hosts)
+        yield Site(file=args.spec.absolute(), names=list(spec.load(args.spec).hosts))
         return
     tree = args.tree or make_tree(folder / "tree")
     key = folder / "id_ed25519"
     public = ssh.make_key(key)
-    text = (PROJECT / "cube.toml").read_text()
-    text = text.replace('dir = "build"', f'dir = "{folder}/build"')
-    text = text.replace("enabled = [1, 2, 3, 4, 5]", LAYER)
     with fleet.fleet(tree, folder / "hosts", public) as started:
         for _ in range(max(args.counts)):
             started.start()
         file = folder / "cube.toml"
+        text = SPEC.format(key=public, folder=folder)
         file.write_text(text + fleet.hosts_table(started.nodes, key))
-        yield file, [node.name for node in started.nodes]
+        peer = make_peer(started.nodes, spec.load(file), key, folder)
+        yield Site(file=file, names=[node.name for node in started.nodes], peer=peer)
+
+
+def make_peer(nodes: Sequence[fleet.Node], loaded: spec.Spec, key: Path, folder: Path) -> Peer:
+    """Make Ansible ready for hosts."""
+    access = {
+        node.name: Endpoint(
+            host=node.address, port=node.port, user=fleet.USER, key_file=key,
+            known_hosts=folder / "known_hosts",
+        )
+        for node in nodes
+    }  # fmt: skip
+    made = Peer(
+        venv=playbook.venv(CACHE / "ansible"), inventory=folder / "inventory.yml", folder=folder
+    )
+    made.inventory.write_text(playbook.inventory(access, playbook.variables(loaded)))
+    return made
 
 
 def make_tree(tree: Path) -> Path:
@@ -109,45 +137,33 @@ def make_tree(tree: Path) -> Path:
     return tree
 
 
-def measure(file: Path, names: list[str], numbers: list[int], runs: int) -> list[Run]:
+def measure(site: Site, numbers: list[int], runs: int) -> list[Run]:
     """Apply once, which may change something, then measure runs that must not.
 
     Raises:
         CubeError: there are too few hosts, or a run changed something or failed.
     """
-    if len(names) < max(numbers):
-        raise CubeError(f"{file} lists {len(names)} hosts, {max(numbers)} were asked for")
-    with log.step(f"Applying to {max(numbers)} hosts"):
-        started(apply_args(file, names[: max(numbers)]), file)
+    if len(site.names) < max(numbers):
+        raise CubeError(f"{site.file} lists {len(site.names)} hosts, {max(numbers)} were asked for")
+    for command in site.commands:  # the peers open connections, which then stay
+        with log.step(f"Applying to {max(numbers)} hosts by {command}"):
+            started(*hosts_commands.command(command, site, site.names[: max(numbers)]))
     done = []
     for _ in range(runs):
         for number in numbers:
-            done += [measured(command, file, names[:number]) for command in COMMANDS]
+            done += [measured(command, site, site.names[:number]) for command in site.commands]
     return done
 
 
-def apply_args(file: Path, names: list[str]) -> list[str]:
-    """Build the command for hosts: all of them at once."""
-    return [str(BIN / "cube"), "apply", *names, "--no-checks", "--json", "--spec", str(file),
-            "--jobs", str(len(names))]  # fmt: skip
-
-
-def pyinfra_args(names: list[str]) -> list[str]:
-    """Build pyinfra's own command for hosts."""
-    limits = [word for name in names for word in ("--limit", name)]
-    return [str(BIN / "pyinfra"), "-y", "--no-wait", "--parallel", str(len(names)), *limits,
-            "inventory.py", "deploy/site.py"]  # fmt: skip
-
-
-def measured(command: str, file: Path, names: list[str]) -> Run:
+def measured(command: str, site: Site, names: Sequence[str]) -> Run:
     """Measure one run.
 
     Raises:
         CubeError: it failed, or changed something.
     """
-    argv = apply_args(file, names) if command == "cube" else pyinfra_args(names)
+    argv, env = hosts_commands.command(command, site, names)
     load, before, start = os.getloadavg()[0], os.times(), time.monotonic()
-    output = started(argv, file)
+    output = started(argv, env)
     seconds, after = time.monotonic() - start, os.times()
     require_unchanged(command, output, names)
     cpu_s = (after.children_user + after.children_system
@@ -156,42 +172,19 @@ def measured(command: str, file: Path, names: list[str]) -> Run:
     return Run(command=command, hosts=len(names), seconds=seconds, cpu_s=cpu_s, load=load)
 
 
-def started(argv: list[str], file: Path) -> str:
+def started(argv: list[str], env: Mapping[str, str]) -> str:
     """Run a command to its end; return what it printed.
 
     Raises:
         CommandError: it failed.
     """
-    env = {"CUBE_SPEC": str(file)}
-    done = run.run(argv, timeout_s=TIMEOUT_S, env=env, cwd=PROJECT)
+    done = run.run(argv, timeout_s=TIMEOUT_S, env=dict(env), cwd=PROJECT)
     return done.stdout + done.stderr
-
-
-def require_unchanged(command: str, output: str, names: list[str]) -> None:
-    """Refuse a run that was no no-op on every host.
-
-    Raises:
-        CubeError: it changed something, or left a host out.
-    """
-    if command == "pyinfra":
-        still = all(f"[{name}] No changes" in output for name in names)
-        good = still and "] Success" not in output
-    else:
-        told = [json.loads(line) for line in output.splitlines() if line.startswith("{")]
-        ended = [one for one in told if one["kind"] in {"applied", "hosts"}][-1]
-        boxes = ended.get("hosts", [ended])
-        layers = [layer for box in boxes for layer in box["layers"]]
-        good = len(boxes) == len(names) and bool(layers) and not any(
-            layer["changed"] for layer in layers
-        )  # fmt: skip
-    if not good:
-        raise CubeError(f"{command} on {len(names)} hosts was no run without a change",
-                        details=run.tail(output))  # fmt: skip
 
 
 def report(data: dict[str, Any], args: argparse.Namespace) -> None:
     """Print the figures as a table and as JSON; write them where they are wanted."""
-    print(section(data))  # noqa: T201
+    print(markdown(data["figures"]))  # noqa: T201
     print(json.dumps(data, indent=2))  # noqa: T201
     if args.output:
         args.output.write_text(json.dumps(data, indent=2) + "\n")

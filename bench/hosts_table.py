@@ -2,15 +2,23 @@
 
 import os
 import statistics
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 from bench import table
+from bench.peers import charts
+from bench.peers.spread import spread
 
 #: Fifty hosts at most this many times as long as one.
 TARGET = 4.0
-COMMANDS = ("cube", "pyinfra")
-INTRODUCTION = "`cube apply` and `pyinfra -y --no-wait` with nothing to change, all hosts at once."
+LABELS = {
+    "cube": "cube apply", "pyinfra": "pyinfra -y --no-wait", "mitogen": "Ansible, mitogen",
+    "pipelining": "Ansible, pipelining + ControlPersist",
+}  # fmt: skip
+OURS = [LABELS["cube"], LABELS["pyinfra"]]
+INTRODUCTION = "The same role with nothing to change, all hosts at once (Ansible: a fork for each)."
 STAND_INS = """The hosts are root file systems with an sshd on this machine, whose processors they
 share; they have no systemd, so the layer is four operations. What all of layer 1 costs a host:
 [figures.md](figures.md)."""
@@ -21,7 +29,7 @@ class Run:
     """One run of a command.
 
     Args:
-        command: `cube` or `pyinfra`.
+        command: a name in LABELS.
         hosts: how many.
         seconds: of the command.
         cpu_s: processor time of the command and its children; that of the hosts is not in it.
@@ -46,16 +54,30 @@ def as_json(done: list[Run], *, stand_ins: bool) -> dict[str, Any]:
             "runs": [asdict(one) for one in done], "figures": figures(done)}  # fmt: skip
 
 
-def section(data: Any) -> str:  # noqa: ANN401 (JSON)
-    """Return what `as_json` made as Markdown."""
+def section(data: Any, folder: Path) -> str:  # noqa: ANN401 (JSON)
+    """Draw the plot into a folder; return what `as_json` made, and the plot, as Markdown."""
     head = f"{INTRODUCTION} {STAND_INS}" if data["stand_ins"] else INTRODUCTION
-    return f"{head}\n\n{markdown(data['figures'])}\n\nprocessors {data['processors']}."
+    most = max(one["hosts"] for one in data["figures"])
+    title = f"Nothing to do on {most} hosts"
+    (folder / "hosts.svg").write_text(plot(data["runs"], most, f"{title}, seconds"))
+    table = f"{markdown(data['figures'])}\n\nprocessors {data['processors']}."
+    return f"{head}\n\n{table}\n\n![{title}]({folder.name}/hosts.svg)"
+
+
+def plot(runs: Sequence[Mapping[str, Any]], hosts: int, title: str) -> str:
+    """Return an SVG of all commands on so many hosts."""
+    taken = {
+        label: [one["seconds"] for one in runs if (one["command"], one["hosts"]) == (name, hosts)]
+        for name, label in LABELS.items()
+    }
+    bars = {label: spread(seconds) for label, seconds in taken.items() if seconds}
+    return charts.draw(title, bars, OURS)
 
 
 def figures(done: list[Run]) -> list[dict[str, float | int | str]]:
     """Return median, range and ratio for each command and number of hosts."""
     found: list[dict[str, float | int | str]] = []
-    for command in COMMANDS:
+    for command in LABELS:
         groups: dict[int, list[Run]] = {}
         for one in done:
             if one.command == command:
@@ -80,7 +102,7 @@ def markdown(found: list[dict[str, float | int | str]]) -> str:
     last = max(int(one["hosts"]) for one in found)
     return table.table(heads, [
         [
-            str(one["command"]), str(one["hosts"]),
+            LABELS[str(one["command"])], str(one["hosts"]),
             f"{one['seconds']:.1f} ({one['least']:.1f}-{one['most']:.1f})", f"{one['ratio']:.1f}",
             f"{one['cpu_s']:.1f}", f"{one['cpu_s_per_host']:.2f}", f"{one['load']:.1f}",
             verdict(one) if one["hosts"] == last and one["command"] == "cube" else "",

@@ -24,8 +24,8 @@ Data = Any
 #: What each benchmark's data become, in the page's order: title, and a function of data and folder.
 SECTIONS: Mapping[str, tuple[str, Callable[[Data, Path], str]]] = {
     "speed": ("Against Ansible", report.section),
-    "hosts": ("Many hosts", lambda data, _: hosts_table.section(data)),
-    "seal": ("The seal", lambda data, _: seal_table.section(data)),
+    "hosts": ("Many hosts", hosts_table.section),
+    "seal": ("The seal", seal_table.section),
     "chain": ("The layer chain", lambda data, _: table.section(data)),
 }
 

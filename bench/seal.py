@@ -17,8 +17,11 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+# As a program (python bench/seal.py) it finds its own package by this.
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
 from bench import page, program
-from bench.seal_table import OURS, SPECIFICATION, Figure, as_json, section
+from bench.seal_table import JUDGED, OURS, SPECIFICATION, Figure, as_json, markdown
 from cube import disk as disks
 from cube import mount, run
 from cube.errors import CubeError
@@ -69,7 +72,7 @@ VARIANTS = (
         for level in OTHER_LEVELS
     ),
     Variant(name=OURS, method=compress.BEST),  # the very call of the seal
-    Variant(name=f"{OURS}, and QEMU's comparison with the disk", method=compress.BEST, judged=True),
+    Variant(name=JUDGED, method=compress.BEST, judged=True),
     Variant(name="zstd -9 --long of a raw file", qcow2=False,
             argv=("zstd", "-q", "-T0", "-9", "--long=27", "RAW", "-o", "TARGET")),
 )  # fmt: skip
@@ -137,7 +140,8 @@ def options() -> argparse.Namespace:
     parser.add_argument("--disk", type=Path, help="default: the one sealed image in build/")
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--only", default="", help="words of the variants, with commas")
-    parser.add_argument("--folder", type=Path, help="for copies of the disk; default: a new one")
+    parser.add_argument("--folder", type=Path, default=program.LARGE,
+                        help="for copies of the disk (default: %(default)s)")  # fmt: skip
     parser.add_argument("--output", type=Path, help="write the figures as JSON")
     parser.add_argument("--page", type=Path, help="add them to this page of figures")
     return parser.parse_args()
@@ -161,7 +165,8 @@ def default_disk() -> Path:
     found = sorted(FOLDER.glob("build/*/*.qcow2"))
     if len(found) != 1:
         raise CubeError(
-            f"{len(found)} sealed images in build/", hint="make one, or name it with --disk"
+            f"{len(found)} sealed images in build/",
+            hint="make one (make image), or name it with --disk",
         )
     return found[0]
 
@@ -180,7 +185,7 @@ def measure_disk(asked: argparse.Namespace) -> None:
         load = os.getloadavg()[0]
         figures = measure(select(asked.only), source, asked.runs)
     data = as_json(figures, used=used, load=load)
-    tell(f"\n{section(data)}")
+    tell(f"\n{markdown(figures)}")
     if asked.output:
         asked.output.write_text(json.dumps(data, indent=2) + "\n")
     if asked.page:

@@ -3,7 +3,7 @@
 
 Each tool gets a fresh box (a container on an overlay of the bare OS), reached by SSH. What they
 leave is compared by a script that takes no tool's word; other states are a failure, no figure.
-Run it as root, like 'cube build'. It writes Markdown, JSON and SVG into docs/.
+Run it as root, like 'cube build'. It prints Markdown; with --page it writes that, JSON and SVG.
 """
 
 import argparse
@@ -29,6 +29,8 @@ CASES = (FIRST, NOOP, REBUILD)
 SPEC = """
 [admin]
 ssh_keys = ["{key}"]
+[layers]
+enabled = [1]
 [build]
 dir = "{folder}/build"
 [network]
@@ -46,11 +48,12 @@ def parser() -> argparse.ArgumentParser:
                       help=f"of {', '.join(BY_NAME)}; default: all")  # fmt: skip
     told.add_argument("--delays", type=numbers, default=[0, 10, 50], metavar="MS,...",
                       help="round trips, in milliseconds (default: 0,10,50)")  # fmt: skip
-    told.add_argument("--repeat", type=int, default=5, metavar="N",
-                      help="no-ops of each variant at each round trip (default: 5)")  # fmt: skip
+    told.add_argument("--repeat", type=int, default=3, metavar="N",
+                      help="no-ops of each variant at each round trip, and rebuilds of ours"
+                      " (default: %(default)s)")  # fmt: skip
     told.add_argument("--firsts", type=int, default=3, metavar="N",
-                      help="first applications of each variant, each on a box of its own"
-                      " (default: 3)")  # fmt: skip
+                      help="first applications of each variant on loopback, each on a box of its"
+                      " own; one at each longer round trip (default: %(default)s)")  # fmt: skip
     told.add_argument("--quick", action="store_true",
                       help="one first application and 2 no-ops, on loopback only")  # fmt: skip
     told.add_argument("--build", type=Path, metavar="DIR",
@@ -60,14 +63,14 @@ def parser() -> argparse.ArgumentParser:
                       help="a disk of the bare OS; 'rebuild' is then left out")  # fmt: skip
     told.add_argument("--cache", type=Path, default=SOURCE / "build/bench", metavar="DIR",
                       help="for Ansible and loaded packages (default: %(default)s)")  # fmt: skip
-    told.add_argument("--folder", type=Path, default=Path(tempfile.gettempdir()), metavar="DIR",
+    told.add_argument("--folder", type=Path, default=program.LARGE, metavar="DIR",
                       help="for disks: some 10 GB (default: %(default)s)")  # fmt: skip
     told.add_argument("--keep", action="store_true",
                       help="keep what the page has of cases that --cases does not name: each case"
                       " is of one run then, not all of them")  # fmt: skip
-    told.add_argument("--page", type=Path, default=page.PAGE, metavar="FILE",
-                      help="the page; data and plots lie in a folder of its name"
-                      " (default: %(default)s)")  # fmt: skip
+    told.add_argument("--page", type=Path, metavar="FILE",
+                      help="write it into this page of figures; data and plots lie in a folder of"
+                      " its name")  # fmt: skip
     return told
 
 
@@ -109,7 +112,10 @@ def numbers(text: str) -> list[int]:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the benchmark; return the exit code, as `cube` does."""
-    args = parser().parse_args(argv)
+    told = parser()
+    args = told.parse_args(argv)
+    if args.keep and not args.page:
+        told.error("--keep keeps what a page has: name it with --page")
     if args.quick:
         args.delays, args.firsts, args.repeat = [0], 1, 2
     return program.ended(partial(measure, args))
@@ -133,8 +139,10 @@ def measure(args: argparse.Namespace) -> None:
     if args.keep:
         measured = [*args.cases, *([FULL] if REBUILD in args.cases else [])]
         results.keep(earlier, but=measured)
-    page.add(args.page, "speed", results.data())
-    log.info(f"written: {args.page}")
+    sys.stdout.write(report.markdown(results))
+    if args.page:
+        page.add(args.page, "speed", results.data())
+        log.info(f"written: {args.page}")
 
 
 def run_cases(
@@ -142,13 +150,13 @@ def run_cases(
 ) -> None:
     """Run the cases that are wanted."""
     with raced(args, shop, names, results) as race:
-        race.first(args.firsts)
+        race.first(args.firsts, args.delays)
         if NOOP in args.cases:
             for delay in args.delays:
                 race.no_op(delay, args.repeat)
             race.require_same()
     if REBUILD in args.cases:
-        rebuild.measure(results, args.build, shop, args.cache.resolve())
+        rebuild.measure(results, args.build, shop, args.cache.resolve(), args.repeat)
 
 
 def workshop(folder: Path, cache: Path) -> Workshop:

@@ -6,7 +6,7 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from types import FrameType
 
 from rich.console import Console
@@ -111,21 +111,30 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     ours, words = split_command(sys.argv[1:] if argv is None else argv)
     args = parser().parse_args(ours, argparse.Namespace(words=words))
+
+    def work() -> int:
+        spec = load(args.spec, os=args.os or "")
+        run: Run = args.run
+        return run(args, spec)
+
+    return ended(work, args.view)
+
+
+def ended(work: Callable[[], int], view: progress.Mode) -> int:
+    """Do what a program is for; return its exit code, an error told as a person reads it."""
     try:
-        with told(args.view):
-            spec = load(args.spec, os=args.os or "")
-            run: Run = args.run
-            code = run(args, spec)
+        with told(view):
+            code = work()
             sys.stdout.flush()
             return code
     except CubeError as error:
-        tell_error(error, args.view)
+        tell_error(error, view)
         return error.exit_code
     except OSError as error:
         place = f"{error.filename}: " if error.filename else ""
         hint = remedy(error)
-        tell_error(HostError(f"{place}{error.strerror or error}", hint=hint), args.view)
+        tell_error(HostError(f"{place}{error.strerror or error}", hint=hint), view)
         return HostError.exit_code
     except KeyboardInterrupt:
-        tell_error(CubeError("interrupted; everything that ran for it was ended"), args.view)
+        tell_error(CubeError("interrupted; everything that ran for it was ended"), view)
         return INTERRUPTED

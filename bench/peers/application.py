@@ -56,7 +56,7 @@ def apply(variant: Variant, box: Box, delay_ms: int, shop: Workshop) -> Applied:
         CubeError: it failed.
     """
     argv, more, stdin = BUILDERS[variant.tool](variant, box, delay_ms, shop)
-    environment = {**more, **variables(variant, box, shop)}
+    environment = {**more, **variables(variant, box.folder, shop.venv)}
     started = time.monotonic()
     done = run.run(
         argv, timeout_s=LIMIT_S, env=environment, cwd=SOURCE, stdin=stdin, accept=range(256)
@@ -70,11 +70,11 @@ def apply(variant: Variant, box: Box, delay_ms: int, shop: Workshop) -> Applied:
     return Applied(seconds=seconds, changed=COUNTERS[variant.tool](done))
 
 
-def variables(variant: Variant, box: Box, shop: Workshop) -> dict[str, str]:
+def variables(variant: Variant, folder: Path, venv: Path) -> dict[str, str]:
     """Return a variant's environment, its folders put in."""
-    places = {"STRATEGIES": str(playbook.strategy_plugins(shop.venv))}
+    places = {"STRATEGIES": str(playbook.strategy_plugins(venv))}
     own = {name: places.get(value, value) for name, value in variant.environment.items()}
-    return own | (ansible_places(box.folder) if variant.tool == "ansible" else {})
+    return own | (ansible_places(folder) if variant.tool == "ansible" else {})
 
 
 def ansible_places(folder: Path) -> dict[str, str]:
@@ -101,7 +101,7 @@ def cube_command(variant: Variant, box: Box, delay_ms: int, shop: Workshop) -> C
     argv = [str(Path(sys.executable).with_name("pyinfra")), "-y"]
     environment = {"CUBE_MACHINE": str(file), "CUBE_SPEC": str(shop.spec.file)}
     return (
-        [*argv, *variant.options, "inventory.py", "deploy/layer1.py"],
+        [*argv, *variant.options, "inventory.py", "deploy/site.py"],
         {**environment, "PYINFRA_PROGRESS": "off"},
         "",
     )

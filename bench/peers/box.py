@@ -3,8 +3,10 @@
 import contextlib
 import json
 import sys
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -104,12 +106,19 @@ def farther(box: Box, delays_ms: list[int]) -> Iterator[None]:
 
 
 def wheels(folder: Path, requirements: Path) -> Path:
-    """Return the wheels of a lock, loaded once."""
-    target = folder / "wheels"
+    """Return the wheels of a lock, loaded once and whole: the folder has the lock's name.
+
+    Raises:
+        CommandError: they cannot be loaded.
+    """
+    target = folder / f"wheels-{sha256(requirements.read_bytes()).hexdigest()[:12]}"
     if not target.exists():
-        argv = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps"]
-        argv += ["--require-hashes", "--only-binary", ":all:", "--dest", str(target)]
-        run.run([*argv, "--requirement", requirements], timeout_s=LOAD_S)
+        with tempfile.TemporaryDirectory(prefix="wheels-", dir=folder) as made:
+            argv = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps"]
+            argv += ["--require-hashes", "--only-binary", ":all:", "--dest", made]
+            run.run([*argv, "--requirement", requirements], timeout_s=LOAD_S)
+            Path(made).rename(target)
+            Path(made).mkdir()  # what is removed now
     return target
 
 

@@ -2,9 +2,10 @@
 
 import contextlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from bench.peers import application, box, equality
 from bench.peers.application import Workshop
@@ -35,6 +36,8 @@ class Race:
     names: Sequence[str]
     results: Results
     boxes: dict[str, Box] = field(default_factory=dict)
+    #: What the first application left, which all others are held to.
+    state: dict[str, Any] = field(default_factory=dict)
 
     @contextlib.contextmanager
     def fresh(self, name: str, delays: list[int], *, place: str = "") -> Iterator[Box]:
@@ -75,10 +78,11 @@ class Race:
         if counted:
             self.results.add(case, name, delay_ms, applied.seconds)
 
-    def first(self, rounds: int) -> None:
+    def first(self, rounds: int, delays: Sequence[int] = ()) -> None:
         """Apply layer 1 for the first time, one tool after the other; all states must be one.
 
-        Each round after the first one is on boxes that are there for it alone.
+        Each round after the first one is on boxes that are there for it alone, and so is the one
+        of each longer round trip.
         """
         for name in self.boxes:
             with log.step(f"First application by {name}"):
@@ -90,17 +94,26 @@ class Race:
         for name in self.names:
             for number in range(1, rounds + 1) if BY_NAME[name].tool == APT else ():
                 self.first_anew(name, number)
+        for delay in delays:
+            for name in self.boxes if delay else ():
+                self.first_anew(name, 1, delay)
 
-    def first_anew(self, name: str, number: int) -> None:
-        """Apply for the first time on a box that is there for it alone."""
-        place = f"{name}-{number}"
+    def first_anew(self, name: str, number: int, delay_ms: int = 0) -> None:
+        """Apply for the first time on a box that is there for it alone; its state must be that.
+
+        Raises:
+            CubeError: it failed, or left another state.
+        """
+        place = f"{name}-{number}-{delay_ms}ms"
         with (
-            log.step(f"First application by {name}, round {number}"),
-            self.fresh(name, [0], place=place) as one,
+            log.step(f"First application by {name}, round {number}, {delay_ms} ms"),
+            self.fresh(name, sorted({0, delay_ms}), place=place) as one,
         ):
             if BY_NAME[name].tool == APT:
                 application.note_packages(self.box(name), one)
-            self.once(FIRST, name, 0, on=one)
+            self.once(FIRST, name, delay_ms, on=one)
+            if BY_NAME[name].tool != APT:
+                self.require_same({place: one})
 
     def no_op(self, delay_ms: int, rounds: int) -> None:
         """Apply again, in turns; the first time of each opens connections, and is not counted."""
@@ -112,17 +125,19 @@ class Race:
                 for name in order:
                     self.once(NOOP, name, delay_ms)
 
-    def require_same(self) -> None:
+    def require_same(self, boxes: Mapping[str, Box] | None = None) -> None:
         """Refuse figures of tools that do not leave the same.
+
+        Args:
+            boxes: those that are compared with the first one ever seen; default: all that stay up.
 
         Raises:
             CubeError: a state lacks something, or differs from the first one's.
         """
         with log.step("Comparing what they left"):
             look = wanted(self.shop.spec, trees=True)
-            states = {name: one.state(look) for name, one in self.boxes.items()}
-            for name, state in states.items():
+            for name, one in (boxes or self.boxes).items():
+                state = one.state(look)
                 equality.require_whole(state, name)
-            first, *others = states
-            for name in others:
-                equality.require_same(states[first], states[name], (first, name))
+                self.state = self.state or state
+                equality.require_same(self.state, state, (next(iter(self.boxes)), name))

@@ -1,13 +1,12 @@
 """Plots of times: a bar for each variant, its length the median, its whisker the spread."""
 
 import io
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import matplotlib as mpl
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
-from bench.peers.results import Results
 from bench.peers.spread import Spread
 from cube.suites.charts import INK
 
@@ -17,29 +16,26 @@ WIDTH, BAR = 6.4, 0.42
 OURS, OTHERS = "#2f81c4", "#9aa4ae"
 
 
-def draw(results: Results, case: str, delay_ms: int, labels: Mapping[str, str]) -> str:
-    """Return an SVG of a case at a round trip."""
-    found = {name: results.of(case, name, delay_ms) for name in labels}
-    bars = {name: one for name, one in found.items() if one is not None}
+def draw(title: str, bars: Mapping[str, Spread], ours: Collection[str]) -> str:
+    """Return an SVG of times by label, the first on top; ours have a colour of their own."""
     # The same figures give the same bytes.
-    with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": f"{case}-{delay_ms}"}):
+    with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": title}):
         figure = Figure(figsize=(WIDTH, 0.8 + BAR * len(bars)), layout="constrained")
         FigureCanvasSVG(figure)
-        fill(figure, bars, labels, f"{case}, {delay_ms} ms of round trip, seconds")
+        fill(figure, title, bars, ours)
         target = io.StringIO()
         figure.savefig(target, format="svg", transparent=True, metadata={"Date": None})
     return target.getvalue()
 
 
-def fill(figure: Figure, bars: Mapping[str, Spread], labels: Mapping[str, str], title: str) -> None:
-    """Put bars into a figure, the first on top."""
+def fill(figure: Figure, title: str, bars: Mapping[str, Spread], ours: Collection[str]) -> None:
+    """Put bars into a figure."""
     axes = figure.add_subplot()
     medians = [one.median for one in bars.values()]
     below = [one.median - one.least for one in bars.values()]
     above = [one.most - one.median for one in bars.values()]
-    colours = [OURS if name.startswith("cube") else OTHERS for name in bars]
-    drawn = axes.barh([labels[name] for name in bars], medians, xerr=[below, above], color=colours,
-                      ecolor=INK)  # fmt: skip
+    colours = [OURS if label in ours else OTHERS for label in bars]
+    drawn = axes.barh(list(bars), medians, xerr=[below, above], color=colours, ecolor=INK)
     axes.bar_label(drawn, labels=[f" {median:.2f}" for median in medians], color=INK, padding=6)
     axes.invert_yaxis()
     axes.margins(x=0.15)

@@ -94,9 +94,11 @@ def strategy_plugins(folder: Path) -> Path:
     return next(folder.glob("lib/python3*/site-packages/ansible_mitogen/plugins/strategy"))
 
 
-def ansible_args(folder: Path, inventory_file: Path, subset: str) -> list[str]:
-    """Build the command that applies the playbook."""
+def ansible_args(
+    folder: Path, inventory_file: Path, subset: str, book: str = "site.yml"
+) -> list[str]:
+    """Build the command that applies a playbook."""
     return [
         str(folder / "bin/ansible-playbook"), "--inventory", str(inventory_file),
-        "--extra-vars", json.dumps({"fact_subset": [subset]}), str(FOLDER / "site.yml"),
+        "--extra-vars", json.dumps({"fact_subset": [subset]}), str(FOLDER / book),
     ]  # fmt: skip

@@ -18,6 +18,7 @@ LABELS = {
     PACKER: "Packer with its Ansible provisioner (pipelining), layer 1 alone",
     PUT_TOGETHER: "the same put together: our bare OS anew, Ansible at native speed",
 }
+OURS = [one.label for one in VARIANTS if one.tool == "cube"]
 TITLES = {
     FIRST: "First application of layer 1, from a warm cache of packages",
     NOOP: "Nothing to do: layer 1 applied again",
@@ -32,12 +33,19 @@ def section(data: Any, folder: Path) -> str:  # noqa: ANN401 (JSON)
     """Draw the plots into a folder; return tables and plots as Markdown."""
     results = from_data(data)
     drawn = []
-    for case in (FIRST, NOOP):
+    for case, title in TITLES.items():
         for delay in results.delays(case):
             name = f"{case}-{delay}ms.svg"
-            (folder / name).write_text(charts.draw(results, case, delay, LABELS))
-            drawn.append(f"![{TITLES[case]}, {delay} ms]({folder.name}/{name})")
+            (folder / name).write_text(plot(results, case, delay))
+            drawn.append(f"![{title}, {delay} ms]({folder.name}/{name})")
     return "\n\n".join([markdown(results), *drawn])
+
+
+def plot(results: Results, case: str, delay_ms: int) -> str:
+    """Return an SVG of a case at a round trip."""
+    found = {label: results.of(case, name, delay_ms) for name, label in LABELS.items()}
+    bars = {label: one for label, one in found.items() if one is not None}
+    return charts.draw(f"{case}, {delay_ms} ms of round trip, seconds", bars, OURS)
 
 
 def markdown(results: Results) -> str:

@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cube import mount, run
+from cube.errors import CubeError
+from cube.machines.network import free_port
 
 USER = "anna"
 #: Hosts listen on 127.A.B.N, another part of loopback for each process. Source: RFC 1122, 3.2.1.3.
@@ -45,6 +47,7 @@ class Node:
 
     name: str
     address: str
+    port: int
     root: Path
 
 
@@ -56,14 +59,18 @@ class Fleet:
         self._lower = lower
         self._stack = stack
         self.nodes: list[Node] = []
+        # Of all hosts; 22 of every address may be that of this machine's own sshd.
+        self.port = free_port()
+
+    def place(self, name: str, number: int) -> Node:
+        """Return a host that nobody has started."""
+        return Node(name=name, address=f"{NETWORK}.{number}", port=self.port,
+                    root=self.folder / name / "root")  # fmt: skip
 
     def start(self, *, sshd: tuple[str, ...] = ()) -> Node:
         """Start one more host; its options of sshd come first, so they count."""
         number = len(self.nodes) + 1
-        node = Node(
-            name=f"node{number:02}", address=f"{NETWORK}.{number}",
-            root=self.folder / f"node{number:02}" / "root",
-        )  # fmt: skip
+        node = self.place(f"node{number:02}", number)
         self._stack.enter_context(overlay(self._lower, node.root))
         launch(node, sshd, self._stack)
         self.nodes.append(node)
@@ -76,7 +83,7 @@ def launch(node: Node, sshd: tuple[str, ...], stack: contextlib.ExitStack) -> No
     name = "hostname $0; printf '127.0.0.1 localhost\\n127.0.1.1 %s\\n' $0 >/etc/hosts"
     inside = [
         "sh", "-c", f'{name}; exec "$@"', node.name, "/usr/sbin/sshd", "-D", "-e", *sshd,
-        "-o", f"ListenAddress={node.address}:22", "-o", "UseDNS=no", "-o", "PidFile=none",
+        "-o", f"ListenAddress={node.address}:{node.port}", "-o", "UseDNS=no", "-o", "PidFile=none",
     ]  # fmt: skip
     argv = [
         "unshare", "--mount", "--uts", "--ipc", "--pid", "--fork", "--kill-child",
@@ -85,18 +92,19 @@ def launch(node: Node, sshd: tuple[str, ...], stack: contextlib.ExitStack) -> No
     output = node.root.parent / "sshd.log"
     process = run.launch(run.die_with_parent(argv), output=output)
     stack.callback(process.stop)
-    wait_for_greeting(node.address, process, output)
+    wait_for_greeting(node, process, output)
 
 
-def wait_for_greeting(address: str, process: run.Process, output: Path) -> None:
+def wait_for_greeting(node: Node, process: run.Process, output: Path) -> None:
+    place = (node.address, node.port)
     deadline = time.monotonic() + START_S
     while time.monotonic() < deadline and process.returncode is None:
-        with contextlib.suppress(OSError), socket.create_connection((address, 22), 1) as stream:
+        with contextlib.suppress(OSError), socket.create_connection(place, 1) as stream:
             stream.settimeout(START_S)
             if stream.recv(4) == b"SSH-":
                 return
         time.sleep(0.05)
-    raise AssertionError(f"no sshd on {address}: {output.read_text()[-2000:]}")
+    raise CubeError(f"no sshd on {place}", details=run.tail(output.read_text()))
 
 
 @contextlib.contextmanager
@@ -115,10 +123,7 @@ def overlay(lower: str, root: Path) -> Iterator[None]:
 
 def prepare(tree: Path, public_key: str) -> None:
     """Make the account, its key and the host keys in a tree."""
-    subprocess.run(
-        ["chroot", str(tree), "sh", "-eu", "-c", PREPARE],
-        input=f"{public_key}\n", text=True, check=True, capture_output=True, timeout=60,
-    )  # fmt: skip
+    run.run(["chroot", tree, "sh", "-eu", "-c", PREPARE], stdin=f"{public_key}\n", timeout_s=60)
 
 
 @contextlib.contextmanager
@@ -156,6 +161,7 @@ def copy_tree(disk: Path, folder: Path) -> Path:
 def hosts_table(nodes: list[Node], key: Path) -> str:
     """Return [hosts.*] for cube.toml."""
     return "".join(
-        f'\n[hosts.{node.name}]\naddress = "{node.address}"\nuser = "{USER}"\nkey = "{key}"\n'
+        f'\n[hosts.{node.name}]\naddress = "{node.address}"\nport = {node.port}\n'
+        f'user = "{USER}"\nkey = "{key}"\n'
         for node in nodes
     )

@@ -68,8 +68,7 @@ def site(up: Fleet, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     visudo.unlink()
     visudo.write_text(HANGS)
     visudo.chmod(0o755)
-    dead = Node(name="dead", address=f"{fleet.NETWORK}.200", root=folder)
-    silent = Node(name="silent", address=f"{fleet.NETWORK}.201", root=folder)
+    dead, silent = up.place("dead", 200), up.place("silent", 201)
     nodes = [dead, silent, *up.nodes]
     key = up.folder.parent / "id_ed25519"
     text = (PROJECT / "cube.toml").read_text()
@@ -77,7 +76,7 @@ def site(up: Fleet, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     text = text.replace("enabled = [1, 2, 3, 4, 5]", ROLES)
     spec = folder / "cube.toml"
     spec.write_text(text + fleet.hosts_table(nodes, key))
-    with socket.create_server((silent.address, 22)):  # the kernel answers, nobody greets
+    with socket.create_server((silent.address, silent.port)):  # the kernel answers, nobody greets
         yield Site(good, dead, silent, refusing, hung, spec)
 
 

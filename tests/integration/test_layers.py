@@ -20,9 +20,10 @@ from cube.machines.container import Containers
 from cube.machines.record import FILE_NAME
 from cube.provision import Applied
 from cube.spec import Spec
+from deploy.connector.answers import FRESH_S
 from tests.integration.conftest import PROJECT
 
-#: The project's targets for a second application: seconds, and commands over SSH.
+#: The project's targets for a second application: seconds, and commands on the machine.
 AGAIN_S, AGAIN_EXECS = 5.0, 60
 #: So often it is tried, for another file of tests runs beside this one.
 RUNS = 6
@@ -55,6 +56,10 @@ class Box:
             code, journal = provision.run_pyinfra(words, env, folder, timeout_s=600)
         names = provision.judge(1, code, journal).changed
         return [": ".join(name.split(": ")[:2]) for name in names]
+
+    def sudos(self) -> int:
+        """Count the commands that sudo has ever started on it."""
+        return int(self.sh("journalctl --quiet --identifier=sudo | grep --count COMMAND="))
 
     def pyinfra(self, *argv: str) -> "subprocess.CompletedProcess[str]":
         """Run pyinfra as a user would, against this machine."""
@@ -197,6 +202,80 @@ def test_the_fast_way_and_pyinfras_own_change_the_same(box: Box, seed: int) -> N
     assert fast == own, drift
     assert len(fast) >= 1, drift
     assert box.changed() == [], drift
+
+
+def test_an_ordinary_run_asks_through_one_shell(box: Box) -> None:
+    sudos = []
+    for way in ((), ("--data", "cube_shell=false")):
+        box.changed(*way)  # afterwards it is known what will be asked
+        before = box.sudos()
+        assert box.changed(*way) == []
+        sudos.append(box.sudos() - before)
+    fast, own = sudos
+    assert fast < 10
+    assert own > 40
+
+
+#: Says what the connection is, what is read after uploads, and who another user is.
+CONNECTION = """
+import socket
+from io import StringIO
+from pyinfra import host
+from pyinfra.facts.server import Command
+from pyinfra.operations import python
+
+def look():
+    line = host.connector.client.get_transport().sock
+    print("told nodelay", line.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
+    for text in ("one", "two"):
+        host.put_file(StringIO(text), "/tmp/cube-look")
+        print("told upload", host.get_fact(Command, "cat /tmp/cube-look"))
+    print("told user", host.get_fact(Command, "id -un", _sudo=True, _sudo_user="nobody"))
+
+python.call(name="Look", function=look)
+"""
+
+
+@pytest.mark.parametrize(("way", "nodelay"), [((), 1), (("--data", "cube_nodelay=false"), 0)])
+def test_an_upload_is_seen_and_what_needs_another_user_steps_aside(
+    box: Box, tmp_path: Path, way: tuple[str, ...], nodelay: int
+) -> None:
+    file = tmp_path / "connection.py"
+    file.write_text(CONNECTION)
+    done = box.pyinfra("-y", *way, str(file))
+    assert done.returncode == 0, done.stderr
+    told = [line for line in done.stdout.splitlines() if line.startswith("told ")]
+    assert told == [
+        f"told nodelay {nodelay}", "told upload one", "told upload two", "told user nobody",
+    ]  # fmt: skip
+
+
+#: Something is changed by another way than the connection while the run goes on.
+MEANWHILE = """
+import subprocess, time
+from pyinfra import host
+from pyinfra.facts.files import File
+from pyinfra.operations import files, python
+
+files.file(name="Keep it", path="/etc/cube-meanwhile", mode="600")
+def meanwhile():
+    subprocess.run({argv}, check=True)
+    time.sleep({fresh_s})
+python.call(name="Others", function=meanwhile)
+files.file(name="Keep it again", path="/etc/cube-meanwhile", mode="600")
+"""
+
+
+def test_what_others_change_during_a_run_is_seen_after_the_moment_that_is_told(
+    box: Box, tmp_path: Path
+) -> None:
+    box.sh("install -m 600 /dev/null /etc/cube-meanwhile")
+    argv = [*ssh.ssh_args(box.machine.endpoint), "sudo chmod 644 /etc/cube-meanwhile"]
+    file = tmp_path / "meanwhile.py"
+    file.write_text(MEANWHILE.format(argv=argv, fresh_s=FRESH_S))
+    done = box.pyinfra("-y", str(file))
+    assert done.returncode == 0, done.stderr
+    assert box.sh("stat --format=%a /etc/cube-meanwhile").strip() == "600"
 
 
 #: Loads ahead, has that end, installs; CUT and JOIN take the network from apt and give it back.

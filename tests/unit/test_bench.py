@@ -1,5 +1,6 @@
 """The pieces of the benchmark: on tiny disks, and with a `cube` that only plays its part."""
 
+import errno
 import json
 import sys
 from dataclasses import replace
@@ -9,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from bench import cases, chain, frameworks, project, sizes, standins, table
+from bench import cases, chain, frameworks, program, project, sizes, standins, table
 from bench.cases import Bench
 from bench.project import Project
 from bench.sizes import Change, Cost
@@ -17,7 +18,7 @@ from bench.table import Figure
 from cube import disk, run, spec
 from cube.chain import keys
 from cube.chain.store import Store
-from cube.errors import CubeError
+from cube.errors import INTERRUPTED, CubeError, HostError
 from tests.unit.chain import samples
 
 GOLDEN = Path(__file__).parent.parent / "golden" / "manifest.json"
@@ -413,6 +414,38 @@ def test_a_run_works_in_a_copy_and_leaves_nothing(
     assert code == 3
     assert "it is empty: name at least layer 1" in capsys.readouterr().err
     assert list(scratch.iterdir()) == []
+
+
+def test_a_run_that_fails_leaves_the_page_as_it_is(tmp_path: Path) -> None:
+    page, file = tmp_path / "bench.md", tmp_path / "cube.toml"
+    page.write_text("the last whole run\n")
+    file.write_text("[layers]\nenabled = []\n")
+    words = ["--folder", str(tmp_path), "--spec", str(file), "--page", str(page)]
+    assert chain.main([*words, "--cases", "full"]) == 3
+    assert page.read_text() == "the last whole run\n"
+    assert not (tmp_path / "bench").exists()
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "said"),
+    [
+        (
+            OSError(errno.ENOSPC, "No space left on device", "/x"),
+            HostError.exit_code,
+            "/x: No space left on device",
+        ),
+        (KeyboardInterrupt(), INTERRUPTED, "interrupted"),
+        (CubeError("no figure"), CubeError.exit_code, "no figure"),
+    ],
+)
+def test_a_program_ends_with_words_and_a_code(
+    error: BaseException, code: int, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def work() -> None:
+        raise error
+
+    assert program.ended(work) == code
+    assert said in capsys.readouterr().err
 
 
 def test_the_shipped_cube_toml_can_be_measured() -> None:

@@ -124,3 +124,14 @@ def test_a_dead_machine_is_given_up_after_a_minute() -> None:
         assert line.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
         assert line.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 60_000
         assert line.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) == 15
+
+
+def test_small_packets_are_sent_at_once() -> None:
+    with (
+        socket.create_server(("127.0.0.1", 0)) as server,
+        socket.create_connection(server.getsockname()) as line,
+    ):
+        assert line.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) == 0
+        client = SimpleNamespace(get_transport=lambda: SimpleNamespace(sock=line))
+        ssh.hurry(client)  # type: ignore[arg-type]
+        assert line.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) == 1
