@@ -32,6 +32,8 @@ chmod 600 /home/{USER}/.ssh/authorized_keys
 chown {USER}: /home/{USER}/.ssh/authorized_keys
 install -d /run/sshd /dev
 rm -rf /dev/*
+install -d /dev/pts
+ln -s pts/ptmx /dev/ptmx
 mknod -m 666 /dev/null c 1 3
 mknod -m 666 /dev/zero c 1 5
 mknod -m 666 /dev/random c 1 8
@@ -79,10 +81,11 @@ class Fleet:
 
 def launch(node: Node, sshd: tuple[str, ...], stack: contextlib.ExitStack) -> None:
     """Start a host's sshd as the first process of its own; all of it ends with the block."""
-    # sudo looks its host's name up.
+    # sudo looks its host's name up; others want a terminal.
     name = "hostname $0; printf '127.0.0.1 localhost\\n127.0.1.1 %s\\n' $0 >/etc/hosts"
+    terminals = "mount -t devpts -o newinstance,ptmxmode=666,mode=620 devpts /dev/pts"
     inside = [
-        "sh", "-c", f'{name}; exec "$@"', node.name, "/usr/sbin/sshd", "-D", "-e", *sshd,
+        "sh", "-c", f'{name}; {terminals}; exec "$@"', node.name, "/usr/sbin/sshd", "-D", "-e", *sshd,
         "-o", f"ListenAddress={node.address}:{node.port}", "-o", "UseDNS=no", "-o", "PidFile=none",
     ]  # fmt: skip
     argv = [
