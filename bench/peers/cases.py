@@ -36,7 +36,7 @@ class Race:
     names: Sequence[str]
     results: Results
     boxes: dict[str, Box] = field(default_factory=dict)
-    #: What the first application left, which all others are held to.
+    #: What the boxes that stay up are in, which those of a repetition are held to.
     state: dict[str, Any] = field(default_factory=dict)
 
     @contextlib.contextmanager
@@ -129,13 +129,15 @@ class Race:
         """Refuse figures of tools that do not leave the same.
 
         Args:
-            boxes: those that are compared with the first one ever seen; default: all that stay up.
+            boxes: those that are compared with what was seen last; default: all that stay up are
+                looked at anew.
 
         Raises:
             CubeError: a state lacks something, or differs from the first one's.
         """
         with log.step("Comparing what they left"):
             look = wanted(self.shop.spec, trees=True)
+            self.state = self.state if boxes else {}
             for name, one in (boxes or self.boxes).items():
                 state = one.state(look)
                 equality.require_whole(state, name)

@@ -85,8 +85,9 @@ def launch(node: Node, sshd: tuple[str, ...], stack: contextlib.ExitStack) -> No
     name = "hostname $0; printf '127.0.0.1 localhost\\n127.0.1.1 %s\\n' $0 >/etc/hosts"
     terminals = "mount -t devpts -o newinstance,ptmxmode=666,mode=620 devpts /dev/pts"
     inside = [
-        "sh", "-c", f'{name}; {terminals}; exec "$@"', node.name, "/usr/sbin/sshd", "-D", "-e", *sshd,
-        "-o", f"ListenAddress={node.address}:{node.port}", "-o", "UseDNS=no", "-o", "PidFile=none",
+        "sh", "-c", f'{name}; {terminals}; exec "$@"', node.name, "/usr/sbin/sshd", "-D", "-e",
+        *sshd, "-o", f"ListenAddress={node.address}:{node.port}", "-o", "UseDNS=no",
+        "-o", "PidFile=none",
     ]  # fmt: skip
     argv = [
         "unshare", "--mount", "--uts", "--ipc", "--pid", "--fork", "--kill-child",

@@ -2,6 +2,7 @@
 
 import argparse
 import ast
+import contextlib
 import hashlib
 import json
 import re
@@ -12,9 +13,10 @@ import threading
 import time
 import urllib.request
 from collections.abc import Iterator
+from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import jinja2.meta
 import pytest
@@ -22,6 +24,7 @@ import yaml
 
 from bench import hosts_table, page, seal_table, speed, table
 from bench.peers import application, box_state, cache, charts, equality, playbook, report, targets
+from bench.peers.cases import Race
 from bench.peers.results import FIRST, NOOP, REBUILD, Results, from_data
 from bench.peers.spread import spread, turns
 from bench.peers.targets import judge
@@ -214,6 +217,72 @@ def test_a_box_that_lacks_something_is_refused(change: dict[str, Any]) -> None:
     equality.require_whole(STATE, "one")
     with pytest.raises(CubeError, match="lacks something"):
         equality.require_whole({**STATE, **change}, "one")
+
+
+@dataclass
+class Desk:
+    """A box that is no machine: its state, and what the next applications change."""
+
+    now: dict[str, Any]
+    changes: list[int]
+
+    def state(self, look: object) -> dict[str, Any]:
+        del look
+        return self.now
+
+
+class NoRace(Race):
+    """A race whose boxes are desks; each new one has the state that `later` says."""
+
+    later: ClassVar[dict[str, Any]] = STATE
+
+    @contextlib.contextmanager
+    def fresh(self, *_: object, **__: object) -> Iterator[Any]:
+        yield Desk(self.later, [1, 0, 0, 0])
+
+
+@pytest.fixture
+def race(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> NoRace:
+    def apply(variant: object, box: Desk, delay_ms: int, shop: object) -> application.Applied:
+        return application.Applied(seconds=1.0 + delay_ms, changed=box.changes.pop(0))
+
+    monkeypatch.setattr(application, "apply", apply)
+    shop = application.Workshop(folder=tmp_path, venv=tmp_path, spec=a_spec(tmp_path))
+    names = ["cube", "mitogen"]
+    made = NoRace(shop=shop, base=tmp_path, cache=(1, tmp_path), names=names, results=Results())
+    made.boxes = {name: Desk(STATE, [1, 0, 0, 0]) for name in names}  # type: ignore[misc]
+    return made
+
+
+def test_applications_are_counted_by_round_and_round_trip(race: NoRace) -> None:
+    race.first(2, [0, 10])
+    race.no_op(0, 2)
+    counted = {place: len(seconds) for place, seconds in race.results.seconds.items()}
+    assert counted == {
+        (case, name, delay): count
+        for name in race.names
+        for case, delay, count in ((FIRST, 0, 2), (FIRST, 10, 1), (NOOP, 0, 2))
+    }
+
+
+def test_a_first_application_that_changes_nothing_is_no_figure(race: NoRace) -> None:
+    race.boxes["mitogen"].changes[0] = 0  # type: ignore[attr-defined]
+    with pytest.raises(CubeError, match="mitogen, first: 0 changes"):
+        race.first(1)
+
+
+def test_a_no_op_that_changes_something_is_no_figure(race: NoRace) -> None:
+    race.first(1)
+    race.boxes["cube"].changes[:] = [0, 2]  # type: ignore[attr-defined]
+    with pytest.raises(CubeError, match="cube, noop: 2 changes"):
+        race.no_op(0, 1)
+
+
+@pytest.mark.parametrize("rounds", [1, 2])
+def test_the_boxes_of_every_repetition_are_compared(race: NoRace, rounds: int) -> None:
+    race.later = {**STATE, "packages": {"ufw": "2"}}  # type: ignore[misc]
+    with pytest.raises(CubeError, match="leave different states"):
+        race.first(rounds, [0, 10])
 
 
 def test_paths_are_described_by_kind_mode_owner_and_content(tmp_path: Path) -> None:
