@@ -120,8 +120,9 @@ def make_peer(nodes: Sequence[fleet.Node], loaded: spec.Spec, key: Path, folder:
         for node in nodes
     }  # fmt: skip
     made = Peer(
-        venv=playbook.venv(CACHE / "ansible"), inventory=folder / "inventory.yml", folder=folder
-    )
+        venv=playbook.venv(CACHE / "ansible"), inventory=folder / "inventory.yml", folder=folder,
+        access=access,
+    )  # fmt: skip
     made.inventory.write_text(playbook.inventory(access, playbook.variables(loaded)))
     return made
 

@@ -8,9 +8,12 @@ from pathlib import Path
 
 from bench.peers import application, playbook
 from bench.peers.variants import BY_NAME
-from cube import run
+from cube import run, ssh
 from cube.errors import CubeError
+from cube.machines import Endpoint
 
+#: The limit: a login a host, and nothing done there.
+LOGIN = "login"
 PROJECT = Path(__file__).resolve().parents[1]
 BIN = Path(sys.executable).parent
 
@@ -23,11 +26,13 @@ class Peer:
         venv: where it is installed.
         inventory: its file of all hosts.
         folder: for what it leaves.
+        access: the way to each host.
     """
 
     venv: Path
     inventory: Path
     folder: Path
+    access: Mapping[str, Endpoint]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +52,7 @@ class Site:
     @property
     def commands(self) -> list[str]:
         """Names of what is run on them."""
-        return ["cube", "pyinfra", *(["mitogen", "pipelining"] if self.peer else [])]
+        return ["cube", "pyinfra", *(["mitogen", "pipelining", LOGIN] if self.peer else [])]
 
 
 Command = tuple[list[str], dict[str, str]]
@@ -76,12 +81,22 @@ def ansible_command(name: str, peer: Peer, names: Sequence[str]) -> Command:
     return [*argv, "--forks", str(len(names)), "--limit", ",".join(names)], settings
 
 
+def login_command(access: Mapping[str, Endpoint], names: Sequence[str]) -> Command:
+    """Build what every tool that begins with OpenSSH's login takes at least: that, at once."""
+    logins = [
+        f'{run.quote([*ssh.ssh_args(access[name]), "true"])} & all="$all $!"' for name in names
+    ]
+    return ["sh", "-c", "; ".join([*logins, "for one in $all; do wait $one || exit 1; done"])], {}
+
+
 def command(name: str, site: Site, names: Sequence[str]) -> Command:
     """Build a command for hosts, and its variables."""
     if name == "cube":
         return cube_command(site, names)
     if name == "pyinfra" or site.peer is None:
         return pyinfra_command(site, names)
+    if name == LOGIN:
+        return login_command(site.peer.access, names)
     return ansible_command(name, site.peer, names)
 
 
@@ -108,6 +123,7 @@ def ansible_still(output: str, names: Sequence[str]) -> bool:
 STILL: Mapping[str, Callable[[str, Sequence[str]], bool]] = {
     "cube": cube_still, "pyinfra": pyinfra_still,
     "mitogen": ansible_still, "pipelining": ansible_still,
+    LOGIN: lambda _, __: True,  # its exit code says that all let it in
 }  # fmt: skip
 
 

@@ -16,6 +16,7 @@ TARGET = 4.0
 LABELS = {
     "cube": "cube apply", "pyinfra": "pyinfra -y --no-wait", "mitogen": "Ansible, mitogen",
     "pipelining": "Ansible, pipelining + ControlPersist",
+    "login": "the limit: OpenSSH's login to each host",
 }  # fmt: skip
 OURS = [LABELS["cube"], LABELS["pyinfra"]]
 INTRODUCTION = "The same role with nothing to change, all hosts at once (Ansible: a fork for each)."

@@ -1,9 +1,13 @@
 """What every benchmark is as a program: it tells plainly, and ends as `cube` does."""
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 from cube import cli
+from cube.errors import HostError
+
+GIB = 2**30
 
 #: Where disks of some gigabytes are made: /tmp is memory on many systems.
 #: Source: Filesystem Hierarchy Standard 3.0, 5.15.
@@ -18,3 +22,15 @@ def ended(work: Callable[[], None]) -> int:
         return 0
 
     return cli.ended(done, "plain")
+
+
+def require_room(folder: Path, gib: int) -> None:
+    """Refuse to begin what takes an hour and would end with a full disk.
+
+    Raises:
+        HostError: there is less free.
+    """
+    free = shutil.disk_usage(folder).free / GIB
+    if free < gib:
+        raise HostError(f"{folder}: {free:.1f} GiB free, {gib} GiB needed",
+                        hint="free some space, or name another folder with --folder")  # fmt: skip

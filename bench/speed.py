@@ -26,6 +26,8 @@ from bench.peers.variants import BY_NAME, available
 from cube import log, spec, ssh
 
 CASES = (FIRST, NOOP, REBUILD)
+#: Of a build from nothing, and of the copy of one beside it; the boxes are gone by then.
+ROOM_GIB = 24
 SPEC = """
 [admin]
 ssh_keys = ["{key}"]
@@ -64,7 +66,7 @@ def parser() -> argparse.ArgumentParser:
     told.add_argument("--cache", type=Path, default=SOURCE / "build/bench", metavar="DIR",
                       help="for Ansible and loaded packages (default: %(default)s)")  # fmt: skip
     told.add_argument("--folder", type=Path, default=program.LARGE, metavar="DIR",
-                      help="for disks: some 10 GB (default: %(default)s)")  # fmt: skip
+                      help=f"for disks: {ROOM_GIB} GiB (default: %(default)s)")  # fmt: skip
     told.add_argument("--keep", action="store_true",
                       help="keep what the page has of cases that --cases does not name: each case"
                       " is of one run then, not all of them")  # fmt: skip
@@ -123,6 +125,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def measure(args: argparse.Namespace) -> None:
     """Run the cases and write the page; of a run that fails, print what was measured."""
+    program.require_room(args.folder, ROOM_GIB)
     args.cache.mkdir(parents=True, exist_ok=True)
     names, missing = available(args.variants, SOURCE)
     results = Results(missing=missing)

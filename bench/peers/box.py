@@ -129,7 +129,7 @@ def started(name: str, base: Path, folder: Path, cache: tuple[int, Path]) -> Ite
     Args:
         name: of the box.
         base: the bare OS.
-        folder: made anew, for its disk.
+        folder: made anew, for its disk, which goes with the box.
         cache: its port, and the folder of wheels.
     """
     folder.mkdir()
@@ -137,9 +137,12 @@ def started(name: str, base: Path, folder: Path, cache: tuple[int, Path]) -> Ite
     disk.create_overlay(overlay, base, size_bytes=0)
     ssh.make_key(key)
     request = MachineRequest(name=name, disk=overlay, run_dir=folder / "run", key_file=key)
-    with Containers().start(request) as machine:
-        prepare(machine, *cache)
-        yield Box(name=name, machine=machine, folder=folder)
+    try:
+        with Containers().start(request) as machine:
+            prepare(machine, *cache)
+            yield Box(name=name, machine=machine, folder=folder)
+    finally:
+        overlay.unlink()  # gigabytes; twenty boxes come one after the other
 
 
 def prepare(machine: Machine, port: int, folder: Path) -> None:

@@ -448,6 +448,12 @@ def test_a_program_ends_with_words_and_a_code(
     assert said in capsys.readouterr().err
 
 
+def test_what_would_fill_the_disk_is_not_begun(tmp_path: Path) -> None:
+    program.require_room(tmp_path, 0)
+    with pytest.raises(HostError, match=r"GiB free, 9999999 GiB needed"):
+        program.require_room(tmp_path, 9_999_999)
+
+
 def test_the_shipped_cube_toml_can_be_measured() -> None:
     loaded = spec.load(project.SOURCE / "cube.toml")
     assert loaded.build.dir.is_relative_to(project.SOURCE)

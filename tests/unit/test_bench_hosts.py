@@ -8,6 +8,7 @@ import pytest
 from bench import hosts_commands
 from bench.hosts_commands import Peer, Site
 from cube.errors import CubeError
+from cube.machines import Endpoint
 
 NAMES = ["a", "b"]
 RECAP = "a : ok=4  changed={}  unreachable=0  failed=0  skipped=0\n"
@@ -49,7 +50,13 @@ def test_a_run_that_changed_something_or_left_a_host_out_is_refused(
 def test_the_peers_are_those_that_can_be_run(tmp_path: Path) -> None:
     alone = Site(file=tmp_path / "cube.toml", names=NAMES)
     assert alone.commands == ["cube", "pyinfra"]
-    peer = Peer(venv=tmp_path / "venv", inventory=tmp_path / "hosts.yml", folder=tmp_path)
+    access = {
+        name: Endpoint(host=name, port=22, user="u", key_file=Path("/k"), known_hosts=Path("/h"))
+        for name in NAMES
+    }
+    peer = Peer(
+        venv=tmp_path / "venv", inventory=tmp_path / "hosts.yml", folder=tmp_path, access=access
+    )
     (tmp_path / "venv/lib/python3.11/site-packages/ansible_mitogen/plugins/strategy").mkdir(
         parents=True
     )
@@ -58,4 +65,5 @@ def test_the_peers_are_those_that_can_be_run(tmp_path: Path) -> None:
     assert argv[-4:] == ["--forks", "2", "--limit", "a,b"]
     assert settings["ANSIBLE_STRATEGY"] == "mitogen_linear"
     assert settings["ANSIBLE_STRATEGY_PLUGINS"].startswith(str(tmp_path))
+    assert hosts_commands.command("login", both, NAMES)[0][2].count("u@") == 2
     assert "ANSIBLE_STRATEGY" not in hosts_commands.command("pipelining", both, NAMES)[1]
