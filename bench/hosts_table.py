@@ -18,6 +18,10 @@ LABELS = {
     "pipelining": "Ansible, pipelining + ControlPersist",
     "login": "the limit: OpenSSH's login to each host",
 }  # fmt: skip
+#: Told where the target is missed.
+LIMIT = """What bounds it: a host more costs `cube apply` a login by OpenSSH (the limit above),
+some short commands over it, and pyinfra's own login; here the hosts' side of all that shares the
+processors."""
 OURS = [LABELS["cube"], LABELS["pyinfra"]]
 INTRODUCTION = "The same role with nothing to change, all hosts at once (Ansible: a fork for each)."
 STAND_INS = """The hosts are root file systems with an sshd on this machine, whose processors they
@@ -101,7 +105,7 @@ def markdown(found: list[dict[str, float | int | str]]) -> str:
     heads = ["command", "hosts", "seconds, median (range)", "ratio to one host",
              "processor time, s", "a host, s", "load before", "target"]  # fmt: skip
     last = max(int(one["hosts"]) for one in found)
-    return table.table(heads, [
+    told = table.table(heads, [
         [
             LABELS[str(one["command"])], str(one["hosts"]),
             f"{one['seconds']:.1f} ({one['least']:.1f}-{one['most']:.1f})", f"{one['ratio']:.1f}",
@@ -110,6 +114,7 @@ def markdown(found: list[dict[str, float | int | str]]) -> str:
         ]
         for one in found
     ])  # fmt: skip
+    return told if "MISSED" not in told else f"{told}\n\n{LIMIT}"
 
 
 def verdict(one: dict[str, float | int | str]) -> str:

@@ -120,6 +120,7 @@ def test_the_page_keeps_what_other_benchmarks_have_added(tmp_path: Path) -> None
     assert heads == ["## Against Ansible", "## Many hosts", "## The seal", "## The layer chain"]
     assert "50.0 (50.0-50.0) | 50.0" in text
     assert "at most 4: MISSED" in text
+    assert "What bounds it: a host more costs `cube apply` a login" in text
     assert "4.0x as fast as the specification's (at least 8x: missed)" in text
     assert "clusters of 2 MiB are the largest that qcow2 knows" in text
     assert "it takes 40.0 s, 2.0x as fast as the specification's" in text
