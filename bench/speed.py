@@ -137,12 +137,12 @@ def measure(args: argparse.Namespace) -> None:
             run_cases(args, shop, names, results)
         except BaseException:
             # The page stays that of the last whole run.
-            sys.stdout.write(report.markdown(results))
+            sys.stdout.write(f"{report.markdown(results)}\n")
             raise
     if args.keep:
         measured = [*args.cases, *([FULL] if REBUILD in args.cases else [])]
         results.keep(earlier, but=measured)
-    sys.stdout.write(report.markdown(results))
+    sys.stdout.write(f"{report.markdown(results)}\n")
     if args.page:
         page.add(args.page, "speed", results.data())
         log.info(f"written: {args.page}")
