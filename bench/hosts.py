@@ -25,7 +25,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from bench import hosts_commands, page, program
 from bench.hosts_commands import PROJECT, Peer, Site, require_unchanged
 from bench.hosts_table import Run, as_json, markdown
-from bench.peers import playbook
+from bench.peers import base, playbook
 from cube import bootstrap, log, run, spec, ssh
 from cube.errors import CubeError
 from cube.machines import Endpoint
@@ -35,17 +35,8 @@ from tests.integration import fleet
 CACHE = PROJECT / "build/bench"
 PACKAGES = "openssh-server,sudo,python3"
 TIMEOUT_S = 1800.0
-SPEC = """
-[admin]
-ssh_keys = ["{key}"]
-[layers]
-enabled = [1]
-layer1 = ["users"]
-[build]
-dir = "{folder}/build"
-[network]
-ca_certificates = "none"
-"""
+#: What hosts without systemd can take.
+ROLES = 'layer1 = ["users"]'
 
 
 def parser() -> argparse.ArgumentParser:
@@ -104,7 +95,7 @@ def hosts_up(args: argparse.Namespace, folder: Path) -> Iterator[Site]:
         for _ in range(max(args.counts)):
             started.start()
         file = folder / "cube.toml"
-        text = SPEC.format(key=public, folder=folder)
+        text = base.SPEC.format(key=public, folder=folder, roles=ROLES)
         file.write_text(text + fleet.hosts_table(started.nodes, key))
         peer = make_peer(started.nodes, spec.load(file), key, folder)
         yield Site(file=file, names=[node.name for node in started.nodes], peer=peer)

@@ -12,8 +12,6 @@ from bench import hosts_table, seal_table, table
 from bench.peers import report
 from cube.errors import CubeError
 
-#: The page in the sources.
-PAGE = Path(__file__).resolve().parents[1] / "docs/bench.md"
 HEAD = """# Speed
 
 Written by `make bench`; do not edit it. Each table is of one run on one machine. What is compared,

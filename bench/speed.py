@@ -28,16 +28,6 @@ from cube import log, spec, ssh
 CASES = (FIRST, NOOP, REBUILD)
 #: Of a build from nothing, and of the copy of one beside it; the boxes are gone by then.
 ROOM_GIB = 24
-SPEC = """
-[admin]
-ssh_keys = ["{key}"]
-[layers]
-enabled = [1]
-[build]
-dir = "{folder}/build"
-[network]
-ca_certificates = "none"
-"""
 
 
 def parser() -> argparse.ArgumentParser:
@@ -165,7 +155,8 @@ def run_cases(
 def workshop(folder: Path, cache: Path) -> Workshop:
     """Make what applications need."""
     file = folder / "cube.toml"
-    file.write_text(SPEC.format(key=ssh.make_key(folder / "admin"), folder=folder))
+    key = ssh.make_key(folder / "admin")
+    file.write_text(base.SPEC.format(key=key, folder=folder, roles=""))
     loaded = spec.load(file)
     return Workshop(folder=folder, venv=playbook.venv(cache / "ansible"), spec=loaded)
 

@@ -17,6 +17,18 @@ from cube.chain.store import Store
 from cube.errors import CubeError
 from cube.machines import accelerator
 
+#: The cube.toml that is measured.
+SPEC = """
+[admin]
+ssh_keys = ["{key}"]
+[layers]
+enabled = [1]
+{roles}
+[build]
+dir = "{folder}/build"
+[network]
+ca_certificates = "none"
+"""
 #: Lists of packages are kept that long: an archive's signature of them ends. In seconds.
 #: Source: apt-secure(8); Debian's security archive says Valid-Until a week ahead.
 FRESH_S = 24 * 3600

@@ -113,12 +113,12 @@ def wheels(folder: Path, requirements: Path) -> Path:
     """
     target = folder / f"wheels-{sha256(requirements.read_bytes()).hexdigest()[:12]}"
     if not target.exists():
-        with tempfile.TemporaryDirectory(prefix="wheels-", dir=folder) as made:
+        with tempfile.TemporaryDirectory(dir=folder) as parent:
+            made = Path(parent) / "wheels"
             argv = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps"]
-            argv += ["--require-hashes", "--only-binary", ":all:", "--dest", made]
+            argv += ["--require-hashes", "--only-binary", ":all:", "--dest", str(made)]
             run.run([*argv, "--requirement", requirements], timeout_s=LOAD_S)
-            Path(made).rename(target)
-            Path(made).mkdir()  # what is removed now
+            made.rename(target)
     return target
 
 
