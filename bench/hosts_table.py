@@ -20,8 +20,9 @@ LABELS = {
 }  # fmt: skip
 #: Told where the target is missed.
 LIMIT = """What bounds it: a host more costs `cube apply` a login by OpenSSH (the limit above),
-some short commands over it, and pyinfra's own login; here the hosts' side of all that shares the
-processors."""
+two short commands over it, and pyinfra's own login; here the hosts' side of all that shares the
+processors. Most of a login is OpenSSH's post-quantum key exchange ([hardware.md](hardware.md)),
+which is the user's to choose, not ours."""
 OURS = [LABELS["cube"], LABELS["pyinfra"]]
 INTRODUCTION = "The same role with nothing to change, all hosts at once (Ansible: a fork for each)."
 STAND_INS = """The hosts are root file systems with an sshd on this machine, whose processors they

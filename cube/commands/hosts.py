@@ -144,13 +144,13 @@ def work_on(
 
 @contextlib.contextmanager
 def reached(spec: Spec, word: str, sockets: Path) -> Iterator[Box]:
-    """Log in to a host; all commands of the block go over one connection.
+    """Choose the way to log in to a host; all commands of the block go over one connection.
 
     Raises:
-        MachineError: it does not let us in.
+        MachineError: there are several, and none lets us in.
     """
     ways = [replace(way, sockets=sockets) for way in find(spec, word)]
-    box = login.reach(ways)
+    box = login.choose(ways)
     try:
         yield box
     finally:

@@ -27,7 +27,7 @@ def run(box: Box, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[.
     def find(_spec: object, word: str) -> list[Box]:
         return [Box(name=word, endpoint=box.endpoint)]
 
-    def reach(ways: list[Box]) -> Box:
+    def choose(ways: list[Box]) -> Box:
         if ways[0].name == "desk2":
             raise MachineError("desk2: refused", hint="look")
         assert ways[0].sockets
@@ -41,7 +41,7 @@ def run(box: Box, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[.
 
     monkeypatch.setattr(hosts, "crew", lambda *_, **__: NoCrew())
     monkeypatch.setattr(hosts, "find", find)
-    monkeypatch.setattr(login, "reach", reach)
+    monkeypatch.setattr(login, "choose", choose)
     monkeypatch.setattr(login, "hang_up", lambda _box: None)
     monkeypatch.setattr(
         apply, "apply", lambda *_: [Outcome(layer=1, operations=9, changed=("a", "b"))]
