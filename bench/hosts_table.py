@@ -111,7 +111,7 @@ def markdown(found: list[dict[str, float | int | str]]) -> str:
             LABELS[str(one["command"])], str(one["hosts"]),
             f"{one['seconds']:.1f} ({one['least']:.1f}-{one['most']:.1f})", f"{one['ratio']:.1f}",
             f"{one['cpu_s']:.1f}", f"{one['cpu_s_per_host']:.2f}", f"{one['load']:.1f}",
-            verdict(one) if one["hosts"] == last and one["command"] == "cube" else "",
+            verdict(one) if one["hosts"] == last and LABELS[str(one["command"])] in OURS else "",
         ]
         for one in found
     ])  # fmt: skip

@@ -27,7 +27,7 @@ class CubeError(Exception):
 
     def __init__(self, message: str, *, hint: str = "", details: str = "") -> None:
         self.message = masked(message)
-        self.hint = hint
+        self.hint = masked(hint)
         self.details = masked(details)
         super().__init__(self.message)
 

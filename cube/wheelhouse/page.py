@@ -61,7 +61,8 @@ def read(body: bytes, kind: str, url: str, name: str) -> Page:
     base = urljoin(url, page.pop("base", ""))
     try:
         for file in page["files"]:
-            file["url"] = absolute(base, file["url"])
+            file |= {"url": absolute(base, file["url"]), "filename": str(file["filename"])}
+        digests(page)
     except (AttributeError, KeyError, TypeError) as error:
         raise ValueError(f"{url} is no page of a package index") from error
     return page

@@ -242,10 +242,10 @@ class Handler(BaseHTTPRequestHandler):
     def relay(self, answer: HTTPResponse, sha256: str, arrival: Arrival) -> None:
         """Send what comes as it comes; an end before the end is one for the client, too."""
         self.send_response(answer.status)
+        length = stated_length(answer)
         for name in PASSED:
-            if value := answer.headers.get(name):
+            if (value := answer.headers.get(name)) and (length or name != "Content-Length"):
                 self.send_header(name, value)
-        length = int(answer.headers.get("Content-Length") or 0)
         if not length:  # the end of the connection is the end of the file
             self.send_header("Connection", "close")
         self.end_headers()
@@ -313,3 +313,9 @@ class Handler(BaseHTTPRequestHandler):
 
     def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
         """Keep quiet about what went well."""
+
+
+def stated_length(answer: HTTPResponse) -> int:
+    """Return the bytes that an index says it sends; 0 when it does not, or no number."""
+    word = answer.headers.get("Content-Length", "")
+    return int(word) if word.isascii() and word.isdecimal() else 0

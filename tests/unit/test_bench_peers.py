@@ -97,6 +97,19 @@ def test_the_page_tells_times_ratios_and_targets(tmp_path: Path) -> None:
     assert json.loads((tmp_path / "bench/speed.json").read_text())["load"] == [0.5, 2.0]
 
 
+def test_both_of_our_commands_on_the_most_hosts_are_judged() -> None:
+    taken = {"cube": (1, 5), "pyinfra": (1, 3), "mitogen": (1, 9)}
+    runs = [
+        hosts_table.Run(command=name, hosts=hosts, seconds=seconds, cpu_s=1, load=0)
+        for name, times in taken.items()
+        for hosts, seconds in zip((1, 50), times, strict=True)
+    ]
+    rows = hosts_table.markdown(hosts_table.figures(runs)).splitlines()
+    judged = [row for row in rows if "at most 4" in row]
+    assert [row.split("|")[1].strip() for row in judged] == ["cube apply", "pyinfra -y --no-wait"]
+    assert [row.rpartition("4: ")[2] for row in judged] == ["MISSED |", "met |"]
+
+
 def test_the_page_keeps_what_other_benchmarks_have_added(tmp_path: Path) -> None:
     file = tmp_path / "bench.md"
     runs = [

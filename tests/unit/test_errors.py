@@ -20,3 +20,11 @@ def test_every_exit_code_is_documented() -> None:
     text = DOCS.read_text()
     for kind in kinds():
         assert f"| {kind.exit_code} | `{kind.__name__}` |" in text
+
+
+def test_no_login_of_a_url_is_told() -> None:
+    url = "https://me:secret@i.example/"
+    error = errors.CubeError(f"{url} fails", hint=f"try: curl {url}", details=f"got {url}")
+    told = [str(error), error.message, error.hint, error.details]
+    assert ["secret" in text or "me:" in text for text in told] == [False] * 4
+    assert error.hint == "try: curl https://***@i.example/"

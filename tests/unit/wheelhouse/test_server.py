@@ -180,6 +180,27 @@ def test_a_file_with_an_address_that_is_none_is_refused(
     assert both.get(both.file)[0] == 502
 
 
+@pytest.mark.parametrize("length", ["many", "-1", ""])
+def test_a_file_whose_length_is_no_number_comes_to_its_end(
+    both: Pair, monkeypatch: pytest.MonkeyPatch, length: str
+) -> None:
+    both.page()
+    monkeypatch.setattr(both.origin, "length", length)
+    assert both.get(both.file) == (200, WHEEL, "")
+    wait_until(lambda: both.kept == [DIGEST])
+
+
+@pytest.mark.parametrize(
+    ("instead", "of"), [(b'"name"', b'"filename"'), (b'"hashes": [1]', b'"hashes": {}')]
+)
+def test_a_page_with_a_damaged_entry_is_none(
+    both: Pair, monkeypatch: pytest.MonkeyPatch, instead: bytes, of: bytes
+) -> None:
+    page = both.origin.page
+    monkeypatch.setattr(both.origin, "page", lambda self: page(self).replace(of, instead))
+    assert both.get("/simple/some-package/")[0] == 502
+
+
 def test_an_index_that_cannot_be_reached_is_told(both: Pair, tmp_path: Path) -> None:
     both.house.upstream.index = "http://127.0.0.1:1/simple"
     assert both.get("/simple/some-package/")[0] == 502
