@@ -49,7 +49,7 @@ test-gpu-stack: setup ## The whole GPU stack from real packages: driver, CUDA, f
 test-workloads: setup ## The suites at full size: training, inference, containers (root, 10 GB)
 	@$(AS_ROOT) .venv/bin/pytest tests/integration/test_workloads.py tests/integration/test_workloads_box.py -m ""
 
-bench: bench-speed bench-hosts bench-seal ## All but the chain, one after the other, into docs/bench.md (root, 1.5 h)
+bench: bench-speed bench-hosts bench-seal ## All but the chain, one after the other, into docs/bench.md (root, 1.7 h)
 
 # What goes on from a build makes it first. A part of the cases is printed, and the page stays.
 bench-speed: $(if $(BUILD),setup,image) ## Our site against Ansible, side by side (root; CASES=noop, BUILD=dir, FAST=1)
