@@ -65,7 +65,7 @@ def rollback(spec: Spec, host: str, layer: str) -> Restored:
         MachineError: the box does not answer, or did not come back.
     """
     number = number_of(layer)
-    box = login.choose(find(spec, host))
+    box = login.reach(find(spec, host))
     root = volumes.read_root(box)
     chosen = choose(box, root, number)
     refuse_other_kernel(box, root, chosen)

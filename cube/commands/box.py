@@ -93,7 +93,7 @@ def cmd_apply(args: argparse.Namespace, spec: Spec) -> int:
     )  # fmt: skip
     if not (host := one_host(args)):
         return hosts.apply_to(args, spec, chosen(args, spec), wanted)
-    box = login.choose(find(spec, host))
+    box = login.reach(find(spec, host))
     outcomes = apply.apply(spec, box, wanted)
     data: dict[str, object] = {"box": box.name, "layers": [one.as_json() for one in outcomes]}
     tell(args.view, "applied", data, applied_text(box.name, outcomes))
@@ -133,7 +133,7 @@ def cmd_drift(args: argparse.Namespace, spec: Spec) -> int:
     """
     if not (host := one_host(args)):
         return hosts.compare(args, spec, chosen(args, spec))
-    box = login.choose(find(spec, host))
+    box = login.reach(find(spec, host))
     found = drift.compare(spec, box, args.layers, checks=args.checks)
     differing = [one for one in found if one.found]
     same = [f"layer {one.layer}: {one.summary}" for one in found if not one.found]

@@ -144,13 +144,16 @@ def work_on(
 
 @contextlib.contextmanager
 def reached(spec: Spec, word: str, sockets: Path) -> Iterator[Box]:
-    """Choose the way to log in to a host; all commands of the block go over one connection.
+    """Choose how to log in to a host; all commands of the block go over one connection.
+
+    An only way is not tried first: the work begins with a command that tells as well if it is
+    closed, and on many hosts each command counts.
 
     Raises:
-        MachineError: there are several, and none lets us in.
+        MachineError: there are several ways, and none lets us in.
     """
     ways = [replace(way, sockets=sockets) for way in find(spec, word)]
-    box = login.choose(ways)
+    box = login.reach(ways) if len(ways) > 1 else ways[0]
     try:
         yield box
     finally:

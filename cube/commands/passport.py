@@ -62,7 +62,7 @@ def cmd_certify(args: argparse.Namespace, spec: Spec) -> int:
     file = args.manifest or Workspace.of(spec).manifest
     image = manifest.read(file)
     refuse_key(args.key)
-    box = login.choose(find(spec, args.host))
+    box = login.reach(find(spec, args.host))
     wanted = Wanted(model=args.model)
     found = certify.certify(spec, box, image, wanted, tuple(args.exceptions))
     data = certify.compose(image, found)

@@ -51,7 +51,7 @@ def cmd_validate(args: argparse.Namespace, spec: Spec) -> int:
     Raises:
         ValidationError: one failed, or did not run.
     """
-    box = login.choose(find(spec, args.host))
+    box = login.reach(find(spec, args.host))
     wanted = Wanted(suites=args.suites, quick=args.quick, model=args.model)
     found = validation.validate(box, wanted)
     files = record.write(apply.results_folder(spec, box) / "validation", found)

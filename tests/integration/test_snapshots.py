@@ -125,7 +125,7 @@ def desk(built: Built, key_file: Path, tmp_path_factory: pytest.TempPathFactory)
     )
     with VirtualMachines().start(request) as machine:
         word = word_of(machine.endpoint)
-        yield Desk(machine, loaded, word, login.choose(find(loaded, word)))
+        yield Desk(machine, loaded, word, login.reach(find(loaded, word)))
 
 
 def word_of(access: Endpoint) -> str:

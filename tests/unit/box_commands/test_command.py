@@ -86,7 +86,7 @@ def compared(box: Box, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[
     (tmp_path / "cube.toml").write_text('[build]\ndir = "build"\n')
     found: list[LayerDrift] = []
     monkeypatch.setattr(commands, "find", lambda *_: [box])
-    monkeypatch.setattr(login, "choose", lambda ways: ways[0])
+    monkeypatch.setattr(login, "reach", lambda ways: ways[0])
     monkeypatch.setattr(drift, "compare", lambda *_, **__: found)
     return found
 

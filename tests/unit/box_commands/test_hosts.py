@@ -2,12 +2,13 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
-from cube import cli, log, progress
+from cube import cli, log, progress, spec
 from cube.box import apply, drift, login
 from cube.box.apply import Outcome
 from cube.box.drift import LayerDrift
@@ -27,11 +28,18 @@ def run(box: Box, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[.
     def find(_spec: object, word: str) -> list[Box]:
         return [Box(name=word, endpoint=box.endpoint)]
 
-    def choose(ways: list[Box]) -> Box:
-        if ways[0].name == "desk2":
+    def enter(box: Box) -> None:
+        assert box.sockets
+        if box.name == "desk2":
             raise MachineError("desk2: refused", hint="look")
-        assert ways[0].sockets
-        return ways[0]
+
+    def applied(_spec: object, box: Box, *_: object) -> list[Outcome]:
+        enter(box)
+        return [Outcome(layer=1, operations=9, changed=("a", "b"))]
+
+    def compared(_spec: object, box: Box, *_: object, **__: object) -> list[LayerDrift]:
+        enter(box)
+        return [LayerDrift(layer=1, operations=9, problem="gone" if box.name == "desk3" else "")]
 
     class NoCrew:
         def __enter__(self) -> SimpleNamespace:
@@ -41,17 +49,9 @@ def run(box: Box, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[.
 
     monkeypatch.setattr(hosts, "crew", lambda *_, **__: NoCrew())
     monkeypatch.setattr(hosts, "find", find)
-    monkeypatch.setattr(login, "choose", choose)
     monkeypatch.setattr(login, "hang_up", lambda _box: None)
-    monkeypatch.setattr(
-        apply, "apply", lambda *_: [Outcome(layer=1, operations=9, changed=("a", "b"))]
-    )
-    monkeypatch.setattr(
-        drift, "compare",
-        lambda _spec, box, *_, **__: [
-            LayerDrift(layer=1, operations=9, problem="gone" if box.name == "desk3" else "")
-        ],
-    )  # fmt: skip
+    monkeypatch.setattr(apply, "apply", applied)
+    monkeypatch.setattr(drift, "compare", compared)
     return lambda *words: cli.main([*words, "--spec", str(tmp_path / "cube.toml")])
 
 
@@ -80,6 +80,27 @@ def test_a_program_gets_every_host(
     assert [(one["box"], one["state"]) for one in found] == [("desk1", "done"), ("desk2", "failed")]
     assert found[0]["layers"][0]["changed"] == ["a", "b"]
     assert found[1]["error"]["exit_code"] == MachineError.exit_code
+
+
+@pytest.mark.parametrize("keys", [["k"], ["k", "l"]])
+def test_ways_are_tried_where_there_are_several(
+    box: Box, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, keys: list[str]
+) -> None:
+    ways = [replace(box, endpoint=replace(box.endpoint, key_file=Path(key))) for key in keys]
+    asked: list[str] = []
+
+    def execute(way: Box, _script: str) -> None:
+        asked.append(way.endpoint.key_file.name)
+        if len(asked) == 1:
+            raise MachineError("refused")
+
+    monkeypatch.setattr(hosts, "find", lambda *_: ways)
+    monkeypatch.setattr(login, "execute", execute)
+    monkeypatch.setattr(login, "hang_up", lambda _box: None)
+    (tmp_path / "cube.toml").touch()
+    with hosts.reached(spec.load(tmp_path / "cube.toml"), "desk1", tmp_path) as found:
+        assert found == replace(ways[-1], sockets=tmp_path)
+    assert asked == (keys if len(keys) > 1 else [])
 
 
 def test_all_well_is_success(run: Callable[..., int], capsys: pytest.CaptureFixture[str]) -> None:

@@ -47,7 +47,7 @@ def certified(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
         host="192.0.2.1", port=22, user="anna", key_file=Path("/k"), known_hosts=Path("/h")
     )
     monkeypatch.setattr(certify, "certify", play)
-    monkeypatch.setattr(login, "choose", lambda _: Box(name="desk1", endpoint=endpoint))
+    monkeypatch.setattr(login, "reach", lambda _: Box(name="desk1", endpoint=endpoint))
     return asked
 
 
