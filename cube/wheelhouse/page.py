@@ -62,7 +62,7 @@ def read(body: bytes, kind: str, url: str, name: str) -> Page:
     try:
         for file in page["files"]:
             file |= {"url": absolute(base, file["url"]), "filename": str(file["filename"])}
-        digests(page)
+        digests(page)  # raises where an entry's hashes are damaged
     except (AttributeError, KeyError, TypeError) as error:
         raise ValueError(f"{url} is no page of a package index") from error
     return page
