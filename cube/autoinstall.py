@@ -10,7 +10,7 @@ from jsonschema import Draft7Validator
 from jsonschema.exceptions import SchemaError
 from referencing.exceptions import Unresolvable
 
-from cube import conventions
+from cube import conventions, shape
 from cube.machines.seed import build_seed
 from cube.machines.seed import render_user_data as render_seed
 from cube.packer import seed
@@ -87,9 +87,9 @@ def late_commands(spec: Spec) -> list[str]:
         " /target/etc/systemd/system/snapd.service.d/snap_proxy.conf",
         *[write_command(name, text) for name, text in files.items()],
         "chmod 600 /target/etc/netplan/*.yaml",
-        f"tune2fs -L {conventions.ROOT_LABEL} $(findmnt --noheadings --output SOURCE /target)",
-        rf"sed -i -E 's|^[^#]\S*\s+/\s|LABEL={conventions.ROOT_LABEL} / |' /target/etc/fstab",
-        f"grep -q '^LABEL={conventions.ROOT_LABEL} / ' /target/etc/fstab",
+        f"tune2fs -L {shape.ROOT_LABEL} $(findmnt --noheadings --output SOURCE /target)",
+        rf"sed -i -E 's|^[^#]\S*\s+/\s|LABEL={shape.ROOT_LABEL} / |' /target/etc/fstab",
+        f"grep -q '^LABEL={shape.ROOT_LABEL} / ' /target/etc/fstab",
         "curtin in-target -- update-grub",
         "echo uninitialized >/target/etc/machine-id",
         f"mkdir -p /target/var/lib/cube && echo {INSTALLED} >/target/var/lib/cube/base && sync",

@@ -5,7 +5,7 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-from cube import conventions, gpt, log, run
+from cube import conventions, gpt, log, run, shape
 from cube.errors import CommandError, HostError, PackerError
 from cube.package_cache import PackageCache, carries, poisoned, suspect
 from cube.spec import Spec, proxy_environment
@@ -29,8 +29,8 @@ PACKAGES = (
 UPDATED = ("etc/.updated", "var/.updated")
 
 FSTAB = f"""\
-LABEL={conventions.ROOT_LABEL} / ext4 errors=remount-ro 0 1
-LABEL={conventions.ESP_LABEL} /boot/efi vfat umask=0077,nofail 0 2
+LABEL={shape.ROOT_LABEL} / ext4 errors=remount-ro 0 1
+LABEL={shape.ESP_LABEL} /boot/efi vfat umask=0077,nofail 0 2
 """
 
 
@@ -135,7 +135,7 @@ def mmdebstrap_error(spec: Spec, code: int, heard: Sequence[str]) -> PackerError
 
 def finish_tree(spec: Spec, tree: Path) -> None:
     """Write what makes the tree one of ours; clear what only this machine has."""
-    files = conventions.files(spec, root_device=f"LABEL={conventions.ROOT_LABEL}")
+    files = conventions.files(spec, root_device=f"LABEL={shape.ROOT_LABEL}")
     for name, content in {**files, "etc/fstab": FSTAB}.items():
         path = tree / name
         path.parent.mkdir(parents=True, exist_ok=True)

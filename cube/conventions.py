@@ -2,11 +2,6 @@
 
 from cube.spec import Spec
 
-#: Label of the root file system; the boot loader, the kernel and fstab find it by this name.
-ROOT_LABEL = "cube-root"
-#: Label of the EFI system partition; a FAT label has 11 capital letters at most.
-ESP_LABEL = "CUBE-ESP"
-
 NETPLAN = """\
 network:
   version: 2

@@ -8,7 +8,7 @@ import shutil
 import struct
 from pathlib import Path
 
-from cube import conventions, run
+from cube import run, shape
 
 MIB = 1024 * 1024
 SECTOR = 512
@@ -33,7 +33,7 @@ BIOS_BOOT_TYPE = "21686148-6449-6E6F-744E-656564454649"
 
 #: Run by grub's core image, which knows the root by its label only.
 GRUB_START = f"""\
-search.fs_label {conventions.ROOT_LABEL} root
+search.fs_label {shape.ROOT_LABEL} root
 set prefix=($root)/boot/grub
 """
 
@@ -41,8 +41,8 @@ set prefix=($root)/boot/grub
 GRUB_MENU = f"""\
 set timeout=0
 menuentry "Debian" {{
-    search --no-floppy --label {conventions.ROOT_LABEL} --set=root
-    linux /vmlinuz root=LABEL={conventions.ROOT_LABEL} ro console=tty0 console=ttyS0,115200
+    search --no-floppy --label {shape.ROOT_LABEL} --set=root
+    linux /vmlinuz root=LABEL={shape.ROOT_LABEL} ro console=tty0 console=ttyS0,115200
     initrd /initrd.img
 }}
 """
@@ -85,7 +85,7 @@ def make_disk(tree: Path, image: Path) -> None:
         file.truncate((ROOT_AT + root_mib + 1) * MIB)
     run.run(["sfdisk", "--quiet", image], stdin=partition_table())
     run.run([
-        "mke2fs", "-q", "-F", "-t", "ext4", "-L", conventions.ROOT_LABEL, "-b", "4096", "-I", "256",
+        "mke2fs", "-q", "-F", "-t", "ext4", "-L", shape.ROOT_LABEL, "-b", "4096", "-I", "256",
         "-m", "1", "-O", EXT4_FEATURES, "-d", tree,
         "-E", f"offset={ROOT_AT * MIB},lazy_itable_init=0,lazy_journal_init=0",
         image, f"{root_mib}M",
@@ -114,7 +114,7 @@ def write_esp(tree: Path, image: Path) -> None:
     Source: UEFI specification, 3.5.1.1 "Removable Media Boot Behavior".
     """
     run.run([
-        "mkfs.vfat", "-F", "32", "-n", conventions.ESP_LABEL, "-s", "1",
+        "mkfs.vfat", "-F", "32", "-n", shape.ESP_LABEL, "-s", "1",
         "--offset", str(ESP_AT * MIB // SECTOR), image, str(ESP_MIB * 1024),
     ])  # fmt: skip
     esp = f"{image}@@{ESP_AT}M"

@@ -4,11 +4,10 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
+from cube import shape
 from cube.cell import Cell
 from cube.errors import CommandError, MachineError
 
-#: The root file system's label on images that we make.
-ROOT_LABEL = "cube-root"
 #: File systems that a root may have.
 ROOT_TYPES = ("ext4", "xfs")
 
@@ -84,7 +83,7 @@ def _probe(cell: Cell, device: Path, start: int, size: int) -> dict[str, str]:
 def choose_root(found: list[Partition]) -> Partition | None:
     """Return the partition with the root: the one labelled so, else the last that can be."""
     candidates = [part for part in found if part.type in ROOT_TYPES]
-    labelled = [part for part in candidates if part.tags.get("LABEL") == ROOT_LABEL]
+    labelled = [part for part in candidates if part.tags.get("LABEL") == shape.ROOT_LABEL]
     return next(reversed(labelled or candidates), None)
 
 

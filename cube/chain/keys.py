@@ -41,8 +41,8 @@ BASE_SOURCES = {
 }
 #: The same for every operating system: files of ours, seed, Packer's variables, proof.
 ANY_BASE_SOURCES = (
-    "cube/conventions.py", "cube/machines/seed.py", "cube/packer/base.py", "cube/packer/inputs.py",
-    "packer/prove.sh",
+    "cube/conventions.py", "cube/shape.py", "cube/machines/seed.py", "cube/packer/base.py",
+    "cube/packer/inputs.py", "packer/prove.sh",
 )  # fmt: skip
 #: What seals and proves an image, besides ``checks/`` and what compresses it.
 IMAGE_SOURCES = (
@@ -83,6 +83,7 @@ def base_data(spec: Spec) -> dict[str, object]:
         "admin.user": spec.admin.user,
         "image.disk_size": spec.image.disk_size,
         "image.hostname": spec.image.hostname,
+        "image.layout": spec.image.disk_layout,
         "image.os": spec.image.os,
         "network.apt_mirror": spec.network.apt_mirror,
         "network.proxy": spec.network.proxy,

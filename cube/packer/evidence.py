@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
-from cube import conventions, run
+from cube import run, shape
 from cube.errors import CommandError, PackerError
 
 #: File in which the guest leaves the nonce, written by packer/prove.sh and late-commands.
@@ -45,7 +45,7 @@ def check(disk: Path, nonce: str) -> None:
     """
     for offset in root_offsets(disk):
         found = read_superblock(disk, offset)
-        if found.get("Filesystem volume name") != conventions.ROOT_LABEL:
+        if found.get("Filesystem volume name") != shape.ROOT_LABEL:
             continue
         if (
             found.get("Filesystem state") != "clean"
@@ -56,7 +56,7 @@ def check(disk: Path, nonce: str) -> None:
         if marker != nonce:
             raise unproven(f"{MARKER} holds {marker!r}, not this build's mark")
         return
-    raise unproven(f"it has no file system labelled {conventions.ROOT_LABEL}")
+    raise unproven(f"it has no file system labelled {shape.ROOT_LABEL}")
 
 
 def read_file(disk: Path, offset: int, path: str) -> str:

@@ -6,6 +6,7 @@ from typing import Annotated, Literal, Self, get_args
 
 from pydantic import AfterValidator, Field, ValidationInfo, field_validator, model_validator
 
+from cube.shape import Layout
 from cube.spec import addresses
 from cube.spec.accounts import Login, User
 from cube.spec.addresses import Download, Hostname, Url
@@ -39,18 +40,29 @@ LAYER_ROLES: dict[int, tuple[str, ...]] = {
 }
 
 
+#: Layout of the root where cube.toml names none. Source: the specification, line 2.4.
+LAYOUTS: dict[OsName, Layout] = {"debian-13": "plain", "ubuntu-24.04": "lvm"}
+
+
 class Image(Section):
-    """What is built. `disk_size` is in MiB."""
+    """What is built. `disk_size` and `swap` are in MiB; without `layout` the OS decides."""
 
     name: Name = "vault-cube"
     version: Annotated[str, Field(pattern=r"^\d+\.\d+\.\d+([-+][0-9A-Za-z.-]+)?$")] = "0.1.0"
     os: OsName = "debian-13"
     disk_size: Annotated[SizeMib, AfterValidator(between("6 GiB", "16 TiB"))] = "16 GiB"  # type: ignore[assignment]
+    layout: Layout | None = None
+    swap: Annotated[SizeMib, AfterValidator(between("0 MiB", "1 TiB"))] = "0 MiB"  # type: ignore[assignment]
     hostname: Hostname = "cube"
     locale: Annotated[str, Field(pattern=r"^[a-z]{2,3}_[A-Z]{2}\.UTF-8$|^C\.UTF-8$")] = (
         "en_US.UTF-8"
     )
     timezone: Timezone = "Etc/UTC"
+
+    @property
+    def disk_layout(self) -> Layout:
+        """The layout of the root: what cube.toml says, else the OS's default."""
+        return self.layout or LAYOUTS[self.os]
 
 
 class Admin(Section):
@@ -146,6 +158,7 @@ class Network(Section):
     keep_ca_certificates: bool = False
     proxy: Url = ""
     apt_mirror: Url = ""
+    apt_security_mirror: Url = ""
     package_cache: addresses.PackageCache = "auto"
     pypi_index: Url = ""
     ntp_servers: tuple[addresses.Host, ...] = ()

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from cube import conventions, log, run, spec
+from cube import log, run, shape, spec
 from cube.errors import HostError, PackerError
 from cube.machines.seed import build_seed, render_user_data
 from cube.packer import check, events, evidence, inputs, seed, template, tool, watch
@@ -289,7 +289,7 @@ def test_a_malformed_seed_is_told(old: str, new: str, expected: str) -> None:
 # Evidence: real disks, small.
 
 
-def make_disk(disk: Path, *, marker: str, label: str = conventions.ROOT_LABEL, at: int = 1) -> None:
+def make_disk(disk: Path, *, marker: str, label: str = shape.ROOT_LABEL, at: int = 1) -> None:
     """Make a GPT disk whose only partition begins at 1 MiB, its file system at `at` MiB."""
     tree = disk.parent / "tree"
     (tree / "var/lib/cube").mkdir(parents=True)

@@ -30,6 +30,8 @@ TABLE: list[tuple[str, Any, Names]] = [
     ("image.name", "other", {5, IMAGE}),
     ("image.version", "9.9.9", {5, IMAGE}),
     ("image.disk_size", 32 * 1024, {BASE}),
+    ("image.layout", "lvm", {BASE}),
+    ("image.swap", 4096, NOTHING),
     ("image.hostname", "other", {BASE, 1}),
     ("image.locale", "de_DE.UTF-8", {1}),
     ("image.timezone", "Asia/Tokyo", {1}),
@@ -59,6 +61,7 @@ TABLE: list[tuple[str, Any, Names]] = [
     ("network.keep_ca_certificates", True, {1, IMAGE}),
     ("network.proxy", "http://proxy.example:3128/", {BASE, 1, 2, 3, 4}),
     ("network.apt_mirror", "http://mirror.example/debian", {BASE, 1, 2, 3}),
+    ("network.apt_security_mirror", "http://mirror.example/security", NOTHING),
     ("network.package_cache", "off", NOTHING),
     ("network.package_cache", "http://cache.example:3142", NOTHING),
     ("network.pypi_index", "http://index.example/", {1, 4}),
@@ -78,6 +81,7 @@ TABLE: list[tuple[str, Any, Names]] = [
 ]
 #: Where Ubuntu differs: its installer asks for more, and there is no kernel to choose.
 UBUNTU: dict[str, Names] = {
+    "image.layout": NOTHING,  # it is Ubuntu's default
     "image.locale": {BASE, 1},
     "image.timezone": {BASE, 1},
     "os.ubuntu.iso_sha256": {BASE},
