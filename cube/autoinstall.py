@@ -72,7 +72,7 @@ def late_commands(spec: Spec) -> list[str]:
     They run in the installer, with the new system under /target. Each stops at its first error,
     and any error stops the installation: the mark at the end means that all went well.
     """
-    files = conventions.files(spec, root_device=ROOT_DEVICE)
+    files = conventions.files(spec)
     return [
         # Its hooks also take away the installer's own settings, which switch cloud-init and the
         # growing of the root off. What remains of them would win over ours.

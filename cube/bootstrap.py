@@ -19,10 +19,12 @@ KERNELS = {"generic": "linux-image-amd64", "cloud": "linux-image-cloud-amd64"}
 #: What boots, has a network, lets cloud-init and ssh in. Everything else is layer 1's.
 PACKAGES = (
     "ca-certificates", "cloud-guest-utils", "cloud-init", "dbus", "dosfstools", "e2fsprogs",
-    "grub-efi-amd64-bin", "grub-pc-bin", "grub2-common", "initramfs-tools", "netplan.io",
-    "openssh-server", "python3", "qemu-guest-agent", "sudo", "systemd-resolved", "systemd-sysv",
-    "systemd-timesyncd", "udev",
+    "grub-efi-amd64-bin", "grub-efi-amd64-signed", "grub-pc-bin", "grub2-common",
+    "initramfs-tools", "netplan.io", "openssh-server", "python3", "qemu-guest-agent",
+    "shim-signed", "sudo", "systemd-resolved", "systemd-sysv", "systemd-timesyncd", "udev",
 )  # fmt: skip
+#: What only one of the layouts needs.
+LAYOUT_PACKAGES: dict[shape.Layout, tuple[str, ...]] = {"plain": (), "lvm": ("lvm2",)}
 
 #: Newer than /usr: what dpkg has made a moment ago (the linker's cache, accounts, the journal's
 #: catalogue) is not made again by the first boot. Source: systemd-update-done.service(8).
@@ -55,7 +57,8 @@ def sources(mirror: str) -> list[str]:
 
 def mmdebstrap_args(spec: Spec, tree: Path) -> list[str]:
     """Return the command that fills `tree`."""
-    packages = (*PACKAGES, KERNELS[spec.os.debian.kernel])
+    kernel = KERNELS[spec.os.debian.kernel]
+    packages = (*PACKAGES, *LAYOUT_PACKAGES[spec.image.disk_layout], kernel)
     return [
         "mmdebstrap", "--mode=root", "--variant=minbase", "--format=directory",
         f"--include={','.join(packages)}",
@@ -135,13 +138,15 @@ def mmdebstrap_error(spec: Spec, code: int, heard: Sequence[str]) -> PackerError
 
 def finish_tree(spec: Spec, tree: Path) -> None:
     """Write what makes the tree one of ours; clear what only this machine has."""
-    files = conventions.files(spec, root_device=f"LABEL={shape.ROOT_LABEL}")
-    for name, content in {**files, "etc/fstab": FSTAB}.items():
+    for name, content in {**conventions.files(spec), "etc/fstab": FSTAB}.items():
         path = tree / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(content)
-        # Source: netplan(5), "permissions": a readable file is warned about at every boot.
-        path.chmod(0o600 if name.startswith("etc/netplan/") else 0o644)
+        path.chmod(conventions.mode_of(name))
+    for name, target in conventions.LINKS.items():
+        (tree / name).parent.mkdir(parents=True, exist_ok=True)
+        (tree / name).unlink(missing_ok=True)
+        (tree / name).symlink_to(target)
     (tree / "etc/machine-id").write_text("uninitialized\n")
     for key in (tree / "etc/ssh").glob("ssh_host_*"):
         key.unlink()
@@ -174,7 +179,7 @@ def bootstrap(spec: Spec, workspace: Workspace, cache: PackageCache | None = Non
             make_cached_tree(spec, tree, cache)
             finish_tree(spec, tree)
         with log.step("Making the disk"):
-            gpt.make_disk(tree, image)
+            gpt.make_disk(tree, image, spec.image.disk_layout)
     except CommandError as error:
         raise PackerError(error.message, hint=error.hint, details=error.details) from error
     finally:

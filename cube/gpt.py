@@ -1,4 +1,4 @@
-"""A GPT disk image from a tree: BIOS boot partition, ESP, ext4 root last. No loop devices.
+"""A GPT disk image from a tree, in the shape of `cube.shape`: no partitions of loop devices.
 
 Everything is written at offsets of one sparse file, so that it works where loop devices have
 no partitions, and nothing is left mounted when it is interrupted.
@@ -8,14 +8,10 @@ import shutil
 import struct
 from pathlib import Path
 
-from cube import run, shape
+from cube import loop, lvm, run, shape
+from cube.shape import BIOS_AT, BIOS_MIB, ESP_AT, ESP_MIB, MIB, ROOT_AT, Layout
 
-MIB = 1024 * 1024
 SECTOR = 512
-#: Partition sizes and starts, in MiB. The root follows, to the end of the disk.
-BIOS_AT, BIOS_MIB = 1, 1
-ESP_AT, ESP_MIB = 2, 64
-ROOT_AT = ESP_AT + ESP_MIB
 #: Room beside the tree's own size: the first boot writes before the root has grown.
 SLACK_MIB = 768
 
@@ -30,37 +26,53 @@ EXT4_FEATURES = (
 #: GPT type of the partition that holds grub's core image.
 #: Source: GRUB manual, "BIOS installation".
 BIOS_BOOT_TYPE = "21686148-6449-6E6F-744E-656564454649"
+#: Type of the root partition, in sfdisk's words, by the layout.
+ROOT_TYPES: dict[Layout, str] = {"plain": "linux", "lvm": "lvm"}
 
-#: Run by grub's core image, which knows the root by its label only.
+#: Run by GRUB for either firmware, which knows the root by its label only.
 GRUB_START = f"""\
 search.fs_label {shape.ROOT_LABEL} root
 set prefix=($root)/boot/grub
 """
+#: What signed GRUB reads on the EFI partition, beside it.
+ESP_START = f"{GRUB_START}configfile $prefix/grub.cfg\n"
 
-#: What boots the machine until update-grub has run in it.
-GRUB_MENU = f"""\
+#: Modules inside the core image for BIOS; signed GRUB for UEFI has all of them.
+BIOS_MODULES = ("biosdisk", "part_gpt", "ext2", "lvm", "search_label")
+
+#: The signed boot loaders in a tree, by their name on the EFI partition. Shim starts grubx64.efi
+#: beside it, and the firmware starts BOOTX64.EFI where it knows of no other.
+#: Source: UEFI specification, 3.5.1.1 "Removable Media Boot Behavior"; the packages shim-signed,
+#: shim-helpers-amd64-signed and grub-efi-amd64-signed.
+SHIM = "usr/lib/shim/shimx64.efi.signed"
+SIGNED = {
+    "grubx64.efi": "usr/lib/grub/x86_64-efi-signed/grubx64.efi.signed",
+    "mmx64.efi": "usr/lib/shim/mmx64.efi.signed",
+}
+#: Folders of the EFI partition with shim's name in each; signed GRUB looks into the second one
+#: first, as its prefix is built in.
+ESP_FOLDERS = {"EFI/BOOT": "BOOTX64.EFI", "EFI/debian": "shimx64.efi"}
+
+
+def grub_menu(layout: Layout) -> str:
+    """Return what boots the machine until update-grub has run in it."""
+    return f"""\
 set timeout=0
 menuentry "Debian" {{
     search --no-floppy --label {shape.ROOT_LABEL} --set=root
-    linux /vmlinuz root=LABEL={shape.ROOT_LABEL} ro console=tty0 console=ttyS0,115200
+    linux /vmlinuz root={shape.root_device(layout)} ro console=tty0 console=ttyS0,115200
     initrd /initrd.img
 }}
 """
 
-#: grub's platforms: folder of its modules, core image, modules inside the core image.
-GRUB_PLATFORMS = {
-    "i386-pc": ("core.img", ("biosdisk", "part_gpt", "ext2", "search_label")),
-    "x86_64-efi": ("core.efi", ("part_gpt", "fat", "ext2", "search_label")),
-}
 
-
-def partition_table() -> str:
-    """Return the layout in the language of sfdisk(8)."""
+def partition_table(layout: Layout) -> str:
+    """Return the partitions in the language of sfdisk(8)."""
     return (
         "label: gpt\nunit: sectors\n"
         f"start={BIOS_AT}MiB, size={BIOS_MIB}MiB, type={BIOS_BOOT_TYPE}, name=bios\n"
         f"start={ESP_AT}MiB, size={ESP_MIB}MiB, type=uefi, name=esp\n"
-        f"start={ROOT_AT}MiB, type=linux, name=root\n"
+        f"start={ROOT_AT}MiB, type={ROOT_TYPES[layout]}, name=root\n"
     )
 
 
@@ -69,58 +81,73 @@ def tree_mib(tree: Path) -> int:
     return int(run.run(["du", "-sxm", tree]).stdout.split()[0])
 
 
-def make_disk(tree: Path, image: Path) -> None:
-    """Write a tree, with grub for BIOS and UEFI added to it, onto a new disk image.
+def make_disk(tree: Path, image: Path, layout: Layout) -> None:
+    """Write a tree, with GRUB for BIOS and UEFI added to it, onto a new disk image.
 
     Args:
-        tree: root of a system with grub's modules and tools in it.
+        tree: root of a system with GRUB's modules, tools and signed images in it.
         image: raw file, made or replaced; sparse, about `SLACK_MIB` larger than the tree.
+        layout: of the root.
 
     Raises:
         CommandError: a program failed or is missing.
     """
-    add_grub(tree)
-    root_mib = tree_mib(tree) + SLACK_MIB
+    add_grub(tree, layout)
+    extents = -(-(tree_mib(tree) + SLACK_MIB) // shape.EXTENT_MIB)
+    root_mib = extents * shape.EXTENT_MIB
+    before_mib = shape.PV_START_MIB if layout == "lvm" else 0
     with image.open("wb") as file:
-        file.truncate((ROOT_AT + root_mib + 1) * MIB)
-    run.run(["sfdisk", "--quiet", image], stdin=partition_table())
-    run.run([
-        "mke2fs", "-q", "-F", "-t", "ext4", "-L", shape.ROOT_LABEL, "-b", "4096", "-I", "256",
-        "-m", "1", "-O", EXT4_FEATURES, "-d", tree,
-        "-E", f"offset={ROOT_AT * MIB},lazy_itable_init=0,lazy_journal_init=0",
-        image, f"{root_mib}M",
-    ])  # fmt: skip
+        file.truncate((ROOT_AT + before_mib + root_mib + 1) * MIB)
+    run.run(["sfdisk", "--quiet", image], stdin=partition_table(layout))
+    if layout == "lvm":
+        size = (before_mib + root_mib) * MIB
+        with loop.attached(image, offset=ROOT_AT * MIB, size=size) as device:
+            lvm.create(device)
+    make_root(tree, image, at_mib=ROOT_AT + before_mib, size_mib=root_mib)
     write_esp(tree, image)
     write_bios_boot(tree, image)
 
 
-def add_grub(tree: Path) -> None:
-    """Put modules, core images and a first menu where grub-install puts them."""
-    (tree / "boot/grub/start.cfg").parent.mkdir(parents=True, exist_ok=True)
-    (tree / "boot/grub/start.cfg").write_text(GRUB_START)
-    (tree / "boot/grub/grub.cfg").write_text(GRUB_MENU)
-    for platform, (core, modules) in GRUB_PLATFORMS.items():
-        folder = tree / "boot/grub" / platform
-        shutil.copytree(tree / "usr/lib/grub" / platform, folder, dirs_exist_ok=True)
-        run.run([
-            "chroot", tree, "grub-mkimage", "-O", platform, "-p", "/boot/grub",
-            "-c", "/boot/grub/start.cfg", "-o", f"/boot/grub/{platform}/{core}", *modules,
-        ])  # fmt: skip
+def make_root(tree: Path, image: Path, *, at_mib: int, size_mib: int) -> None:
+    """Write the tree as a file system into the image."""
+    extended = f"offset={at_mib * MIB},lazy_itable_init=0,lazy_journal_init=0"
+    head = ["mke2fs", "-q", "-F", "-t", "ext4", "-L", shape.ROOT_LABEL]
+    shape_args = ["-b", "4096", "-I", "256", "-m", "1", "-O", EXT4_FEATURES]
+    run.run([*head, *shape_args, "-d", tree, "-E", extended, image, f"{size_mib}M"])
+
+
+def add_grub(tree: Path, layout: Layout) -> None:
+    """Put modules, the core image for BIOS and a first menu where grub-install puts them."""
+    grub = tree / "boot/grub"
+    grub.mkdir(parents=True, exist_ok=True)
+    (grub / "start.cfg").write_text(GRUB_START)
+    (grub / "grub.cfg").write_text(grub_menu(layout))
+    for platform in ("i386-pc", "x86_64-efi"):
+        shutil.copytree(tree / "usr/lib/grub" / platform, grub / platform, dirs_exist_ok=True)
+    run.run(
+        [
+            *("chroot", tree, "grub-mkimage", "-O", "i386-pc", "-p", "/boot/grub"),
+            *("-c", "/boot/grub/start.cfg", "-o", "/boot/grub/i386-pc/core.img"),
+            *BIOS_MODULES,
+        ]
+    )
 
 
 def write_esp(tree: Path, image: Path) -> None:
-    """Make the ESP, with grub under the name that firmware looks for on removable media.
-
-    Source: UEFI specification, 3.5.1.1 "Removable Media Boot Behavior".
-    """
-    run.run([
-        "mkfs.vfat", "-F", "32", "-n", shape.ESP_LABEL, "-s", "1",
-        "--offset", str(ESP_AT * MIB // SECTOR), image, str(ESP_MIB * 1024),
-    ])  # fmt: skip
+    """Make the EFI system partition with the signed chain: shim, GRUB, and MokManager."""
+    run.run(
+        [
+            *("mkfs.vfat", "-F", "32", "-n", shape.ESP_LABEL),
+            *("--offset", str(ESP_AT * MIB // SECTOR), image, str(ESP_MIB * 1024)),
+        ]
+    )
     esp = f"{image}@@{ESP_AT}M"
-    run.run(["mmd", "-i", esp, "::EFI", "::EFI/BOOT"])
-    core = tree / "boot/grub/x86_64-efi/core.efi"
-    run.run(["mcopy", "-i", esp, core, "::EFI/BOOT/BOOTX64.EFI"])
+    run.run(["mmd", "-i", esp, "::EFI", *[f"::{folder}" for folder in ESP_FOLDERS]])
+    for folder, shim in ESP_FOLDERS.items():
+        run.run(["mcopy", "-i", esp, tree / SHIM, f"::{folder}/{shim}"])
+        for name, source in SIGNED.items():
+            run.run(["mcopy", "-i", esp, tree / source, f"::{folder}/{name}"])
+        run.run(["mcopy", "-i", esp, "-", f"::{folder}/grub.cfg"], stdin=ESP_START)
 
 
 def write_bios_boot(tree: Path, image: Path) -> None:

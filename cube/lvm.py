@@ -1,89 +1,145 @@
-"""The logical volumes of an image, activated inside a cell.
+"""The logical volumes of an image, without a device mapper: laid out, and read as byte ranges.
 
-Only the image's own device is looked at, so volume groups of this machine are never touched;
-two active groups of one name are refused by the kernel, and that is told.
+A volume of one linear segment is a range of bytes of its partition, so it can be mounted by
+offset. Nothing is ever activated: the names of this machine's own volume groups do not matter.
+Only one device is looked at, and nothing is written outside it.
 """
 
 import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
-from cube import run
-from cube.cell import Cell
+from cube import run, shape
 from cube.errors import CommandError, MachineError
 
-#: There is no udev in a cell: lvm makes the device nodes itself. Source: lvm.conf(5).
-CONFIG = "activation { udev_sync=0 udev_rules=0 } devices { use_devicesfile=0 }"
+#: There is no udev here; no copies of the metadata are kept on this machine. Source: lvm.conf(5).
+CONFIG = (
+    "activation { udev_sync=0 udev_rules=0 } backup { backup=0 archive=0 }"
+    " devices { use_devicesfile=0 scan_lvs=0"
+)
+#: The metadata notes the host that made it: an image shall not carry its builder's name.
+HOSTNAME = "cube"
+
+Execute = Callable[[list[str]], str]
 
 
-def args(command: str, device: str, *rest: str) -> list[str]:
-    """Build an lvm(8) command that sees one device only."""
-    accept = f'devices {{ filter=["a|^{device}$|","r|.*|"] scan_lvs=0 }}'
-    return ["lvm", command, "--config", f"{CONFIG} {accept}", *rest]
+@dataclass(frozen=True, kw_only=True)
+class Volume:
+    """A logical volume.
+
+    Args:
+        group: name of its volume group.
+        name: its own name.
+        start: offset of its data in its partition, in bytes.
+        size: length in bytes.
+        uuid: of group and volume together, as the device mapper has it.
+        obstacle: why it is no range of bytes ("it is striped"); empty when it is one.
+    """
+
+    group: str
+    name: str
+    start: int
+    size: int
+    uuid: str
+    obstacle: str = ""
+
+    @property
+    def mapper(self) -> str:
+        """Name below /dev/mapper. Source: lvm(8): hyphens of both names are doubled."""
+        return "-".join(name.replace("-", "--") for name in (self.group, self.name))
 
 
-def activate(cell: Cell, device: str) -> str:
-    """Activate the volume group on a device.
+def args(command: str, device: str | Path, *rest: str) -> list[str]:
+    """Build an lvm(8) command that sees one device only, and no device mapper."""
+    config = f'{CONFIG} filter=["a|^{device}$|","r|.*|"] }}'
+    return ["lvm", command, "--driverloaded", "n", "--config", config, *rest]
 
-    Returns:
-        The volume group's name.
+
+def create(device: Path) -> None:
+    """Lay out the volume group over a device, with one volume over all of it.
+
+    Args:
+        device: block device, a loop device over the root partition.
 
     Raises:
-        MachineError: this machine has no device mapper, or the group's name is taken.
+        CommandError: lvm refuses.
     """
+    extent = f"{shape.EXTENT_MIB}m"
+    commands = (
+        args("pvcreate", device, "--dataalignment", f"{shape.PV_START_MIB}m", str(device)),
+        args("vgcreate", device, "--physicalextentsize", extent, shape.GROUP, str(device)),
+        args(
+            "lvcreate", device, "--yes", "--activate", "n", "--zero", "n",
+            "--wipesignatures", "n", "--extents", "100%FREE", "--name", shape.VOLUME, shape.GROUP,
+        ),
+    )  # fmt: skip
+    for argv in commands:
+        script = f'hostname {HOSTNAME} && exec "$@"'
+        run.run(["unshare", "--uts", "sh", "-c", script, "sh", *argv])
+
+
+def volumes(execute: Execute, device: str) -> list[Volume]:
+    """Return the logical volumes on a device.
+
+    Args:
+        execute: runs a command and returns what it prints.
+        device: block device that is an LVM physical volume.
+
+    Raises:
+        MachineError: LVM's report cannot be had or read.
+    """
+    units = ("--units", "b", "--nosuffix", "--reportformat", "json", "--options")
+    starts = args("pvs", device, *units, "pe_start", device)
+    fields = "vg_name,lv_name,vg_uuid,lv_uuid,segtype,seg_size,lv_size,seg_pe_ranges,vg_extent_size"
+    segments = args("lvs", device, "--segments", *units, fields)
     try:
-        argv = args("pvs", device, "--noheadings", "-o", "vg_name", device)
-        group = cell.execute(argv).stdout.strip()
-        cell.execute(args("vgchange", device, "-ay", group))
+        return parse_volumes(execute(starts), execute(segments), device)
     except CommandError as error:
         raise MachineError(
-            f"{device}: the image's LVM volume group could not be activated",
-            hint="the kernel needs dm-mod, and no active volume group of the same name; "
-            "or use machine = 'vm'",
-            details=error.output,
+            f"{device}: LVM cannot read the image's volumes", details=error.output
         ) from error
-    return group
+    except (ValueError, LookupError, TypeError) as error:
+        raise MachineError(f"{device}: LVM's report cannot be read: {error!r}") from error
 
 
-def parse_volumes(text: str) -> list[str]:
-    """Read `lvs --reportformat json`: names of the logical volumes."""
-    return [row["lv_name"] for row in json.loads(text)["report"][0]["lv"]]
-
-
-def root_device(cell: Cell, group: str, device: str) -> str:
-    """Return the node of the logical volume with the root: the one named for it, else the last.
+def parse_volumes(starts: str, segments: str, device: str) -> list[Volume]:
+    """Read LVM's two reports.
 
     Raises:
-        MachineError: the group has no logical volume.
+        ValueError: it is no report.
+        LookupError: a field is missing.
     """
-    argv = args("lvs", device, "--reportformat", "json", "-o", "lv_name", group)
-    names = parse_volumes(cell.execute(argv).stdout)
-    if not names:
-        raise MachineError(f"volume group {group} has no logical volume")
-    named = [name for name in names if "root" in name or name == "ubuntu-lv"]
-    return f"/dev/{group}/{(named or names)[-1]}"
+    first = int(_rows(starts, "pv")[0]["pe_start"])
+    found: dict[str, list[Mapping[str, str]]] = {}
+    for row in _rows(segments, "seg"):
+        found.setdefault(f"{row['vg_uuid']}{row['lv_uuid']}", []).append(row)
+    return [_volume(rows, uuid.replace("-", ""), first, device) for uuid, rows in found.items()]
 
 
-def deactivate(cell: Cell, group: str) -> None:
-    """Let go of a volume group, and with it of its loop device."""
-    cell.execute(["lvm", "vgchange", "--config", CONFIG, "-an", group])
+def _rows(text: str, kind: str) -> list[Mapping[str, str]]:
+    report: dict[str, Any] = json.loads(text)["report"][0]
+    rows: list[Mapping[str, str]] = report[kind]
+    return rows
 
 
-def mapped(group: str, text: str) -> list[str]:
-    """Return the volumes of a group among what `dmsetup ls` printed.
-
-    Source: lvm(8): a hyphen in a name is doubled, one hyphen parts group and volume.
-    """
-    names = [line.split("\t")[0] for line in text.splitlines()]
-    prefix = group.replace("-", "--") + "-"
-    return [name for name in names if name.startswith(prefix) and name[len(prefix)] != "-"]
-
-
-def forget(group: str) -> bool:
-    """Remove the volumes of a group whose disk is gone.
-
-    Returns:
-        Whether there was one.
-    """
-    names = mapped(group, run.run(["dmsetup", "ls"], accept=(0, 1)).stdout)
-    for name in names:
-        run.run(["dmsetup", "remove", "--force", "--retry", name])
-    return bool(names)
+def _volume(rows: list[Mapping[str, str]], uuid: str, first: int, device: str) -> Volume:
+    row = rows[0]
+    place, _, extents = row["seg_pe_ranges"].rpartition(":")
+    obstacle = ""
+    if row["segtype"] != "linear":
+        obstacle = f"it is {row['segtype']}"
+    elif len(rows) > 1:
+        obstacle = f"it has {len(rows)} segments"
+    elif place != device:
+        obstacle = f"its data is on {place}"
+    begin = 0 if obstacle else int(extents.split("-")[0]) * int(row["vg_extent_size"])
+    return Volume(
+        group=row["vg_name"],
+        name=row["lv_name"],
+        start=first + begin,
+        size=int(row["lv_size"]),
+        uuid=uuid,
+        obstacle=obstacle,
+    )

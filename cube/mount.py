@@ -13,11 +13,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from cube import log, lvm
+from cube import fstab, log, loop
 from cube.cell import Cell, open_cell, releasing
 from cube.errors import CommandError, MachineError
 from cube.export import FLUSH_S, export
-from cube.partition import Partition, choose_root, parse_fstab, partitions
+from cube.partition import Region, choose_root, regions
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,12 +27,10 @@ class Mounted:
     Args:
         root: the root folder, as the cell sees it.
         device: block device of the root.
-        volume_group: LVM volume group that was activated; empty when there is none.
     """
 
     root: Path
     device: str
-    volume_group: str
 
 
 def mount_args(device: str, target: Path, fs_type: str, *, writable: bool) -> list[str]:
@@ -46,16 +44,13 @@ def mount_args(device: str, target: Path, fs_type: str, *, writable: bool) -> li
 
 
 @contextlib.contextmanager
-def attached(cell: Cell, raw: Path, part: Partition, *, writable: bool) -> Iterator[str]:
-    """Give a partition a loop device, marked to clear itself after its last user.
+def attached(cell: Cell, raw: Path, part: Region, *, writable: bool) -> Iterator[str]:
+    """Give a part of the disk a loop device, marked to clear itself after its last user.
 
     Source: losetup(8), --detach: since Linux 3.7 it is lazy, and a device that is in use is
     cleared when it is closed for the last time.
     """
-    argv = [
-        "losetup", "--find", "--show", "--offset", str(part.start), "--sizelimit", str(part.size),
-        *([] if writable else ["--read-only"]), str(raw),
-    ]  # fmt: skip
+    argv = loop.attach_args(raw, offset=part.start, size=part.size, writable=writable)
     device = cell.execute(argv).stdout.strip()
     try:
         yield device
@@ -64,29 +59,21 @@ def attached(cell: Cell, raw: Path, part: Partition, *, writable: bool) -> Itera
 
 
 def mount_tree(cell: Cell, raw: Path, root: Path, *, writable: bool) -> Mounted:
-    """Mount the root of a raw disk, and what its fstab wants below /boot.
+    """Mount the root of a raw disk, and what its fstab wants at /boot and below.
 
     Raises:
-        MachineError: no root file system is found, or it cannot be mounted.
+        MachineError: no root file system is found, or one cannot be mounted.
     """
-    found = partitions(cell, raw)
-    volumes = [part for part in found if part.type == "LVM2_member"]
-    part = None if volumes else choose_root(found)
-    if part is None and not volumes:
-        kinds = ", ".join(part.type or "unknown" for part in found) or "no partition"
-        raise MachineError(f"{raw}: no root file system among: {kinds}")
+    found = regions(cell, raw)
+    chosen = choose_root(found, raw)
     root.mkdir(exist_ok=True)
-    chosen = part or volumes[-1]
-    with attached(cell, raw, chosen, writable=writable) as loop:
-        group = "" if part else lvm.activate(cell, loop)
-        device = loop if part else lvm.root_device(cell, group, loop)
-        _mount(cell, device, root, writable=writable)
+    with attached(cell, raw, chosen, writable=writable) as device:
+        _mount(cell, device, root, chosen.type, writable=writable)
     _mount_boot(cell, raw, root, found, writable=writable)
-    return Mounted(root=root, device=device, volume_group=group)
+    return Mounted(root=root, device=device)
 
 
-def _mount(cell: Cell, device: str, target: Path, *, writable: bool) -> None:
-    fs_type = cell.execute(["blkid", "-p", "-o", "value", "-s", "TYPE", device]).stdout.strip()
+def _mount(cell: Cell, device: str, target: Path, fs_type: str, *, writable: bool) -> None:
     try:
         cell.execute(mount_args(device, target, fs_type, writable=writable))
     except CommandError as error:
@@ -95,28 +82,29 @@ def _mount(cell: Cell, device: str, target: Path, *, writable: bool) -> None:
         ) from error
 
 
-def _mount_boot(
-    cell: Cell, raw: Path, root: Path, found: list[Partition], *, writable: bool
-) -> None:
+def _mount_boot(cell: Cell, raw: Path, root: Path, found: list[Region], *, writable: bool) -> None:
     """Mount /boot, where kernels are written, and the EFI partition if this kernel knows vfat."""
-    for source, folder in parse_fstab(cell.path(root / "etc/fstab").read_text()):
-        part = next((part for part in found if part.matches(source)), None)
-        if part is None or not folder.startswith("/boot"):
+    for entry in fstab.read(cell, root / "etc/fstab"):
+        if not entry.target.is_relative_to("/boot"):
+            continue
+        part = fstab.find(entry, found)
+        if part is None:
+            log.debug(f"goes on without {entry.target}: {entry.source} is not on the disk")
             continue
         with attached(cell, raw, part, writable=writable) as device:
             try:
-                _mount(cell, device, root / folder.lstrip("/"), writable=writable)
+                _mount(
+                    cell, device, root / entry.target.relative_to("/"), part.type, writable=writable
+                )
             except MachineError as error:
                 if part.type != "vfat":
                     raise
-                log.debug(f"goes on without {folder}: {error.message}: {error.details}")
+                log.debug(f"goes on without {entry.target}: {error.message}: {error.details}")
 
 
-def unmount_tree(cell: Cell, root: Path, volume_group: str) -> None:
+def unmount_tree(cell: Cell, root: Path) -> None:
     """Unmount everything, written back; its loop devices clear themselves."""
     cell.execute(["umount", "--recursive", root], timeout_s=FLUSH_S)
-    if volume_group:
-        lvm.deactivate(cell, volume_group)
 
 
 @contextlib.contextmanager
@@ -140,5 +128,5 @@ def mounted(disk: Path, run_dir: Path, *, writable: bool = False) -> Iterator[Pa
         shown = export(cell, disk, run_dir, writable=writable)
         with releasing(shown.close):
             tree = mount_tree(cell, shown.raw, run_dir.absolute() / "root", writable=writable)
-            with releasing(lambda: unmount_tree(cell, tree.root, tree.volume_group)):
+            with releasing(lambda: unmount_tree(cell, tree.root)):
                 yield cell.path(tree.root)

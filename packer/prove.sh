@@ -19,20 +19,33 @@ systemctl is-system-running --wait >/dev/null || {
     fail "the system is $(systemctl is-system-running)"
 }
 
-# The root has grown to the disk: a root of the bare disk's size would be far below this share.
-root=$(findmnt --noheadings --output SOURCE /)
-disk_bytes=$(lsblk --inverse --noheadings --raw --bytes --output TYPE,SIZE "$root" |
-    awk '$1 == "disk" { print $2; exit }')
-root_bytes=$(df --block-size=1 --output=size / | tail -n 1)
-[ "$root_bytes" -ge $((disk_bytes / 100 * 60)) ] ||
-    fail "the root has $root_bytes bytes of a disk of $disk_bytes: it did not grow"
+# The root has grown: its partition to the end of the disk, a volume over its partition, and the
+# file system over either. What may be left: a table at the end, LVM's own data, a block group.
+within() { # WHAT HAVE OF LEFT: all three in bytes
+    [ "$2" -ge $(($3 - $4)) ] || fail "$1 has $2 of $3 bytes: it did not grow"
+}
+root=$(findmnt --noheadings --nofsroot --output SOURCE /)
+root_bytes=$(blockdev --getsize64 "$root")
+lsblk --inverse --noheadings --raw --bytes --output TYPE,NAME,SIZE "$root" | sort -u >/run/cube-disks
+part=$(awk '$1 == "part" { print $2 }' /run/cube-disks)
+part_bytes=$(awk '$1 == "part" { print $3 }' /run/cube-disks)
+disk_bytes=$(awk '$1 == "disk" { print $3 }' /run/cube-disks)
+start_bytes=$(($(cat "/sys/class/block/$part/start") * 512))
+within "the partition of the root" $((start_bytes + part_bytes)) "$disk_bytes" 2097152
+within "the volume of the root" "$root_bytes" "$part_bytes" 8388608
+within "the file system of the root" "$(dumpe2fs -h "$root" 2>/dev/null |
+    awk -F: '/^Block count/ { count = $2 } /^Block size/ { print count * $2 }')" \
+    "$root_bytes" 67108864
 
 # Nobody gets in without a key.
 ! awk -F: '$2 == ""' /etc/shadow | grep . >&2 || fail "an account has an empty password"
 
 update-grub 2>/dev/null
-grep -Eq 'root=(LABEL=cube-root|/dev/mapper/ubuntu--vg-ubuntu--lv) ' /boot/grub/grub.cfg ||
+grep -Eq 'root=(LABEL=cube-root|/dev/mapper/cube-root) ' /boot/grub/grub.cfg ||
     fail "the boot menu does not name the root"
+
+# The distribution's own tool writes the boot loaders for both firmwares, as after each update.
+cube-boot-loader --force >&2 || fail "the boot loaders could not be installed"
 
 # What this kernel's AppArmor can do: layer 1 compiles the profiles for it, where that is quick.
 features=/sys/kernel/security/apparmor/features

@@ -21,7 +21,7 @@ def cloud_init(host: Host) -> dict[str, Any]:
 @pytest.fixture(scope="module")
 def root_device(host: Host) -> str:
     """The block device of the root file system."""
-    source: str = host.check_output("findmnt --noheadings --output SOURCE /")
+    source: str = host.check_output("findmnt --noheadings --nofsroot --output SOURCE /")
     return source
 
 

@@ -26,7 +26,7 @@ REPORT = "--reportformat json --units b --nosuffix"
 RULE = "=== cube ==="
 #: Everything in one login: the root's device, what is no part of it, volumes and groups.
 ASK = f"""
-findmnt --json --output SOURCE,FSTYPE --target /
+findmnt --json --nofsroot --output SOURCE,FSTYPE --target /
 echo '{RULE}'
 stat --format '%m %n' {" ".join(HELD)} /boot 2>/dev/null
 echo '{RULE}'

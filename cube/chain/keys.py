@@ -20,6 +20,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from cube import conventions
 from cube.chain import sources
 from cube.errors import ChainError
 from cube.spec import GPU_LAYERS, Spec, build_data
@@ -36,13 +37,13 @@ COMPRESSOR = "zstandard"
 
 #: What makes a base besides its folder of templates, by the operating system.
 BASE_SOURCES = {
-    "debian-13": ("cube/bootstrap.py", "cube/gpt.py"),
+    "debian-13": ("cube/bootstrap.py", "cube/gpt.py", "cube/loop.py", "cube/lvm.py"),
     "ubuntu-24.04": ("cube/autoinstall.py", "cube/packer/installer.py", "cube/subiquity.py"),
 }
 #: The same for every operating system: files of ours, seed, Packer's variables, proof.
 ANY_BASE_SOURCES = (
     "cube/conventions.py", "cube/shape.py", "cube/machines/seed.py", "cube/packer/base.py",
-    "cube/packer/inputs.py", "packer/prove.sh",
+    "cube/packer/inputs.py", "packer/prove.sh", *conventions.COPIES.values(),
 )  # fmt: skip
 #: What seals and proves an image, besides ``checks/`` and what compresses it.
 IMAGE_SOURCES = (

@@ -154,7 +154,7 @@ def stop_recorded(found: MachineRecord) -> None:
         stack.callback(leftovers.release, found)
         halt(cell)
         _wait_until_gone(cell, "systemd-nspawn", STOP_S)
-        mount.unmount_tree(cell, root, found.volume_group)
+        mount.unmount_tree(cell, root)
         cell.execute(["pkill", "--exact", export.DAEMON_NAME])
         _wait_until_gone(cell, export.DAEMON_NAME, export.FLUSH_S)
         disks.sync(found.disk)
@@ -200,7 +200,7 @@ def _boot(request: MachineRequest, stack: contextlib.ExitStack) -> Container:
     shown = export.export(cell, request.disk, run_dir, writable=True)
     stack.callback(shown.close)
     tree = mount.mount_tree(cell, shown.raw, run_dir / "root", writable=True)
-    stack.callback(mount.unmount_tree, cell, tree.root, tree.volume_group)
+    stack.callback(mount.unmount_tree, cell, tree.root)
     let_in(cell.path(tree.root), request.key_file.with_name(request.key_file.name + ".pub"))
     cell.execute(["mkdir", "--parents", SCRATCH])
     cell.execute(["mount", "-t", "tmpfs", "tmpfs", SCRATCH])
@@ -213,7 +213,7 @@ def _boot(request: MachineRequest, stack: contextlib.ExitStack) -> Container:
         known_hosts=run_dir / "known_hosts",
     )
     access.known_hosts.unlink(missing_ok=True)
-    stack.callback(_note(request, cell, access, tree).unlink, missing_ok=True)
+    stack.callback(_note(request, cell, access).unlink, missing_ok=True)
     argv = boot_args(group, nspawn_args(request.name, tree.root, tree.device))
     process = cell.launch(argv, output=console.file_of(request.run_dir))
     stack.callback(_kill, cell, process, group)
@@ -223,7 +223,7 @@ def _boot(request: MachineRequest, stack: contextlib.ExitStack) -> Container:
     )  # fmt: skip
 
 
-def _note(request: MachineRequest, cell: Cell, access: Endpoint, tree: mount.Mounted) -> Path:
+def _note(request: MachineRequest, cell: Cell, access: Endpoint) -> Path:
     """Write the machine's record."""
     return record.write(
         MachineRecord(
@@ -236,7 +236,6 @@ def _note(request: MachineRequest, cell: Cell, access: Endpoint, tree: mount.Mou
             detached=request.detached,
             life=record.identify(cell.pid),
             cgroup=f"cube-{request.name}-{os.getpid()}",
-            volume_group=tree.volume_group,
         )
     )
 

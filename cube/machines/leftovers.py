@@ -7,7 +7,6 @@ import signal
 import time
 from pathlib import Path
 
-from cube import lvm
 from cube.errors import MachineError
 from cube.machines import MachineRequest, cgroup, console, record
 from cube.machines.record import MachineRecord, ProcessId
@@ -68,8 +67,6 @@ def release(found: MachineRecord) -> list[str]:
     if found.life.alive and found.life != found.owner:
         kill(found.life)
         phrases.append(f"process {found.life.pid} ended")
-    if found.volume_group and lvm.forget(found.volume_group):
-        phrases.append(f"volume group {found.volume_group} deactivated")
     if found.cgroup and cgroup.remove(found.cgroup):
         phrases.append(f"control group {found.cgroup} removed")
     for folder in found.folders:

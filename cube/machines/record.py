@@ -73,7 +73,6 @@ class MachineRecord:
         detached: it stays up when its owner ends.
         life: the process with which the whole machine lives and dies.
         cgroup: cgroup folder to remove; empty when there is none.
-        volume_group: LVM volume group that is active; empty when there is none.
         libvirt_uri: connection on which a vm is found.
         folders: scratch folders outside `run_dir`.
     """
@@ -87,7 +86,6 @@ class MachineRecord:
     detached: bool
     life: ProcessId
     cgroup: str = ""
-    volume_group: str = ""
     libvirt_uri: str = ""
     folders: tuple[Path, ...] = field(default=())
 

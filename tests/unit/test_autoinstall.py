@@ -140,7 +140,7 @@ def test_files_arrive_as_they_were_written(tmp_path: Path) -> None:
     cloud = yaml.safe_load((target / "etc/cloud/cloud.cfg.d/99-cube.cfg").read_text())
     assert cloud["datasource_list"] == ["NoCloud", "None"]
     grub = (target / "etc/default/grub.d/99-cube.cfg").read_text()
-    assert 'GRUB_DEVICE="/dev/mapper/ubuntu--vg-ubuntu--lv"\n' in grub
+    assert 'GRUB_DEVICE="LABEL=cube-root"\n' in grub
 
 
 def test_the_root_is_named_by_its_label(tmp_path: Path) -> None:

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from cube import bootstrap, conventions, gpt, log, spec
+from cube import bootstrap, conventions, gpt, log, shape, spec
+from cube.shape import Layout
 
 MIB = 1024 * 1024
 
@@ -78,10 +79,15 @@ def test_a_tree_becomes_one_of_ours(tmp_path: Path) -> None:
     assert (tmp_path / "etc/machine-id").read_text() == "uninitialized\n"
     assert "LABEL=cube-root / ext4" in (tmp_path / "etc/fstab").read_text()
     assert (tmp_path / "etc/netplan/10-cube.yaml").stat().st_mode & 0o777 == 0o600
+    assert (tmp_path / "usr/local/sbin/cube-boot-loader").stat().st_mode & 0o777 == 0o755
+    for name, target in conventions.LINKS.items():
+        unit = Path(target)
+        assert (tmp_path / name).readlink() == unit
+        assert unit.is_relative_to("/usr") or (tmp_path / unit.relative_to("/")).is_file()
 
 
 def test_every_file_of_ours_is_well_formed(tmp_path: Path) -> None:
-    files = conventions.files(a_spec(tmp_path), root_device="LABEL=cube-root")
+    files = conventions.files(a_spec(tmp_path))
     cloud = yaml.safe_load(files["etc/cloud/cloud.cfg.d/99-cube.cfg"])
     assert cloud["system_info"]["default_user"]["name"] == "cube"
     assert yaml.safe_load(files["etc/netplan/10-cube.yaml"])["network"]["version"] == 2
@@ -91,17 +97,46 @@ def test_every_file_of_ours_is_well_formed(tmp_path: Path) -> None:
     assert all(text.endswith("\n") for text in files.values())
 
 
-def test_the_layout_has_the_root_last(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("layout", "kind"),
+    [
+        ("plain", "0FC63DAF-8483-4772-8E79-3D69D8477DE4"),
+        ("lvm", "E6D6D379-F507-44C2-A23C-238F2A3DF928"),
+    ],
+)
+def test_the_layout_has_the_root_last(tmp_path: Path, layout: Layout, kind: str) -> None:
     image = tmp_path / "disk"
     with image.open("wb") as file:
-        file.truncate(128 * MIB)
-    subprocess.run(["sfdisk", "--quiet", image], input=gpt.partition_table(), text=True, check=True)
+        file.truncate(600 * MIB)
+    table = gpt.partition_table(layout)
+    subprocess.run(["sfdisk", "--quiet", image], input=table, text=True, check=True)
     found = subprocess.run(["sfdisk", "--json", image], capture_output=True, check=True)
     parts = json.loads(found.stdout)["partitiontable"]["partitions"]
     assert [part["name"] for part in parts] == ["bios", "esp", "root"]
-    assert parts[0]["start"] * 512 == gpt.BIOS_AT * MIB
-    assert parts[1]["start"] * 512 == gpt.ESP_AT * MIB
-    assert parts[2]["start"] * 512 == gpt.ROOT_AT * MIB
+    assert parts[0]["start"] * 512 == shape.BIOS_AT * MIB
+    assert parts[1]["start"] * 512 == shape.ESP_AT * MIB
+    assert parts[1]["size"] * 512 == 512 * MIB
+    assert parts[2]["start"] * 512 == shape.ROOT_AT * MIB == 514 * MIB
+    assert parts[2]["type"] == kind
+
+
+@pytest.mark.parametrize(
+    ("layout", "device"), [("plain", "LABEL=cube-root"), ("lvm", "/dev/mapper/cube-root")]
+)
+def test_the_kernel_finds_the_root_in_either_layout(
+    tmp_path: Path, layout: Layout, device: str
+) -> None:
+    assert f"linux /vmlinuz root={device} ro" in gpt.grub_menu(layout)
+    files = conventions.files(a_spec(tmp_path, f'[image]\nlayout = "{layout}"\n'))
+    assert f'GRUB_DEVICE="{device}"\n' in files["etc/default/grub.d/99-cube.cfg"]
+
+
+@pytest.mark.parametrize(("layout", "there"), [("plain", False), ("lvm", True)])
+def test_lvm_is_in_the_image_that_needs_it(tmp_path: Path, layout: Layout, there: bool) -> None:
+    found = a_spec(tmp_path, f'[image]\nlayout = "{layout}"\n')
+    args = bootstrap.mmdebstrap_args(found, tmp_path)
+    (include,) = [word for word in args if word.startswith("--include=")]
+    assert ("lvm2" in include.removeprefix("--include=").split(",")) is there
 
 
 def test_the_boot_sector_keeps_the_table_and_names_the_core_image() -> None:

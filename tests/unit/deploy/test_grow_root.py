@@ -109,6 +109,20 @@ def test_a_mount_point_can_be_named(box: Box) -> None:
     assert box.changes[-1] == "xfs_growfs /data"
 
 
+def test_a_subvolume_is_on_its_device(box: Box) -> None:
+    source = 'case "$*" in *nofsroot*SOURCE*) echo /dev/vda3 ;; *SOURCE*) echo "/dev/vda3[/@]" ;;'
+    tools = {**PLAIN, "findmnt": f"{source} *) echo btrfs ;; esac", "btrfs": "true"}
+    assert box.run(tools).returncode == 0
+    assert box.changes == ["growpart /dev/vda 3", "btrfs filesystem resize max /"]
+
+
+def test_a_device_that_is_no_partition_is_told(box: Box) -> None:
+    source = 'case "$*" in *SOURCE*) echo /dev/md0 ;; *) echo ext4 ;; esac'
+    done = box.run({**PLAIN, "findmnt": source})
+    assert (done.returncode, box.changes) == (0, ["resize2fs /dev/md0"])
+    assert "/dev/md0 is no partition" in done.stdout
+
+
 def test_what_is_no_mount_point_is_named(box: Box) -> None:
     done = box.run({**PLAIN, "findmnt": "exit 1"}, "/nowhere")
     assert done.returncode == 1

@@ -1,0 +1,111 @@
+"""cube-boot-loader: what is outdated, and what grub-install is told."""
+
+import importlib.machinery
+import importlib.util
+import subprocess
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from deploy.sources import ROOT
+
+PROGRAM = ROOT / "files" / "base" / "cube-boot-loader"
+BIOS, USED = "usr/lib/grub/i386-pc", "boot/grub/i386-pc"
+
+
+@pytest.fixture(scope="module")
+def program() -> ModuleType:
+    loader = importlib.machinery.SourceFileLoader("cube_boot_loader", str(PROGRAM))
+    spec = importlib.util.spec_from_loader(loader.name, loader)
+    assert spec is not None
+    module = importlib.util.module_from_spec(spec)
+    loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def box(tmp_path: Path, program: ModuleType) -> Path:
+    """A root whose boot loaders are those of the packages."""
+    files = {f"{BIOS}/lvm.mod": "m", f"{BIOS}/boot.img": "b", f"{BIOS}/cdboot.img": "unused"}
+    files |= {f"{USED}/lvm.mod": "m", f"{USED}/boot.img": "b", f"{USED}/core.img": "made"}
+    for source, name in program.ESP_FILES.items():
+        files |= {source: source, f"boot/efi/{name}": source}
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    return tmp_path
+
+
+def test_what_is_up_to_date_is_left_alone(program: ModuleType, box: Path) -> None:
+    assert not program.bios_outdated(box)
+    assert not program.efi_outdated(box)
+
+
+@pytest.mark.parametrize("name", ["lvm.mod", "boot.img"])
+@pytest.mark.parametrize("change", ["new", "missing"])
+def test_a_new_grub_is_seen(program: ModuleType, box: Path, name: str, change: str) -> None:
+    if change == "new":
+        (box / BIOS / name).write_text("newer")
+    else:
+        (box / USED / name).unlink()
+    assert program.bios_outdated(box)
+    assert not program.efi_outdated(box)
+
+
+@pytest.mark.parametrize("source", ["SHIM", "GRUB"])
+@pytest.mark.parametrize("change", ["new", "missing"])
+def test_a_new_signed_loader_is_seen(
+    program: ModuleType, box: Path, source: str, change: str
+) -> None:
+    name = getattr(program, source)
+    if change == "new":
+        (box / name).write_text("newer")
+    else:
+        (box / "boot/efi" / program.ESP_FILES[name]).unlink()
+    assert program.efi_outdated(box)
+    assert not program.bios_outdated(box)
+
+
+def test_a_system_without_signed_packages_is_not_outdated(program: ModuleType, box: Path) -> None:
+    for name in program.ESP_FILES:
+        (box / name).unlink()
+    assert not program.efi_outdated(box)
+
+
+@pytest.mark.parametrize(
+    ("rows", "disk"),
+    [
+        ("part /dev/vda3\ndisk /dev/vda", "/dev/vda"),
+        ("lvm /dev/mapper/cube-root\npart /dev/nvme0n1p3\ndisk /dev/nvme0n1", "/dev/nvme0n1"),
+    ],
+)
+def test_the_disk_is_found_through_lvm(
+    program: ModuleType, monkeypatch: pytest.MonkeyPatch, rows: str, disk: str
+) -> None:
+    monkeypatch.setattr(program, "ask", lambda *argv: rows if argv[0] == "lsblk" else "/dev/x")
+    assert program.disk_of_root() == disk
+
+
+@pytest.mark.parametrize("rows", ["", "raid1 /dev/md0\ndisk /dev/sda\ndisk /dev/sdb"])
+def test_a_root_on_several_disks_is_refused(
+    program: ModuleType, monkeypatch: pytest.MonkeyPatch, rows: str
+) -> None:
+    monkeypatch.setattr(program, "ask", lambda *argv: rows if argv[0] == "lsblk" else "/dev/x")
+    with pytest.raises(SystemExit, match="run grub-install for each disk by hand"):
+        program.disk_of_root()
+
+
+def test_a_failure_of_a_tool_is_told_in_a_line(tmp_path: Path) -> None:
+    tool = tmp_path / "grub-install"
+    tool.write_text("#!/bin/sh\nexit 3\n")
+    tool.chmod(0o755)
+    for name, body in {"findmnt": "echo /dev/vda3", "lsblk": "echo disk /dev/vda"}.items():
+        (tmp_path / name).write_text(f"#!/bin/sh\n{body}\n")
+        (tmp_path / name).chmod(0o755)
+    done = subprocess.run(
+        ["python3", PROGRAM, "--force"], env={"PATH": f"{tmp_path}:/usr/bin:/bin"},
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert "grub-install --target=i386-pc /dev/vda: exit code 3" in done.stderr
