@@ -1,7 +1,7 @@
 """Stages 4 and 5: judge the whole, seal it, prove the artifact, give it its name."""
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -52,14 +52,17 @@ def validate(machine: Machine, spec: Spec, work: Workspace) -> CheckReport:
 
 
 def seal_disk(disk: Path, spec: Spec, work: Workspace) -> Sealed:
-    """Flatten and compress a clean disk, and judge the result offline.
+    """Copy a clean disk onto new file systems, compress it, and judge the result offline.
 
     Raises:
         SealError: it could not be compressed, or the mark of the cleaning is missing.
         CheckError: a hygiene check failed.
     """
-    file = work.work / "sealed.qcow2"
-    sizes = seal.flatten(disk, file)
+    file, raw = work.work / "sealed.qcow2", seal.repacked(disk, work.work)
+    try:
+        sizes = replace(seal.flatten(raw, file), before=seal.chain_bytes(disk))
+    finally:
+        raw.unlink()
     inspection = seal.inspect(file, spec, work=work.machines, results=work.results)
     with log.step("Computing the checksum"):
         digest = checksum.sha256(file)

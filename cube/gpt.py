@@ -103,17 +103,27 @@ def make_disk(tree: Path, image: Path, layout: Layout) -> None:
         size = (before_mib + root_mib) * MIB
         with loop.attached(image, offset=ROOT_AT * MIB, size=size) as device:
             lvm.create(device)
-    make_root(tree, image, at_mib=ROOT_AT + before_mib, size_mib=root_mib)
+    start, size = (ROOT_AT + before_mib) * MIB, root_mib * MIB
+    run.run(root_args(tree, image, at=start, size=size))
     write_esp(tree, image)
     write_bios_boot(tree, image)
 
 
-def make_root(tree: Path, image: Path, *, at_mib: int, size_mib: int) -> None:
-    """Write the tree as a file system into the image."""
-    extended = f"offset={at_mib * MIB},lazy_itable_init=0,lazy_journal_init=0"
-    head = ["mke2fs", "-q", "-F", "-t", "ext4", "-L", shape.ROOT_LABEL]
-    shape_args = ["-b", "4096", "-I", "256", "-m", "1", "-O", EXT4_FEATURES]
-    run.run([*head, *shape_args, "-d", tree, "-E", extended, image, f"{size_mib}M"])
+def root_args(tree: Path, image: Path, *, at: int, size: int, uuid: str = "") -> list[str]:
+    """Build the command that writes a tree as a file system into an image.
+
+    Args:
+        tree: folder with the files.
+        image: raw file.
+        at: where the file system begins, in bytes.
+        size: its size in bytes.
+        uuid: its UUID; empty draws one.
+    """
+    extended = f"offset={at},lazy_itable_init=0,lazy_journal_init=0"
+    name = ["-L", shape.ROOT_LABEL, *(["-U", uuid] if uuid else [])]
+    layout = ["-b", "4096", "-I", "256", "-m", "1", "-O", EXT4_FEATURES]
+    head = ["mke2fs", "-q", "-F", "-t", "ext4", *name, *layout]
+    return [*head, "-d", str(tree), "-E", extended, str(image), f"{size // 1024}k"]
 
 
 def add_grub(tree: Path, layout: Layout) -> None:
@@ -135,12 +145,7 @@ def add_grub(tree: Path, layout: Layout) -> None:
 
 def write_esp(tree: Path, image: Path) -> None:
     """Make the EFI system partition with the signed chain: shim, GRUB, and MokManager."""
-    run.run(
-        [
-            *("mkfs.vfat", "-F", "32", "-n", shape.ESP_LABEL),
-            *("--offset", str(ESP_AT * MIB // SECTOR), image, str(ESP_MIB * 1024)),
-        ]
-    )
+    make_esp(image, at=ESP_AT * MIB, size=ESP_MIB * MIB)
     esp = f"{image}@@{ESP_AT}M"
     run.run(["mmd", "-i", esp, "::EFI", *[f"::{folder}" for folder in ESP_FOLDERS]])
     for folder, shim in ESP_FOLDERS.items():
@@ -148,6 +153,20 @@ def write_esp(tree: Path, image: Path) -> None:
         for name, source in SIGNED.items():
             run.run(["mcopy", "-i", esp, tree / source, f"::{folder}/{name}"])
         run.run(["mcopy", "-i", esp, "-", f"::{folder}/grub.cfg"], stdin=ESP_START)
+
+
+def make_esp(image: Path, *, at: int, size: int, serial: str = "") -> None:
+    """Make an empty file system for the EFI system partition.
+
+    Args:
+        image: raw file.
+        at: where the partition begins, in bytes.
+        size: its size in bytes.
+        serial: eight hexadecimal digits; empty draws them.
+    """
+    name = ["-n", shape.ESP_LABEL, *(["-i", serial] if serial else [])]
+    offset = ["--offset", str(at // SECTOR)]
+    run.run(["mkfs.vfat", "-F", "32", *name, *offset, image, str(size // 1024)])
 
 
 def write_bios_boot(tree: Path, image: Path) -> None:

@@ -51,6 +51,15 @@ class Volume:
         return "-".join(name.replace("-", "--") for name in (self.group, self.name))
 
 
+@dataclass(frozen=True, kw_only=True)
+class Backup:
+    """The layout of a volume group on one device: its name, the device's UUID, LVM's file."""
+
+    group: str
+    pv_uuid: str
+    file: Path
+
+
 def args(command: str, device: str | Path, *rest: str) -> list[str]:
     """Build an lvm(8) command that sees one device only, and no device mapper."""
     config = f'{CONFIG} filter=["a|^{device}$|","r|.*|"] }}'
@@ -76,8 +85,45 @@ def create(device: Path) -> None:
         ),
     )  # fmt: skip
     for argv in commands:
-        script = f'hostname {HOSTNAME} && exec "$@"'
-        run.run(["unshare", "--uts", "sh", "-c", script, "sh", *argv])
+        run.run(nameless(argv))
+
+
+def nameless(argv: list[str]) -> list[str]:
+    """Build the command that runs another one on a host of another name.
+
+    The metadata notes the host that wrote it.
+    """
+    return ["unshare", "--uts", "sh", "-c", f'hostname {HOSTNAME} && exec "$@"', "sh", *argv]
+
+
+def backup(execute: Execute, device: str, file: Path) -> Backup:
+    """Write the layout of the group on a device into a file, to make the same one elsewhere.
+
+    Raises:
+        CommandError: lvm cannot read it.
+    """
+    fields = ("--noheadings", "--separator", " ", "--options", "pv_uuid,vg_name")
+    uuid, group = execute(args("pvs", device, *fields, device)).split()
+    execute(args("vgcfgbackup", device, "--file", str(file.absolute()), group))
+    return Backup(group=group, pv_uuid=uuid, file=file)
+
+
+def restore(saved: Backup, device: Path) -> None:
+    """Make the same group, with its UUIDs, on another device; its history begins anew.
+
+    The metadata notes the command: the file has no folder in it.
+
+    Args:
+        saved: the layout.
+        device: block device of the same size.
+
+    Raises:
+        CommandError: lvm refuses.
+    """
+    folder, name = saved.file.parent, saved.file.name
+    identity = ("--uuid", saved.pv_uuid, "--restorefile", name)
+    run.run(nameless(args("pvcreate", device, *identity, str(device))), cwd=folder)
+    run.run(nameless(args("vgcfgrestore", device, "--file", name, saved.group)), cwd=folder)
 
 
 def volumes(execute: Execute, device: str) -> list[Volume]:

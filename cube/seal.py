@@ -11,10 +11,11 @@ from pathlib import Path
 import zstandard
 
 from cube import disk as disks
-from cube import log, mount, run, ssh, testing
+from cube import ext4, log, mount, repack, run, ssh, testing
 from cube.errors import DISK_FULL, MAKE_ROOM, CommandError, MachineError, SealError
 from cube.findings import CheckReport
 from cube.flatten import compress
+from cube.flatten.extents import extents_of
 from cube.machines import BUILD_USER, Endpoint, Machine
 from cube.spec import Spec
 from cube.testing import CheckRun
@@ -121,11 +122,27 @@ def read_mark(root: Path, disk: Path) -> None:
         )
 
 
+def repacked(disk: Path, work: Path) -> Path:
+    """Write the files of a clean disk onto new file systems; return the raw disk.
+
+    Args:
+        disk: top of the chain, of a machine that is off.
+        work: folder for the result, and for what mounting needs.
+
+    Raises:
+        SealError: the disk has another shape, a file differs, or there is no room.
+    """
+    target = work / "repacked.raw"
+    with log.step("Copying the files onto new file systems"), explained():
+        repack.repack(disk, target, work / "repack")
+    return target
+
+
 def flatten(disk: Path, target: Path) -> Sizes:
     """Write a disk with its whole chain as one compressed file, and compare both.
 
     Args:
-        disk: top of the chain, of a machine that is off.
+        disk: top of the chain, of a machine that is off, or a raw file.
         target: the file to write, under a temporary name.
 
     Raises:
@@ -134,7 +151,7 @@ def flatten(disk: Path, target: Path) -> Sizes:
     """
     try:
         with log.step("Compressing the image"), explained():
-            before = sum(path.stat().st_blocks * 512 for path in disks.chain_of(disk))
+            before = chain_bytes(disk)
             compress.flatten(disk, target, on_part=tell_part)
         with log.step("Comparing it with the disk"):
             disks.check(target)
@@ -145,6 +162,11 @@ def flatten(disk: Path, target: Path) -> Sizes:
         raise
     virtual = disks.virtual_bytes(target)
     return Sizes(before=before, after=target.stat().st_size, virtual=virtual)
+
+
+def chain_bytes(disk: Path) -> int:
+    """Return the space that a disk and the chain below it take."""
+    return sum(path.stat().st_blocks * 512 for path in disks.chain_of(disk))
 
 
 def tell_part(part: float) -> None:
@@ -177,6 +199,24 @@ def explained() -> Iterator[None]:
         ) from error
 
 
+def expect_no_residue(artifact: Path, work: Path) -> None:
+    """Read every block of the root that no file uses, and the journal: all must be zeros.
+
+    Raises:
+        SealError: something is left there.
+    """
+    written = [(one.start, one.length) for one in extents_of(artifact)]
+    with log.step("Reading the free blocks"), repack.opened(artifact, work / "blocks") as shown:
+        found = ext4.read(shown.cell.path(shown.raw), shown.root_part.start)
+        places = ext4.residues(found, written)
+    if places:
+        raise SealError(
+            f"{artifact}: {len(places)} runs of free blocks are not zero, the first at byte "
+            f"{places[0]} of the root",
+            hint="deleted data would be delivered; build it again, and report it",
+        )
+
+
 def inspect(artifact: Path, spec: Spec, *, work: Path, results: Path) -> Inspection:
     """Judge a sealed disk offline with the hygiene checks; the file is opened read-only.
 
@@ -187,8 +227,10 @@ def inspect(artifact: Path, spec: Spec, *, work: Path, results: Path) -> Inspect
         results: folder of pytest's logs.
 
     Raises:
+        SealError: a block that no file uses is not zero.
         CheckError: a check failed.
     """
+    expect_no_residue(artifact, work)
     with log.step("Checking the sealed image"), mount.mounted(artifact, work / "mount") as root:
         read_mark(root, artifact)
         report = testing.run_checks(

@@ -15,7 +15,9 @@ cloud-init status --wait >/dev/null || {
 
 # Every unit is up, none has failed.
 systemctl is-system-running --wait >/dev/null || {
-    systemctl --failed --no-legend >&2
+    for unit in $(systemctl --failed --plain --no-legend | awk '{ print $1 }'); do
+        journalctl --boot --no-hostname --output=short-monotonic --unit "$unit" --lines 15 >&2
+    done
     fail "the system is $(systemctl is-system-running)"
 }
 

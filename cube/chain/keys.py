@@ -47,7 +47,8 @@ ANY_BASE_SOURCES = (
 )  # fmt: skip
 #: What seals and proves an image, besides ``checks/`` and what compresses it.
 IMAGE_SOURCES = (
-    "cube/clean.sh", "cube/clone.py", "cube/finalize.py", "cube/proof.py", "cube/seal.py",
+    "cube/clean.sh", "cube/clone.py", "cube/ext4.py", "cube/finalize.py", "cube/proof.py",
+    "cube/repack.py", "cube/seal.py",
 )  # fmt: skip
 
 #: The data that name files of this machine: their content counts, not where they are.

@@ -47,7 +47,7 @@ def make_image(folder: Path, layout: Layout) -> Path:
         with loop.attached(raw, offset=at * MIB, size=PV_MIB * MIB) as device:
             lvm.create(device)
         at += shape.PV_START_MIB
-    gpt.make_root(tree, raw, at_mib=at, size_mib=ROOT_MIB)
+    run.run(gpt.root_args(tree, raw, at=at * MIB, size=ROOT_MIB * MIB))
     return as_qcow2(raw)
 
 
@@ -133,7 +133,7 @@ def test_a_boot_of_its_own_is_mounted(tmp_path: Path, foreign: Path, source: str
     )
     fstab = f"/dev/mapper/my--vg-a--root / ext4 defaults 0 1\n{source} /boot ext4 defaults 0 1\n"
     tree = make_tree(tmp_path / "tree", fstab)
-    gpt.make_root(tree, foreign, at_mib=33 + 1 + 16, size_mib=ROOT_MIB - 16)
+    run.run(gpt.root_args(tree, foreign, at=(33 + 1 + 16) * MIB, size=(ROOT_MIB - 16) * MIB))
     run.run(["mke2fs", "-q", "-F", "-L", "kernels", "-E", f"offset={MIB}", foreign, "32M"])
     image = as_qcow2(foreign)
     with mount.mounted(image, tmp_path / "run", writable=True) as root:
@@ -147,7 +147,7 @@ def test_a_boot_of_its_own_is_mounted(tmp_path: Path, foreign: Path, source: str
 def test_a_device_of_fstab_that_is_not_there_is_told(tmp_path: Path, foreign: Path) -> None:
     make_volumes(foreign, lambda _: [create("100%FREE", "root")], at=33, mib=PV_MIB)
     tree = make_tree(tmp_path / "tree", "UUID=1234-abcd /boot ext4 defaults 0 1\n")
-    gpt.make_root(tree, foreign, at_mib=34, size_mib=ROOT_MIB)
+    run.run(gpt.root_args(tree, foreign, at=34 * MIB, size=ROOT_MIB * MIB))
     image, before = as_qcow2(foreign), loops()
     with (
         pytest.raises(MachineError, match="UUID=1234-abcd for /boot, which is not on the disk"),
