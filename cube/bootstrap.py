@@ -30,6 +30,10 @@ LAYOUT_PACKAGES: dict[shape.Layout, tuple[str, ...]] = {"plain": (), "lvm": ("lv
 #: catalogue) is not made again by the first boot. Source: systemd-update-done.service(8).
 UPDATED = ("etc/.updated", "var/.updated")
 
+#: The builder's own resolver, which systemd-resolved keeps when it takes over the file.
+#: Source: systemd-resolved's postinst in Debian.
+RESOLVERS = ("etc/.resolv.conf.systemd-resolved.bak",)
+
 FSTAB = f"""\
 LABEL={shape.ROOT_LABEL} / ext4 errors=remount-ro 0 1
 LABEL={shape.ESP_LABEL} /boot/efi vfat umask=0077,nofail 0 2
@@ -151,6 +155,8 @@ def finish_tree(spec: Spec, tree: Path) -> None:
     for key in (tree / "etc/ssh").glob("ssh_host_*"):
         key.unlink()
     (tree / "boot/efi").mkdir(exist_ok=True)
+    for name in RESOLVERS:
+        (tree / name).unlink(missing_ok=True)
     for name in UPDATED:
         (tree / name).touch()
 

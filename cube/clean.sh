@@ -13,8 +13,8 @@ DONE=/var/lib/cube/sealed
 FAILED=/var/lib/cube/seal-failed
 ROOT=$STATE/root # the root file system alone, without what is mounted over it
 
-# Written by cube.seal: BUILD_USER, BUILD_KEY (the public key's base64), KEEP_CA (yes or no),
-# PROXY (may be empty).
+# Written by cube.seal: BUILD_USER, BUILD_KEY (the public key's base64), KEEP_CA and KEEP_IMAGES
+# (yes or no), PROXY (may be empty).
 # shellcheck source=/dev/null
 . "$STATE/settings"
 
@@ -147,6 +147,27 @@ clean_installer() {
         /etc/cloud/cloud.cfg.d/subiquity-disable-cloudinit-networking.cfg
 }
 
+# What names the resolvers that the build had; systemd-resolved makes its own file at each boot.
+clean_resolvers() {
+    rm -f /etc/.resolv.conf.systemd-resolved.bak /etc/resolv.conf.* /etc/resolvconf/run/* \
+        /etc/resolvconf/resolv.conf.d/original
+    if [ ! -L /etc/resolv.conf ] && grep -q '^nameserver' /etc/resolv.conf 2>/dev/null; then
+        fail "/etc/resolv.conf is a file with the resolver of the build"
+    fi
+}
+
+# Docker and containerd note names of every container and network that a check has made. Both make
+# their folders at the next start; images that the image shall have stay.
+clean_engines() {
+    if [ "$KEEP_IMAGES" = no ]; then
+        find /var/lib/docker /var/lib/containerd -xdev -mindepth 1 -delete 2>/dev/null || true
+        return 0
+    fi
+    for folder in builder buildkit containers network plugins swarm tmp trust volumes; do
+        rm -rf "/var/lib/docker/$folder"
+    done
+}
+
 # Without a file of its own the image would come up without a network.
 check_network() {
     find /etc/netplan /etc/systemd/network /etc/network/interfaces.d -type f 2>/dev/null |
@@ -200,6 +221,11 @@ clean_homes() {
             "$home/.ssh/known_hosts.old" "$home/.bash_history" "$home/.zsh_history" \
             "$home/.python_history" "$home/.lesshst" "$home/.viminfo" "$home/.wget-hsts" \
             "$home/.sudo_as_admin_successful"
+        # A session of the administrator, opened by a check, makes the folder for group root.
+        if [ -d "$home/.ssh" ]; then
+            rmdir --ignore-fail-on-non-empty "$home/.ssh"
+            find "$home/.ssh" -exec chown --no-dereference --reference="$home" {} + 2>/dev/null || true
+        fi
     done
 }
 
@@ -248,6 +274,8 @@ step wipe_swap
 step clean_cloud_init
 step clean_installer
 step check_network
+step clean_resolvers
+step clean_engines
 step restore_updates
 step remove_build_user
 step remove_build_trust

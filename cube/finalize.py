@@ -58,11 +58,9 @@ def seal_disk(disk: Path, spec: Spec, work: Workspace) -> Sealed:
         SealError: it could not be compressed, or the mark of the cleaning is missing.
         CheckError: a hygiene check failed.
     """
-    file, raw = work.work / "sealed.qcow2", seal.repacked(disk, work.work)
-    try:
+    file = work.work / "sealed.qcow2"
+    with seal.repacked(disk, spec, work) as raw:
         sizes = replace(seal.flatten(raw, file), before=seal.chain_bytes(disk))
-    finally:
-        raw.unlink()
     inspection = seal.inspect(file, spec, work=work.machines, results=work.results)
     with log.step("Computing the checksum"):
         digest = checksum.sha256(file)

@@ -46,8 +46,8 @@ class Source:
         return next((part for part in self.parts if part.type == fs_type), None)
 
 
-def repack(disk: Path, target: Path, work: Path) -> None:
-    """Write a disk's files onto new file systems.
+def repack(disk: Path, target: Path, work: Path) -> list[Region]:
+    """Write a disk's files onto new file systems; return what is where, on either disk.
 
     Args:
         disk: a disk in the shape of `cube.shape`, of a machine that is off.
@@ -64,6 +64,7 @@ def repack(disk: Path, target: Path, work: Path) -> None:
             copy_esp(source, target, work)
             copy_root(source, target)
             compare(source, target, work)
+            return source.parts
     except BaseException:
         target.unlink(missing_ok=True)
         raise

@@ -11,7 +11,7 @@ from pathlib import Path
 import zstandard
 
 from cube import disk as disks
-from cube import ext4, log, mount, repack, run, ssh, testing
+from cube import ext4, leaks, log, mount, repack, run, ssh, testing
 from cube.errors import DISK_FULL, MAKE_ROOM, CommandError, MachineError, SealError
 from cube.findings import CheckReport
 from cube.flatten import compress
@@ -19,6 +19,7 @@ from cube.flatten.extents import extents_of
 from cube.machines import BUILD_USER, Endpoint, Machine
 from cube.spec import Spec
 from cube.testing import CheckRun
+from cube.workspace import Workspace
 
 SCRIPT = Path(__file__).with_name("clean.sh")
 #: Where the guest script, its settings and its log lie: in memory, never on the disk.
@@ -87,6 +88,7 @@ def render_settings(key_file: Path, spec: Spec) -> str:
         "BUILD_USER": BUILD_USER,
         "BUILD_KEY": public,
         "KEEP_CA": "yes" if spec.network.keep_ca_certificates else "no",
+        "KEEP_IMAGES": "yes" if spec.stack.images else "no",
         "PROXY": spec.network.proxy,
     }
     return "".join(f"{name}={shlex.quote(value)}\n" for name, value in variables.items())
@@ -122,20 +124,31 @@ def read_mark(root: Path, disk: Path) -> None:
         )
 
 
-def repacked(disk: Path, work: Path) -> Path:
-    """Write the files of a clean disk onto new file systems; return the raw disk.
+@contextlib.contextmanager
+def repacked(disk: Path, spec: Spec, work: Workspace) -> Iterator[Path]:
+    """Write the files of a clean disk onto new file systems, for the time of the block.
 
     Args:
         disk: top of the chain, of a machine that is off.
-        work: folder for the result, and for what mounting needs.
+        spec: what the build knows, and an image must not.
+        work: where the build is.
+
+    Yields:
+        The raw disk.
 
     Raises:
-        SealError: the disk has another shape, a file differs, or there is no room.
+        SealError: the disk has another shape, a file differs, there is no room, or the disk
+            gives the build away.
     """
-    target = work / "repacked.raw"
-    with log.step("Copying the files onto new file systems"), explained():
-        repack.repack(disk, target, work / "repack")
-    return target
+    target, folder = work.work / "repacked.raw", work.work / "repack"
+    try:
+        with log.step("Copying the files onto new file systems"), explained():
+            parts = repack.repack(disk, target, folder)
+        with log.step("Searching the disk for what only the build knows"):
+            leaks.expect_none(target, parts, leaks.needles(spec, work), folder)
+        yield target
+    finally:
+        target.unlink(missing_ok=True)
 
 
 def flatten(disk: Path, target: Path) -> Sizes:

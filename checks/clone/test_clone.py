@@ -50,6 +50,12 @@ def test_partitions_fill_the_disk(host: Host, root_device: str) -> None:
     assert room < 64 * 1024**2, f"{room} bytes of {disks[0]} belong to no partition"
 
 
+def test_the_administrators_home_is_his_own(host: Host, spec: Spec) -> None:
+    user = host.user(spec.admin.user)
+    find = "find %s -xdev -not -user %s -print -o -not -group %s -print"
+    assert host.check_output(find, user.home, user.name, user.group) == ""
+
+
 def test_volume_groups_have_no_room_left(host: Host) -> None:
     rows = host.run("vgs --noheadings --options vg_name,vg_free_count").stdout.splitlines()
     assert [row.split()[0] for row in rows if int(row.split()[1])] == []

@@ -55,6 +55,12 @@ def test_admin_account_exists(image: Tree, spec: Spec) -> None:
     assert spec.admin.user in users
 
 
+def test_the_administrator_is_the_first_of_the_people(image: Tree, spec: Spec) -> None:
+    # Source: login.defs(5), UID_MIN.
+    rows = [line.split(":") for line in image.lines("etc/passwd")]
+    assert {tuple(row[2:4]) for row in rows if row[0] == spec.admin.user} <= {("1000", "1000")}
+
+
 def test_only_keys_of_the_specification_are_authorized(image: Tree, spec: Spec) -> None:
     allowed = {key.split()[1] for key in spec.admin.ssh_keys}
     files = image.files("root/.ssh/authorized_keys*", "home/*/.ssh/authorized_keys*")

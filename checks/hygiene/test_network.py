@@ -24,6 +24,12 @@ def test_no_proxy_is_configured(image: Tree) -> None:
     assert found == []
 
 
+def test_no_file_names_a_resolver_of_the_build(image: Tree) -> None:
+    files = image.files("etc/resolv.conf.*", "etc/resolvconf/**", "etc/.resolv*")
+    named = [name for name in files for line in image.lines(name) if line.startswith("nameserver")]
+    assert named == []
+
+
 def test_no_package_cache_of_the_build_is_configured(image: Tree) -> None:
     files = image.files("etc/apt/apt.conf", "etc/apt/apt.conf.d/*")
     found = [name for name in files if "proxy-auto-detect" in image.text(name).lower()]

@@ -47,7 +47,8 @@ ANY_BASE_SOURCES = (
 )  # fmt: skip
 #: What seals and proves an image, besides ``checks/`` and what compresses it.
 IMAGE_SOURCES = (
-    "cube/clean.sh", "cube/clone.py", "cube/ext4.py", "cube/finalize.py", "cube/proof.py",
+    "cube/clean.sh", "cube/clone.py", "cube/ext4.py", "cube/finalize.py", "cube/leaks.py",
+    "cube/proof.py",
     "cube/repack.py", "cube/seal.py",
 )  # fmt: skip
 

@@ -14,6 +14,9 @@ Firmware = Literal["bios", "uefi"]
 
 #: The account that the pipeline logs in with. It exists in no sealed image.
 BUILD_USER = "cube-build"
+#: Its number lies above those of people, so that the image's administrator gets the first of
+#: these, 1000. Source: login.defs(5), UID_MAX; systemd's docs/UIDS-GIDS.md: 60578-60705 are unused.
+BUILD_UID = 60600
 
 
 @dataclass(frozen=True, kw_only=True)

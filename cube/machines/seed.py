@@ -7,7 +7,7 @@ from pathlib import Path
 import pycdlib
 import yaml
 
-from cube.machines import BUILD_USER, MachineRequest, Seed
+from cube.machines import BUILD_UID, BUILD_USER, MachineRequest, Seed
 
 #: The volume label that cloud-init looks for. Source: cloud-init, NoCloud datasource.
 LABEL = "cidata"
@@ -34,6 +34,7 @@ def render_user_data(seed: Seed) -> str:
     """
     account = {
         "name": seed.user,
+        **({"uid": str(BUILD_UID)} if seed.user == BUILD_USER else {}),
         "gecos": seed.user,
         "shell": "/bin/bash",
         "lock_passwd": True,

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from cube import gpt, loop, lvm, mount, repack, run, seal, shape
+from cube import gpt, leaks, loop, lvm, mount, repack, run, seal, shape
 from cube.errors import SealError
 from cube.shape import MIB, Layout
 from tests.integration.test_disks import PV_MIB, ROOT_MIB, as_qcow2, make_raw, make_tree
@@ -126,6 +126,40 @@ def uuids(file: Path) -> list[str]:
         for at in (shape.ESP_AT, shape.ROOT_AT)
     ]
     return [*rows, *tags]
+
+
+NEEDLE = leaks.Needle(what="the login of network.proxy", text="anna:open-sesame")
+
+
+def plant_needles(root: Path) -> set[str]:
+    """Hide the needle in content, a name, an attribute and a link; return the places."""
+    (root / "etc/environment").write_text(f"http_proxy=http://{NEEDLE.text}@proxy:3128\n")
+    (root / f"boot/{NEEDLE.text}").touch()
+    os.setxattr(root / "etc/sparse", "user.note", b"x" * 300 + NEEDLE.text.encode())
+    (root / "etc/link").symlink_to("/" + "x" * 80 + NEEDLE.text)
+    return {"etc/environment", "boot", "etc/sparse", "etc/link"}
+
+
+def test_what_the_build_knows_is_found_everywhere(raw: Path, tmp_path: Path) -> None:
+    image, target = as_qcow2(raw), tmp_path / "new.raw"
+    parts = repack.repack(image, target, tmp_path / "work")
+    assert leaks.search(target, parts, [NEEDLE], tmp_path) == []
+    with mount.mounted(image, tmp_path / "run", writable=True) as root:
+        expected = plant_needles(root)
+    parts = repack.repack(image, target, tmp_path / "work")
+    at = next(part.start for part in parts if part.label == shape.ROOT_LABEL)
+    run.run(["tune2fs", "-M", f"/{NEEDLE.text}", f"{target}?offset={at}"])
+    run.run(["mcopy", "-i", f"{target}@@{shape.ESP_AT}M", "-", "::note"], stdin=NEEDLE.text)
+    with target.open("r+b") as file:
+        file.seek(300)
+        file.write(NEEDLE.text.encode())
+    expected |= {"the superblock", "the EFI system partition"}
+    expected |= {"the partition table or boot sector"}
+    assert {hit.place for hit in leaks.search(target, parts, [NEEDLE], tmp_path)} == expected
+    with pytest.raises(SealError, match=r"the login of network\.proxy, and 6 more") as caught:
+        leaks.expect_none(target, parts, [NEEDLE], tmp_path)
+    assert NEEDLE.text not in f"{caught.value.message}{caught.value.details}"
+    assert not (tmp_path / "needles").exists()
 
 
 def test_a_deleted_secret_stops_the_seal(lived_in: Path, tmp_path: Path) -> None:

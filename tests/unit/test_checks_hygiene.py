@@ -78,6 +78,28 @@ PLANTS: dict[str, list[dict[str, str | None]]] = {
         {"etc/hosts": ""},
     ],
     "resolver knows no server of the build host": [{"etc/resolv.conf": "nameserver 10.0.2.3\n"}],
+    "no file names a resolver of the build": [
+        {"etc/.resolv.conf.systemd-resolved.bak": "nameserver 10.255.255.53\n"},
+        {"etc/resolv.conf.dpkg-old": "search lab\nnameserver 10.0.2.3\n"},
+    ],
+    **{
+        f"no engine keeps state at ({pattern})": [{name: "x"}]
+        for pattern, name in {
+            "var/lib/docker/containers/*": "var/lib/docker/containers/ab/config.v2.json",
+            "var/lib/docker/network/files/*": "var/lib/docker/network/files/local-kv.db",
+            "var/lib/docker/buildkit/*": "var/lib/docker/buildkit/cache.db",
+            "var/lib/docker/volumes/*": "var/lib/docker/volumes/metadata.db",
+            "var/lib/docker/swarm/*": "var/lib/docker/swarm/state.json",
+            "var/lib/docker/engine-id": "var/lib/docker/engine-id",
+            "var/lib/containerd/io.containerd.runtime.v2.task/*/*": (
+                "var/lib/containerd/io.containerd.runtime.v2.task/moby/ab/x"
+            ),
+        }.items()
+    },
+    "the administrator is the first of the people": [
+        {"etc/passwd": PASSWD.replace("1000:1000", "1001:1001")},
+        {"etc/passwd": PASSWD.replace("1000:1000", "1000:100")},
+    ],
     "iscsi initiator is named at the first boot": [
         {"etc/iscsi/initiatorname.iscsi": "InitiatorName=iqn.2004-10.com.ubuntu:01:abc\n"}
     ],
