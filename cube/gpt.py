@@ -12,6 +12,9 @@ from cube import loop, lvm, run, shape
 from cube.shape import BIOS_AT, BIOS_MIB, ESP_AT, ESP_MIB, MIB, ROOT_AT, Layout
 
 SECTOR = 512
+#: Bytes of a cluster of the EFI system partition. mkfs.fat chooses by the size of the whole file,
+#: which may leave FAT32 too few clusters to be read as such. Source: dosfstools 4.2; findings/.
+FAT_CLUSTER = 4096
 #: Room beside the tree's own size: the first boot writes before the root has grown.
 SLACK_MIB = 768
 
@@ -165,8 +168,8 @@ def make_esp(image: Path, *, at: int, size: int, serial: str = "") -> None:
         serial: eight hexadecimal digits; empty draws them.
     """
     name = ["-n", shape.ESP_LABEL, *(["-i", serial] if serial else [])]
-    offset = ["--offset", str(at // SECTOR)]
-    run.run(["mkfs.vfat", "-F", "32", *name, *offset, image, str(size // 1024)])
+    place = ["-s", str(FAT_CLUSTER // SECTOR), "--offset", str(at // SECTOR)]
+    run.run(["mkfs.vfat", "-F", "32", *name, *place, image, str(size // 1024)])
 
 
 def write_bios_boot(tree: Path, image: Path) -> None:

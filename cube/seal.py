@@ -31,6 +31,7 @@ FAILED = Path("var/lib/cube/seal-failed")
 #: Seconds for the guest script; 25 s were measured without KVM, trust stores take longer.
 CLEAN_S = 600.0
 NOT_COMPRESSED = "the image could not be compressed"
+NOT_COPIED = "the files could not be copied onto new file systems"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -142,7 +143,7 @@ def repacked(disk: Path, spec: Spec, work: Workspace) -> Iterator[Path]:
     """
     target, folder = work.work / "repacked.raw", work.work / "repack"
     try:
-        with log.step("Copying the files onto new file systems"), explained():
+        with log.step("Copying the files onto new file systems"), explained(NOT_COPIED):
             parts = repack.repack(disk, target, folder)
         with log.step("Searching the disk for what only the build knows"):
             leaks.expect_none(target, parts, leaks.needles(spec, work), folder)
@@ -163,7 +164,7 @@ def flatten(disk: Path, target: Path) -> Sizes:
         MachineError: what was written is corrupt, or reads otherwise than the disk.
     """
     try:
-        with log.step("Compressing the image"), explained():
+        with log.step("Compressing the image"), explained(NOT_COMPRESSED):
             before = chain_bytes(disk)
             compress.flatten(disk, target, on_part=tell_part)
         with log.step("Comparing it with the disk"):
@@ -188,8 +189,11 @@ def tell_part(part: float) -> None:
 
 
 @contextlib.contextmanager
-def explained() -> Iterator[None]:
-    """Say of what fails in the block that it was the compression.
+def explained(what: str) -> Iterator[None]:
+    """Say of what fails in the block what it was.
+
+    Args:
+        what: "the image could not be compressed".
 
     Raises:
         SealError: it failed.
@@ -198,15 +202,13 @@ def explained() -> Iterator[None]:
         yield
     except OSError as error:
         hint = MAKE_ROOM if error.errno in DISK_FULL else "look at the disk: dmesg"
-        raise SealError(f"{NOT_COMPRESSED}: {error}", hint=hint) from error
+        raise SealError(f"{what}: {error}", hint=hint) from error
     except (MemoryError, zstandard.ZstdError) as error:
-        raise SealError(
-            f"{NOT_COMPRESSED}: {error!r}", hint="is memory free? see: free -m"
-        ) from error
+        raise SealError(f"{what}: {error!r}", hint="is memory free? see: free -m") from error
     except (CommandError, MachineError) as error:
         full = os.strerror(errno.ENOSPC) in error.details
         raise SealError(
-            f"{NOT_COMPRESSED}: {error.message}",
+            f"{what}: {error.message}",
             hint=MAKE_ROOM if full else "is the chain whole? see: cube chain verify",
             details=error.details,
         ) from error

@@ -37,6 +37,16 @@ RETRIES = 5
 #: has been, and the largest one of a framework is about as large as this, in MiB.
 SPARE_MIB = 1024
 
+#: awk, of two locks: an option for each package whose version is in both with other hashes. uv
+#: looks at hashes of what it installs only. Source: uv 0.13.9, `pip sync --require-hashes`.
+REHASHED = (
+    "FNR == 1 { lock++ } $1 ~ /==/ { package = $1 }"
+    ' $1 ~ /^--hash=/ { hashes[lock, package] = hashes[lock, package] " " $1 }'
+    " END { for (key in hashes) { split(key, part, SUBSEP); before = hashes[1, part[2]];"
+    ' if (part[1] == 2 && before != "" && before != hashes[key])'
+    ' { sub(/==.*/, "", part[2]); print "--reinstall-package " part[2] } } }'
+)
+
 #: awk: leaves out the hashes that were expected, which may be hundreds of lines.
 BRIEF = "/^ *Expected:/ { skip = 1 } /^ *$/ { skip = 0 } !skip"
 
@@ -148,17 +158,18 @@ def sync_script(path: str, *, whole: bool) -> str:
     Its input is the line of `environment`, and the lock.
     """
     venv, lock = quote(path), quote(f"{path}/{LOCK}")
-    begin = f"rm {lock}" if whole else create(path)
+    begin = f"mv {lock} {lock}.old" if whole else f"{create(path)} && : > {lock}.old"
     absent = f"{UV} is missing: apply layer 1 (role python) first"
     busy = f"another run makes these venvs ({MUTEX} is held): let it end, then apply again"
-    sync = f"{fill(path)} --strict --compile-bytecode {lock}.new"
+    again = f"$(awk '{REHASHED}' {lock}.old {lock}.new)"
+    sync = f"{fill(path)} {again} --strict --compile-bytecode {lock}.new"
     return (
         f"test -x {UV} || {{ echo '{absent}' >&2; exit 1; }}; umask 022; exec 9>{MUTEX};"
         f" flock --wait {MUTEX_S} 9 || {{ echo '{busy}' >&2; exit 1; }};"
         f" {TAKE_SETTINGS} && {begin} && cat > {lock}.new"
         f" && {{ {sync} 2> {venv}/uv.log || {{ awk '{BRIEF}' {venv}/uv.log >&2; exit 1; }}; }}"
         # uv leaves a lock that all may hold. Source: uv, venv creation: `.lock`, mode 666.
-        f" && rm -f {venv}/uv.log {venv}/.lock && mv {lock}.new {lock}"
+        f" && rm -f {venv}/uv.log {venv}/.lock {lock}.old && mv {lock}.new {lock}"
     )
 
 

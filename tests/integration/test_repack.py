@@ -162,6 +162,14 @@ def test_what_the_build_knows_is_found_everywhere(raw: Path, tmp_path: Path) -> 
     assert not (tmp_path / "needles").exists()
 
 
+def test_the_boot_loaders_partition_is_read_on_a_disk_of_any_size(tmp_path: Path) -> None:
+    """mkfs.fat chooses a cluster by the size of the whole file."""
+    for size_gib in (1, 16, 600):
+        image = make_raw(tmp_path / "disk.raw", gpt.partition_table("plain"), size_gib * 1024)
+        gpt.make_esp(image, at=shape.ESP_AT * MIB, size=shape.ESP_MIB * MIB)
+        run.run(["mdir", "-i", f"{image}@@{shape.ESP_AT}M", "::"])
+
+
 def test_a_deleted_secret_stops_the_seal(lived_in: Path, tmp_path: Path) -> None:
     with pytest.raises(SealError, match="runs of free blocks are not zero"):
         seal.expect_no_residue(lived_in, tmp_path / "work")

@@ -10,7 +10,7 @@ import pytest
 from pyinfra.api.exceptions import DeployError
 
 from deploy.facts.venv import Locks
-from deploy.operations.uv import BRIEF, SPARE_MIB, space_script, sync_script, unlike
+from deploy.operations.uv import BRIEF, REHASHED, SPARE_MIB, space_script, sync_script, unlike
 from deploy.roles.frameworks import Frameworks, read_lock, read_locks, render_kernel
 
 LOCK = (
@@ -80,13 +80,59 @@ def sh(command: str, text: str = "") -> "subprocess.CompletedProcess[str]":
 def test_an_environment_that_is_whole_is_changed_and_another_made_anew() -> None:
     changed = sync_script("/opt/cube/venvs/x", whole=True)
     made = sync_script("/opt/cube/venvs/x", whole=False)
-    assert " && rm /opt/cube/venvs/x/requirements.txt && " in changed
+    assert (
+        " && mv /opt/cube/venvs/x/requirements.txt /opt/cube/venvs/x/requirements.txt.old"
+        in changed
+    )
     assert " venv " not in changed.partition("pip sync")[0]
     assert " --clear --prompt x /opt/cube/venvs/x && " in made
     for script in (changed, made):
         sh(f"sh -n <<'SCRIPT'\n{script}\nSCRIPT")
         assert script.endswith("&& mv /opt/cube/venvs/x/requirements.txt.new"
                                " /opt/cube/venvs/x/requirements.txt")  # fmt: skip
+
+
+OLD = """\
+numpy==2.1.0 ; python_version >= '3.11' \\
+    --hash=sha256:aaa \\
+    --hash=sha256:bbb
+torch==2.13.0 \\
+    --hash=sha256:ccc
+gone==1.0 \\
+    --hash=sha256:ddd
+same==1.0 \\
+    --hash=sha256:eee
+"""
+
+
+@pytest.mark.parametrize(
+    ("new", "again"),
+    [
+        (OLD, []),
+        (OLD.replace("aaa", "fff"), ["numpy"]),
+        (OLD.replace("    --hash=sha256:aaa \\\n", ""), ["numpy"]),
+        (OLD.replace("ccc", "ggg").replace("eee", "hhh"), ["same", "torch"]),
+        (OLD.replace("torch==2.13.0", "torch==2.14.0").replace("ccc", "ggg"), []),
+        (OLD.replace("gone", "new"), []),
+    ],
+)
+def test_a_package_with_other_hashes_is_installed_again(
+    new: str, again: list[str], tmp_path: Path
+) -> None:
+    """uv looks at hashes of what it installs only."""
+    old_file, new_file = tmp_path / "old", tmp_path / "new"
+    old_file.write_text(OLD)
+    new_file.write_text(new)
+    words = sh(f"awk '{REHASHED}' {old_file} {new_file}").stdout.split()
+    assert words[::2] == ["--reinstall-package"] * len(again)
+    assert sorted(words[1::2]) == again
+
+
+def test_a_new_environment_has_nothing_to_install_again(tmp_path: Path) -> None:
+    old_file, new_file = tmp_path / "old", tmp_path / "new"
+    old_file.touch()
+    new_file.write_text(OLD)
+    assert sh(f"awk '{REHASHED}' {old_file} {new_file}").stdout == ""
 
 
 #: Free are 5000 MiB; what is there already takes 300.
