@@ -9,6 +9,7 @@ import argparse
 import contextlib
 import csv
 import dataclasses
+import errno
 import json
 import math
 import os
@@ -387,6 +388,30 @@ class SmiError(Exception):
     """nvidia-smi did not answer; the text says why."""
 
 
+#: Programs that were asked and have not answered yet; they end with this one.
+ASKED: set["subprocess.Popen[str]"] = set()
+
+
+def run(argv: Sequence[str]) -> "subprocess.CompletedProcess[str]":
+    """Run a program to its end, at most `SMI_LIMIT_S` seconds.
+
+    Raises:
+        OSError: it cannot be started.
+        TimeoutExpired: it took longer, and was killed.
+    """
+    child = subprocess.Popen(
+        argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        text=True, errors="replace",
+    )  # fmt: skip
+    ASKED.add(child)
+    try:
+        output, errors = child.communicate(timeout=SMI_LIMIT_S)
+    finally:
+        child.kill()
+        ASKED.discard(child)
+    return subprocess.CompletedProcess(argv, child.returncode, output, errors)
+
+
 def query(fields: Sequence[str]) -> list[dict[str, str]]:
     """Ask nvidia-smi for fields of every GPU.
 
@@ -395,10 +420,7 @@ def query(fields: Sequence[str]) -> list[dict[str, str]]:
     """
     argv = ["nvidia-smi", f"--query-gpu={','.join(fields)}", "--format=csv,noheader,nounits"]
     try:
-        done = subprocess.run(
-            argv, capture_output=True, text=True, errors="replace", timeout=SMI_LIMIT_S,
-            check=False, stdin=subprocess.DEVNULL,
-        )  # fmt: skip
+        done = run(argv)
     except FileNotFoundError as error:
         raise SmiError("nvidia-smi is not installed") from error
     except (OSError, subprocess.TimeoutExpired) as error:
@@ -797,6 +819,10 @@ def known(value: float | None, unit: str = "") -> str:
 
 # --- how it runs --------------------------------------------------------------------------
 
+#: What reading or writing says when the other side is gone: a pipe, or a terminal without SIGHUP.
+#: Source: read(2), write(2); ENXIO and ENODEV of a terminal whose device was removed.
+GONE = (errno.EPIPE, errno.EIO, errno.ENXIO, errno.ENODEV)
+
 
 @contextlib.contextmanager
 def keyboard() -> Iterator[Callable[[float], str]]:
@@ -806,13 +832,18 @@ def keyboard() -> Iterator[Callable[[float], str]]:
 
     def key(seconds: float) -> str:
         ready, _, _ = select.select([stream], [], [], seconds)
-        return os.read(stream, 1).decode(errors="replace") if ready else ""
+        if not ready:
+            return ""
+        if pressed := os.read(stream, 1):
+            return pressed.decode(errors="replace")
+        raise OSError(errno.EIO, "the terminal is gone")
 
     try:
         tty.setcbreak(stream)
         yield key
     finally:
-        termios.tcsetattr(stream, termios.TCSADRAIN, before)
+        with contextlib.suppress(termios.error):  # of a terminal that is gone
+            termios.tcsetattr(stream, termios.TCSADRAIN, before)
 
 
 def show_live(console: Console, interval_s: float) -> None:
@@ -895,8 +926,13 @@ def main() -> int:
         sys.stdout.flush()
     except KeyboardInterrupt:
         return 0
-    except BrokenPipeError:
+    except OSError as error:
+        if error.errno not in GONE:
+            raise
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    finally:
+        for child in tuple(ASKED):
+            child.kill()
     return 0
 
 

@@ -147,6 +147,7 @@ class Terminal:
 
     process: "subprocess.Popen[bytes]"
     master: int
+    slave: int
     output: bytes = b""
 
     def wait_for(self, text: bytes) -> None:
@@ -183,14 +184,14 @@ def terminal(box: Box, *, term: str = "xterm-256color", **more: str) -> Iterator
         env=env, start_new_session=True,
     )  # fmt: skip
     try:
-        yield Terminal(process, master)
+        yield Terminal(process, master, slave)
     finally:
         with suppress(ProcessLookupError):
-            # An nvidia-smi that hangs outlives the program that asked it.
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
-        os.close(slave)
-        os.close(master)
+        for descriptor in (slave, master):
+            with suppress(OSError):
+                os.close(descriptor)
 
 
 @pytest.mark.parametrize("key", [b"q", b"Q"])
@@ -221,6 +222,26 @@ def test_a_hanging_driver_does_not_stop_the_screen(complete: Box) -> None:
         screen.wait_for(b"being read")
         os.write(screen.master, b"q")
         assert screen.end() == 0
+        with pytest.raises(ProcessLookupError):
+            wait_until_empty(screen.process.pid)
+
+
+def wait_until_empty(group: int) -> None:
+    """Return when the time is up; an empty process group raises ProcessLookupError."""
+    deadline = time.monotonic() + LIMIT_S
+    while time.monotonic() < deadline:
+        os.killpg(group, 0)
+        time.sleep(0.05)
+
+
+@pytest.mark.parametrize("term", ["xterm-256color", "dumb"])
+def test_a_terminal_that_is_gone_ends_it(complete: Box, term: str) -> None:
+    """It is not the program's controlling terminal, so no signal says that it is gone."""
+    with terminal(complete, term=term) as screen:
+        screen.wait_for(b"Disks")
+        os.close(screen.slave)
+        os.close(screen.master)
+        assert screen.process.wait(LIMIT_S) == 0
 
 
 def test_a_terminal_without_a_cursor_gets_frame_after_frame(complete: Box) -> None:
