@@ -2,7 +2,9 @@
 
 import importlib.machinery
 import importlib.util
+import os
 import subprocess
+import time
 from pathlib import Path
 from types import ModuleType
 
@@ -73,6 +75,13 @@ def test_a_system_without_signed_packages_is_not_outdated(program: ModuleType, b
     assert not program.efi_outdated(box)
 
 
+@pytest.mark.parametrize("text", ["NAME=x\nID=ubuntu\n", 'VERSION_ID="24"\nID="ubuntu"\n'])
+def test_the_signed_grub_finds_its_folder(program: ModuleType, tmp_path: Path, text: str) -> None:
+    (tmp_path / "etc").mkdir()
+    (tmp_path / "etc/os-release").write_text(text)
+    assert program.system_id(tmp_path) == "ubuntu"
+
+
 @pytest.mark.parametrize(
     ("rows", "disk"),
     [
@@ -109,3 +118,26 @@ def test_a_failure_of_a_tool_is_told_in_a_line(tmp_path: Path) -> None:
     )  # fmt: skip
     assert done.returncode == 1
     assert "grub-install --target=i386-pc /dev/vda: exit code 3" in done.stderr
+
+
+def test_the_unit_looks_only_when_something_was_unpacked(tmp_path: Path) -> None:
+    unit = (PROGRAM.parent / "cube-boot-loader.service").read_text().replace("\\\n", "")
+    (line,) = [line for line in unit.splitlines() if line.startswith("ExecCondition=")]
+    script = line.partition("-c '")[2].rstrip("'")
+    for name in ("/var/lib/cube", "/usr/lib/grub", "/usr/lib/shim"):
+        (tmp_path / name[1:]).mkdir(parents=True)
+        script = script.replace(name, f"{tmp_path}{name}")
+
+    def due() -> bool:
+        return subprocess.run(["sh", "-c", script], check=False).returncode == 0
+
+    assert due()
+    (tmp_path / "usr/lib/grub/old.mod").touch()
+    time.sleep(0.02)
+    (tmp_path / "var/lib/cube/boot-loader").touch()
+    assert not due()
+    time.sleep(0.02)
+    new = tmp_path / "usr/lib/grub/new.mod"
+    new.touch()
+    os.utime(new, (1, 1))  # a package keeps the times of its files
+    assert due()
