@@ -31,6 +31,14 @@ ExecStart=
 ExecStart=/usr/lib/systemd/systemd-networkd-wait-online --any --timeout=60
 """
 
+# On a slow machine LVM may look before udev has told of the disk, and ends with 5.
+# Source: seen with LVM 2.03.31 under emulation; systemd.service(5): Restart= of a oneshot.
+LVM_MONITOR = """\
+[Service]
+Restart=on-failure
+RestartSec=5
+"""
+
 # The last console is /dev/console: what systemd says goes to the serial line as well.
 GRUB = """\
 GRUB_DEVICE="{device}"
@@ -122,6 +130,7 @@ def files(spec: Spec) -> dict[str, str]:
         "etc/hostname": f"{spec.image.hostname}\n",
         "etc/hosts": HOSTS.format(hostname=spec.image.hostname),
         "etc/netplan/10-cube.yaml": NETPLAN,
+        f"{UNITS}/lvm2-monitor.service.d/50-cube.conf": LVM_MONITOR,
         wait_online: WAIT_ONLINE,
         **{name: (PROJECT / source).read_text() for name, source in COPIES.items()},
     }
