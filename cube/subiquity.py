@@ -54,7 +54,7 @@ REASONS = {
     "shutdown": "a reboot would start the installer again",
     "ssh": "the build logs in with its key, nobody with a password",
     "storage": "the disk has one shape, see docs/machines.md",
-    "updates": "it is said which updates the base has",
+    "updates": "write which updates the base gets",
     "user-data": "cloud-init makes one account with a key, the layers the rest",
     "version": "the format has one version, a whole number",
 }
