@@ -22,30 +22,9 @@ CLEAN = (
     " /target/etc/cloud/cloud.cfg.d/curtin-preserve-sources.cfg",
 )
 
-#: GRUB for BIOS: curtin installs it only for the firmware that the installer runs under, UEFI.
-#: The disk is found from the root, in a partition or in a logical volume.
-#: Source: findmnt(8), --nofsroot: without it a subvolume follows the device in brackets.
-GRUB_FOR_BIOS = """\
-set -eu
-root=$(findmnt --noheadings --nofsroot --output SOURCE --mountpoint /target)
-disk=$(lsblk --inverse --noheadings --list --paths --output NAME,TYPE "$root" |
-    awk '$2 == "disk" { print $1; exit }')
-test -n "$disk"
-curtin in-target -- grub-install --target=i386-pc "$disk"
-"""
-
-#: The path that firmware without a boot entry takes. Ubuntu's grub-install puts shim there, and
-#: a program that writes a boot entry; the signed GRUB beside shim boots where none can be kept.
-#: grub-install has no option for it that Debian's and Ubuntu's share: 2.12-1ubuntu7 does it
-#: unless told --no-extra-removable, and knows no --force-extra-removable.
-#: Source: UEFI specification, 3.5.1.1 "Removable Media Boot Behavior"; shim's README.fallback.
-REMOVABLE_PATH = """\
-set -eu
-cd /target/boot/efi/EFI
-mkdir -p BOOT
-cp ubuntu/shimx64.efi BOOT/BOOTX64.EFI
-cp ubuntu/grubx64.efi ubuntu/mmx64.efi BOOT/
-"""
+#: GRUB for BIOS, and the path that firmware without a boot entry takes: curtin installs GRUB only
+#: for the firmware that it runs under. The program is one of the image's own files.
+BOOT_LOADERS = "curtin in-target -- /usr/local/sbin/cube-boot-loader --force"
 
 #: Where upgrades of shim and the signed GRUB install to. The installer names the disk of its
 #: own machine; on every other one the upgrade would fail (package scripts: grub-multi-install).
@@ -79,11 +58,10 @@ def late_commands(spec: Spec) -> list[str]:
         " /target/etc/systemd/system/snapd.service.d/snap_proxy.conf",
         *drop_mirrors(spec),
         *[write_command(name, text) for name, text in files.items()],
-        "chmod 600 /target/etc/netplan/*.yaml",
+        *[link_command(name, target) for name, target in conventions.LINKS.items()],
         *find_traces(spec),
         FSTAB,
-        GRUB_FOR_BIOS,
-        REMOVABLE_PATH,
+        BOOT_LOADERS,
         UPGRADED_ESP,
         "curtin in-target -- update-grub",
         "echo uninitialized >/target/etc/machine-id",
@@ -130,6 +108,16 @@ def find_traces(spec: Spec) -> list[str]:
 
 
 def write_command(name: str, content: str) -> str:
-    """Return a shell command that writes a file below /target."""
+    """Return a shell script that writes one of the image's files below /target."""
     path = shlex.quote(f"/target/{name}")
-    return f"mkdir -p $(dirname {path}) && cat >{path} <<'END-OF-FILE'\n{content}END-OF-FILE\n"
+    return (
+        f"set -eu\nmkdir -p $(dirname {path})\n"
+        f"cat >{path} <<'END-OF-FILE'\n{content}END-OF-FILE\n"
+        f"chmod {conventions.mode_of(name):o} {path}\n"
+    )
+
+
+def link_command(name: str, target: str) -> str:
+    """Return a shell command that makes one of the image's symbolic links below /target."""
+    path = shlex.quote(f"/target/{name}")
+    return f"mkdir -p $(dirname {path}) && ln -sfn {shlex.quote(target)} {path}"

@@ -4,7 +4,6 @@ import subprocess
 from pathlib import Path
 
 import pytest
-import yaml
 
 from cube import conventions, late_commands, shape
 from tests.unit.answers import MIRRORS, a_spec, answers
@@ -41,17 +40,27 @@ def commands(layout: shape.Layout = "lvm", text: str = "") -> list[str]:
     return late_commands.late_commands(a_spec(layout, text))
 
 
-def test_files_arrive_as_they_were_written(tmp_path: Path) -> None:
+def test_files_and_links_arrive_as_they_are_named(tmp_path: Path) -> None:
     found = a_spec(text='[image]\nhostname = "box"\n')
     for command in late_commands.late_commands(found):
-        if "cat >" in command:
+        if "cat >" in command or "ln -s" in command:
             assert execute(command, tmp_path).returncode == 0
     target = tmp_path / "target"
     files = conventions.files(found)
     for name, content in files.items():
         assert (target / name).read_text() == content
+        assert (target / name).stat().st_mode & 0o777 == conventions.mode_of(name)
+    for name, pointed in conventions.LINKS.items():
+        assert str((target / name).readlink()) == pointed
+    made = {str(path.relative_to(target)) for path in target.rglob("*") if not path.is_dir()}
+    assert made == {*files, *conventions.LINKS}
     assert (target / "etc/hostname").read_text() == "box\n"
-    assert yaml.safe_load((target / "etc/netplan/10-cube.yaml").read_text())["network"]
+
+
+def test_no_file_ends_its_own_script() -> None:
+    for name, content in conventions.files(a_spec()).items():
+        assert "END-OF-FILE" not in content, name
+        assert content.endswith("\n"), name
 
 
 @pytest.mark.parametrize(
@@ -74,61 +83,18 @@ def test_a_shell_understands_every_command(kind: str, text: str) -> None:
 
 # The boot loader.
 
-FIND_LVM = {
-    "findmnt": '[ "$*" = "--noheadings --nofsroot --output SOURCE --mountpoint $T" ] &&'
-    " echo /dev/mapper/cube-root",
-    "lsblk": "printf '/dev/mapper/cube-root lvm\\n/dev/vda3 part\\n/dev/vda disk\\n'",
-}
-FIND_PLAIN = {
-    "findmnt": "echo /dev/nvme0n1p3",
-    "lsblk": "printf '/dev/nvme0n1p3 part\\n/dev/nvme0n1 disk\\n'",
-}
 
-
-@pytest.mark.parametrize(
-    ("programs", "disk"), [(FIND_LVM, "/dev/vda"), (FIND_PLAIN, "/dev/nvme0n1")]
-)
-def test_grub_for_bios_goes_to_the_disk_of_the_root(
-    tmp_path: Path, programs: dict[str, str], disk: str
-) -> None:
-    log = tmp_path / "log"
-    own = {name: body.replace("$T", f"{tmp_path}/target") for name, body in programs.items()}
-    done = execute(late_commands.GRUB_FOR_BIOS, tmp_path, {**own, "curtin": f'echo "$@" >{log}'})
-    assert done.returncode == 0
-    assert log.read_text() == f"in-target -- grub-install --target=i386-pc {disk}\n"
-
-
-@pytest.mark.parametrize(
-    "broken",
-    [{"findmnt": "exit 1"}, {"lsblk": "echo /dev/loop0 loop"}, {"lsblk": "exit 1"},
-     {"curtin": "exit 1"}],
-)  # fmt: skip
-def test_without_a_disk_or_grub_the_installation_fails(
-    tmp_path: Path, broken: dict[str, str]
-) -> None:
-    programs = {**FIND_PLAIN, "curtin": "true", **broken}
-    assert execute(late_commands.GRUB_FOR_BIOS, tmp_path, programs).returncode != 0
-
-
-def test_the_removable_path_has_the_signed_chain(tmp_path: Path) -> None:
-    for name in ("shimx64", "grubx64", "mmx64"):
-        write(tmp_path, f"boot/efi/EFI/ubuntu/{name}.efi", name)
-    for _ in range(2):  # a second time changes nothing
-        assert execute(late_commands.REMOVABLE_PATH, tmp_path).returncode == 0
-        boot = tmp_path / "target/boot/efi/EFI/BOOT"
-        assert {path.name: path.read_text() for path in boot.iterdir()} == {
-            "BOOTX64.EFI": "shimx64",
-            "grubx64.efi": "grubx64",
-            "mmx64.efi": "mmx64",
-        }
-
-
-@pytest.mark.parametrize("missing", ["shimx64", "grubx64", "mmx64"])
-def test_without_the_signed_chain_the_installation_fails(tmp_path: Path, missing: str) -> None:
-    """It would, too, if the installer had run under BIOS: then there is no EFI/ubuntu."""
-    for name in {"shimx64", "grubx64", "mmx64"} - {missing}:
-        write(tmp_path, f"boot/efi/EFI/ubuntu/{name}.efi", name)
-    assert execute(late_commands.REMOVABLE_PATH, tmp_path).returncode != 0
+def test_the_boot_loaders_are_installed_by_the_images_own_program() -> None:
+    """After it is written, and before the mark."""
+    found = commands()
+    place = found.index(late_commands.BOOT_LOADERS)
+    program = late_commands.BOOT_LOADERS.split()[3].lstrip("/")
+    assert (
+        found.index(late_commands.write_command(program, conventions.files(a_spec())[program]))
+        < place
+        < len(found) - 1
+    )
+    assert conventions.mode_of(program) == 0o755
 
 
 def test_upgrades_of_the_boot_loader_find_the_esp_of_every_clone(tmp_path: Path) -> None:

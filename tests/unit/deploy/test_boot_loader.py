@@ -109,3 +109,36 @@ def test_a_failure_of_a_tool_is_told_in_a_line(tmp_path: Path) -> None:
     )  # fmt: skip
     assert done.returncode == 1
     assert "grub-install --target=i386-pc /dev/vda: exit code 3" in done.stderr
+
+
+#: Lines of `grub-install --help`. Source: grub2-common 2.12-9+deb13u4; grub-install(8) of Ubuntu.
+HELP = {
+    "debian": "      --force-extra-removable   force installation to the removable media path",
+    "ubuntu": "      --no-extra-removable   Do not install bootloader code to the removable path",
+}
+
+
+@pytest.mark.parametrize(
+    ("system", "extra"), [("debian", ["--force-extra-removable"]), ("ubuntu", [])]
+)
+def test_the_removable_path_has_the_signed_chain_of_each_system(
+    program: ModuleType,
+    box: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    system: str,
+    extra: list[str],
+) -> None:
+    """An unknown option would end grub-install; Ubuntu's leaves GRUB out of EFI/BOOT."""
+    (box / "boot/efi" / program.ESP_FILES[program.GRUB]).unlink()
+    (box / "boot/efi" / program.ESP_FILES[program.SHIM]).write_text("older")
+    calls: list[tuple[str, ...]] = []
+    monkeypatch.setattr(program, "ask", lambda *_: HELP[system])
+    monkeypatch.setattr(program, "install", lambda *argv: calls.append(argv))
+    program.install_signed(box)
+    words = ("--efi-directory=/boot/efi", "--no-nvram", "--uefi-secure-boot")
+    assert calls == [("x86_64-efi", *words, *extra)]
+    assert not program.efi_outdated(box)
+    assert sorted(path.name for path in (box / "boot/efi/EFI/BOOT").iterdir()) == [
+        "BOOTX64.EFI",
+        "grubx64.efi",
+    ]
