@@ -19,7 +19,7 @@ from cube import shape, storage_config
 GUIDED = {
     "lvm": "it has no BIOS boot partition and a /boot of its own",
     "direct": "it has no BIOS boot partition",
-    "zfs": "its root is no ext4",
+    "zfs": "its root is not ext4",
     "dd": "it copies a finished disk",
     "hybrid": "it is for a system with TPM-backed encryption",
 }
@@ -160,7 +160,7 @@ def layout_mistake(layout: object) -> str:
     """Say why a guided layout is refused."""
     name = layout.get("name") if isinstance(layout, dict) else layout
     known = GUIDED.get(name) if isinstance(name, str) else None
-    why = known or f"the installer takes an unknown layout, as {name!r}, for 'direct' silently"
+    why = known or f"the installer silently takes an unknown layout, such as {name!r}, for 'direct'"
     return f"use config instead of a guided layout: {why}"
 
 

@@ -217,7 +217,18 @@ def problems(error: ValidationError) -> list[str]:
 
 
 #: Kinds of complaint that read better in other words than pydantic's.
-WORDS = {"extra_forbidden": "not accepted", "missing": "missing"}
+WORDS = {
+    "bool_type": "write true or false",
+    "dict_type": "write a mapping",
+    "extra_forbidden": "not accepted",
+    "int_type": "write a whole number",
+    "list_type": "write a list",
+    "missing": "missing",
+    "model_type": "write a mapping",
+    "string_type": "write text",
+    "union_tag_invalid": "unknown type of action",
+    "union_tag_not_found": "an action needs a type",
+}
 
 
 def find_reason(kind: str, place: str) -> str:
@@ -228,5 +239,5 @@ def find_reason(kind: str, place: str) -> str:
     prefixes = (".".join(words[:count]) for count in range(len(words), 0, -1))
     known = next((REASONS[prefix] for prefix in prefixes if prefix in REASONS), "")
     if kind == "extra_forbidden" and not known:
-        return "the installer knows no such key, and will refuse it one day"
+        return "the installer does not know this key, and will refuse it one day"
     return known
