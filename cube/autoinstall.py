@@ -1,7 +1,6 @@
 """Ubuntu's unattended installation: the answers for the installer."""
 
 import json
-import shlex
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +9,8 @@ from jsonschema import Draft7Validator
 from jsonschema.exceptions import SchemaError
 from referencing.exceptions import Unresolvable
 
-from cube import conventions, shape
+from cube import conventions, late_commands, storage_config
+from cube.late_commands import INSTALLED
 from cube.machines.seed import build_seed
 from cube.machines.seed import render_user_data as render_seed
 from cube.packer import seed
@@ -19,11 +19,24 @@ from cube.subiquity import check_user_data
 
 __all__ = ["INSTALLED", "check_schema", "check_user_data", "render_user_data"]
 
-#: What the last late-command leaves on the disk: only a whole installation has it.
-INSTALLED = "installed"
-#: The root that the lvm layout makes. initramfs-tools activates a volume by this name.
-#: Source: subiquity's names of group and volume.
-ROOT_DEVICE = "/dev/mapper/ubuntu--vg-ubuntu--lv"
+#: GRUB for BIOS, and the chain that Secure Boot accepts; tools that grow the root.
+PACKAGES = (
+    "cloud-guest-utils",
+    "grub-efi-amd64-signed",
+    "grub-pc-bin",
+    "grub2-common",
+    "mokutil",
+    "qemu-guest-agent",
+    "shim-signed",
+)
+#: The installer must run under UEFI, because curtin installs the signed chain only then; and
+#: nobody logs in to the installer itself. A failing command would end the installation, as
+#: `systemctl stop` does for a unit that is not there.
+EARLY = (
+    "test -d /sys/firmware/efi ||"
+    " { echo 'cube: the installer must run under UEFI' >/dev/ttyS0; exit 1; }",
+    "systemctl stop ssh.socket ssh.service || true",
+)
 
 
 def render_user_data(spec: Spec, public_key: str) -> str:
@@ -33,6 +46,7 @@ def render_user_data(spec: Spec, public_key: str) -> str:
         spec: locale, time zone, mirror, proxy and what the image is called.
         public_key: the build key's public line; no password is set anywhere.
     """
+    layout = spec.image.disk_layout
     answers = {
         "version": 1,
         "refresh-installer": {"update": False},
@@ -41,16 +55,15 @@ def render_user_data(spec: Spec, public_key: str) -> str:
         "timezone": spec.image.timezone,
         "network": yaml.safe_load(conventions.NETPLAN)["network"],
         **({"proxy": spec.network.proxy} if spec.network.proxy else {}),
-        "apt": apt(spec.network.apt_mirror),
-        "storage": {"layout": {"name": "lvm", "sizing-policy": "all"}},
+        "apt": apt(spec),
+        "storage": {"swap": {"size": 0}, "config": storage_config.render(layout)},
         "ssh": {"install-server": True, "allow-pw": False},
-        "packages": ["cloud-guest-utils", "qemu-guest-agent"],
+        "packages": [*PACKAGES, *(["lvm2"] if layout == "lvm" else [])],
         "updates": "security",
         "shutdown": "poweroff",
         "user-data": yaml.safe_load(render_seed(build_seed(public_key))),
-        # Nobody logs in to the installer itself.
-        "early-commands": ["systemctl stop ssh.socket ssh.service"],
-        "late-commands": late_commands(spec),
+        "early-commands": list(EARLY),
+        "late-commands": late_commands.late_commands(spec),
         "error-commands": error_commands(),
     }
     return seed.HEADER + yaml.dump(
@@ -58,48 +71,14 @@ def render_user_data(spec: Spec, public_key: str) -> str:
     )
 
 
-def apt(mirror: str) -> dict[str, Any]:
+def apt(spec: Spec) -> dict[str, Any]:
     """Return where packages come from; a mirror that cannot be reached is an error."""
     answer: dict[str, Any] = {"geoip": False, "fallback": "abort"}
-    if mirror:
+    if mirror := spec.network.apt_mirror:
         answer["mirror-selection"] = {"primary": [{"uri": mirror}]}
+    if mirror := late_commands.security_mirror(spec):
+        answer["security"] = [{"arches": ["default"], "uri": mirror}]
     return answer
-
-
-def late_commands(spec: Spec) -> list[str]:
-    """Return what turns a fresh installation into one of our bare images.
-
-    They run in the installer, with the new system under /target. Each stops at its first error,
-    and any error stops the installation: the mark at the end means that all went well.
-    """
-    files = conventions.files(spec)
-    return [
-        # Its hooks also take away the installer's own settings, which switch cloud-init and the
-        # growing of the root off. What remains of them would win over ours.
-        "curtin in-target -- cloud-init clean --logs --seed",
-        "rm -f /target/etc/cloud/cloud-init.disabled /target/etc/netplan/*.yaml"
-        " /target/etc/cloud/cloud.cfg.d/*installer*.cfg"
-        " /target/etc/cloud/cloud.cfg.d/*networking*.cfg"
-        " /target/etc/cloud/cloud.cfg.d/*disable-cc-dpkg-grub.cfg"
-        " /target/etc/cloud/cloud.cfg.d/curtin-preserve-sources.cfg",
-        # The proxy is for building only.
-        "rm -f /target/etc/apt/apt.conf.d/*proxy*"
-        " /target/etc/systemd/system/snapd.service.d/snap_proxy.conf",
-        *[write_command(name, text) for name, text in files.items()],
-        "chmod 600 /target/etc/netplan/*.yaml",
-        f"tune2fs -L {shape.ROOT_LABEL} $(findmnt --noheadings --output SOURCE /target)",
-        rf"sed -i -E 's|^[^#]\S*\s+/\s|LABEL={shape.ROOT_LABEL} / |' /target/etc/fstab",
-        f"grep -q '^LABEL={shape.ROOT_LABEL} / ' /target/etc/fstab",
-        "curtin in-target -- update-grub",
-        "echo uninitialized >/target/etc/machine-id",
-        f"mkdir -p /target/var/lib/cube && echo {INSTALLED} >/target/var/lib/cube/base && sync",
-    ]
-
-
-def write_command(name: str, content: str) -> str:
-    """Return a shell command that writes a file below /target."""
-    path = shlex.quote(f"/target/{name}")
-    return f"mkdir -p $(dirname {path}) && cat >{path} <<'END-OF-FILE'\n{content}END-OF-FILE\n"
 
 
 def error_commands() -> list[str]:

@@ -76,10 +76,11 @@ def measure(variant: Variant, shop: Workshop, cache: tuple[int, Path], folder: P
 
 def write_template(folder: Path) -> Path:
     """Write the peer's template: our virtual machine, its build."""
-    ours = (tool.TEMPLATES / OS / f"{OS}.pkr.hcl").read_text()
+    ours = (tool.TEMPLATES / OS / "first-boot.pkr.hcl").read_text()
     machine, found, _ = ours.partition(OUR_BUILD)
     assert found, ours
     folder.mkdir()
+    shutil.copy(tool.TEMPLATES / OS / "variables.pkr.hcl", folder)
     (folder / "peer.pkr.hcl").write_text(machine + (FOLDER / "ansible.pkr.hcl").read_text())
     return folder
 

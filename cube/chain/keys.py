@@ -38,7 +38,13 @@ COMPRESSOR = "zstandard"
 #: What makes a base besides its folder of templates, by the operating system.
 BASE_SOURCES = {
     "debian-13": ("cube/bootstrap.py", "cube/gpt.py", "cube/loop.py", "cube/lvm.py"),
-    "ubuntu-24.04": ("cube/autoinstall.py", "cube/packer/installer.py", "cube/subiquity.py"),
+    "ubuntu-24.04": (
+        "cube/autoinstall.py",
+        "cube/late_commands.py",
+        "cube/packer/installer.py",
+        "cube/storage_config.py",
+        "cube/subiquity.py",
+    ),
 }
 #: The same for every operating system: files of ours, seed, Packer's variables, proof.
 ANY_BASE_SOURCES = (
@@ -98,6 +104,7 @@ def base_data(spec: Spec) -> dict[str, object]:
         **read,
         "image.locale": spec.image.locale,
         "image.timezone": spec.image.timezone,
+        "network.apt_security_mirror": spec.network.apt_security_mirror,
         "os.iso_sha256": spec.os.ubuntu.iso_sha256,
     }
 

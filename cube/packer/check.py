@@ -69,5 +69,5 @@ def sample_values(spec: Spec, name: str, work: Path) -> inputs.Inputs:
         spec, folder, disk=disk, key_file=key, nonce="sample", timeout_s=1
     )
     if name == "ubuntu-24.04":
-        values |= inputs.installer(folder, iso=disk, iso_sha256="0" * 64, timeout_s=1)
+        values |= inputs.installer(spec, folder, iso=disk, iso_sha256="0" * 64, timeout_s=1)
     return values

@@ -99,26 +99,36 @@ def hardware(spec: Spec, accelerator: str) -> dict[str, Value]:
     }
 
 
+def built(spec: Spec, folder: Folder) -> dict[str, Value]:
+    """Return the variables of every build: the disk that Packer makes, and the serial line."""
+    return {
+        "disk_size": f"{spec.image.disk_size}M",
+        "output_dir": str(folder.output),
+        "console_log": str(folder.console),
+    }
+
+
 def first_boot(
     spec: Spec, folder: Folder, *, disk: Path, key_file: Path, nonce: str, timeout_s: int
 ) -> dict[str, Value]:
     """Return the variables of the boot that proves the image."""
     return {
+        **built(spec, folder),
         "disk": str(disk),
-        "disk_size": f"{spec.image.disk_size}M",
-        "output_dir": str(folder.output),
         "seed_dir": str(folder.seed),
         "ssh_user": BUILD_USER,
         "ssh_key_file": str(key_file),
         "ssh_timeout": f"{timeout_s}s",
-        "console_log": str(folder.console),
         "nonce": nonce,
     }
 
 
-def installer(folder: Folder, *, iso: Path, iso_sha256: str, timeout_s: int) -> dict[str, Value]:
-    """Return the variables that only the Ubuntu template has."""
+def installer(
+    spec: Spec, folder: Folder, *, iso: Path, iso_sha256: str, timeout_s: int
+) -> dict[str, Value]:
+    """Return the variables of the Ubuntu installer, which runs under UEFI."""
     return {
+        **built(spec, folder),
         "iso": str(iso),
         "iso_sha256": iso_sha256,
         "kernel": str(folder.kernel),

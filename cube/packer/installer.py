@@ -41,12 +41,12 @@ def install(spec: Spec, workspace: Workspace, *, key_file: Path) -> Path:
     seed.write(folder.install_seed, autoinstall.render_user_data(spec, key), build_seed(key))
     firmware.copy_variables(folder.work)
     with log.step("Installing Ubuntu"):
-        run_installer(spec, workspace, image, key_file)
+        run_installer(spec, workspace, image)
     folder.disk.replace(folder.installed)
     return folder.installed
 
 
-def run_installer(spec: Spec, workspace: Workspace, image: Path, key_file: Path) -> None:
+def run_installer(spec: Spec, workspace: Workspace, image: Path) -> None:
     """Run the installer until it powers off, and believe the disk only if it says so itself."""
     folder = inputs.Folder.of(workspace)
     found = accelerator.find()
@@ -55,10 +55,7 @@ def run_installer(spec: Spec, workspace: Workspace, image: Path, key_file: Path)
     sha256 = spec.os.ubuntu.iso_sha256
     values = {
         **inputs.hardware(spec, found),
-        **inputs.first_boot(
-            spec, folder, disk=folder.installed, key_file=key_file, nonce="", timeout_s=1
-        ),
-        **inputs.installer(folder, iso=image, iso_sha256=sha256, timeout_s=limit_s),
+        **inputs.installer(spec, folder, iso=image, iso_sha256=sha256, timeout_s=limit_s),
     }
     template.build(spec, workspace, values, source="install", what="installer", wait_s=limit_s)
     try:

@@ -209,7 +209,7 @@ def init(
     except PackerError as error:
         raise PackerError(
             "packer could not get its QEMU plugin",
-            hint="without network: packer plugins install --path BINARY "
-            f"github.com/hashicorp/qemu, with PACKER_PLUGIN_PATH={cache / 'packer-plugins'}",
+            hint="without network: packer plugins install --path BINARY github.com/hashicorp/qemu "
+            f"(Packer 1.10 and later), with PACKER_PLUGIN_PATH={cache / 'packer-plugins'}",
             details=error.details,
         ) from error

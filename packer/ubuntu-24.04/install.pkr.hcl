@@ -1,10 +1,16 @@
-# First step: the live-server ISO installs Ubuntu onto an empty disk and powers off.
+# First step: the live-server ISO installs Ubuntu onto an empty disk and powers off. The second one,
+# the first boot, is the same as Debian's, and so are its variables: the other files are links.
+#
+# The installer runs under UEFI: curtin installs the signed boot chain only then, and a late command
+# adds GRUB for BIOS.
 #
 # Kernel and initial RAM disk come from the ISO and are started directly: nothing is typed, so
 # nothing depends on how fast the machine is. What follows --- would stay in the installed system.
 
-packer {
-  required_version = ">= 1.6.6"
+locals {
+  answers = [
+    for name in ["user-data", "meta-data"] : "${var.install_seed_dir}/${name}" if var.install_seed_dir != ""
+  ]
 }
 
 source "qemu" "install" {
@@ -18,7 +24,7 @@ source "qemu" "install" {
   disk_discard     = "unmap"
   vm_name          = "disk.raw"
   output_directory = var.output_dir
-  cd_files         = ["${var.install_seed_dir}/user-data", "${var.install_seed_dir}/meta-data"]
+  cd_files         = local.answers
   cd_label         = "cidata"
 
   headless    = true

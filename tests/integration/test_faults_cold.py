@@ -38,7 +38,7 @@ def test_an_unreachable_mirror(place: Place, run_of: Keep) -> None:
 
 def test_a_template_that_does_not_validate(place: Place, run_of: Keep) -> None:
     project = copy_project(place.folder / "project")
-    template = project / "packer/debian-13/debian-13.pkr.hcl"
+    template = project / "packer/debian-13/first-boot.pkr.hcl"
     template.write_text(template.read_text().replace("headless ", "headles "))
 
     run = run_of(place.start(project=project))

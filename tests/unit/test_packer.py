@@ -1,6 +1,9 @@
 """Packer: its output as data, what is told of a failure, and what a disk must say for itself."""
 
 import json
+import os
+import re
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -234,21 +237,79 @@ def test_every_template_is_valid(tmp_path: Path) -> None:
     check.validate(found, Workspace.of(found))
 
 
+@pytest.mark.parametrize("name", ["debian-13", "ubuntu-24.04"])
+@pytest.mark.parametrize("from_project", [True, False])
+def test_a_person_can_validate_a_template_without_variables(
+    tmp_path: Path, name: str, from_project: bool
+) -> None:
+    """By hand, from anywhere, with a Packer that has its builder built in."""
+    if tool.version() >= tool.PLUGINS_SINCE:
+        pytest.skip("this Packer wants its plugin declared")
+    done = subprocess.run(
+        ["packer", "validate", tool.TEMPLATES / name],
+        cwd=tool.TEMPLATES.parent if from_project else tmp_path,
+        env={**os.environ, "CHECKPOINT_DISABLE": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_both_systems_boot_first_in_the_same_way() -> None:
+    for name in ("first-boot.pkr.hcl", "variables.pkr.hcl", "plugins.pkr.hcl.in"):
+        one, other = (tool.TEMPLATES / folder / name for folder in ("debian-13", "ubuntu-24.04"))
+        assert one.read_text() == other.read_text()
+
+
+def test_the_installer_runs_under_uefi_and_the_first_boot_under_bios() -> None:
+    install = (tool.TEMPLATES / "ubuntu-24.04/install.pkr.hcl").read_text()
+    first_boot = (tool.TEMPLATES / "debian-13/first-boot.pkr.hcl").read_text()
+    assert "pflash0=code" in install
+    assert "pflash" not in first_boot
+
+
+#: Options that Packer 1.6.6 has, and the plugin's 1.1.4, too.
+#: Source: packer-plugin-qemu 1.1.4, builder/qemu/config.hcl2spec.go.
+OPTIONS = """accelerator boot_wait cd_files cd_label communicator cpus disable_vnc disk_cache
+    disk_discard disk_image disk_interface disk_size format headless iso_checksum iso_url memory
+    output_directory qemuargs shutdown_command shutdown_timeout skip_compaction
+    ssh_handshake_attempts ssh_private_key_file ssh_timeout ssh_username vm_name"""
+
+
+@pytest.mark.parametrize("name", ["debian-13/first-boot", "ubuntu-24.04/install"])
+def test_no_option_is_unknown_to_the_plugin_of_newer_packers(name: str) -> None:
+    """Only an old Packer, which has the builder built in, validates templates here."""
+    text = (tool.TEMPLATES / f"{name}.pkr.hcl").read_text()
+    source = text[text.index("\nsource ") : text.index("\nbuild {")]
+    used = set(re.findall(r"^  (\w+) += ", source, re.M))
+    assert "qemuargs" in used
+    assert used <= set(OPTIONS.split())
+
+
+@pytest.mark.parametrize("name", ["debian-13", "ubuntu-24.04"])
+def test_a_build_sets_every_variable_of_its_template(tmp_path: Path, name: str) -> None:
+    """A default would hide a missing value."""
+    texts = [path.read_text() for path in (tool.TEMPLATES / name).glob("*.pkr.hcl")]
+    declared = {found for text in texts for found in re.findall(r'^variable "(\w+)"', text, re.M)}
+    assert declared == set(check.sample_values(a_spec(tmp_path), name, tmp_path))
+
+
 def test_a_template_that_does_not_validate_is_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     broken = tmp_path / "packer" / "debian-13"
-    broken.mkdir(parents=True)
-    original = tool.TEMPLATES / "debian-13"
-    text = (original / "debian-13.pkr.hcl").read_text().replace("disk_image ", "disk_imagine ")
-    (broken / "debian-13.pkr.hcl").write_text(text)
-    (broken / "plugins.pkr.hcl.in").write_text((original / "plugins.pkr.hcl.in").read_text())
+    shutil.copytree(tool.TEMPLATES / "debian-13", broken)
+    text = (broken / "first-boot.pkr.hcl").read_text().replace("disk_image ", "disk_imagine ")
+    (broken / "first-boot.pkr.hcl").write_text(text)
+    shutil.copy(tool.TEMPLATES / "prove.sh", broken.parent)
     monkeypatch.setattr(tool, "TEMPLATES", broken.parent)
     found = a_spec(tmp_path)
     with pytest.raises(PackerError, match="packer/debian-13 is not valid") as caught:
         check.validate(found, Workspace.of(found))
     assert "disk_imagine" in caught.value.details
-    assert "packer/debian-13/debian-13.pkr.hcl" in caught.value.details
+    assert "packer/debian-13/first-boot.pkr.hcl" in caught.value.details
 
 
 def test_a_missing_packer_says_how_to_get_it(

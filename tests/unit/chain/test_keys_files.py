@@ -72,7 +72,7 @@ def test_no_other_file_changes_a_layers_key(tmp_path: Path, layer: int) -> None:
         ("deploy/__pycache__/layers.cpython-311.pyc", set()),
         ("deploy/files/validation/__pycache__/cube_health.cpython-311.pyc", set()),
         ("deploy/files/validation/__pycache__/cube_health.cpython-311.pyc.1234", set()),
-        ("packer/debian-13/debian-13.pkr.hcl", {BASE}),
+        ("packer/debian-13/first-boot.pkr.hcl", {BASE}),
         ("packer/debian-13/new.pkr.hcl", {BASE}),
         ("packer/ubuntu-24.04/install.pkr.hcl", set()),
         ("packer/prove.sh", {BASE}),
@@ -97,7 +97,7 @@ def test_a_file_changes_what_it_is_part_of(
     ("file", "names"),
     [
         ("packer/ubuntu-24.04/install.pkr.hcl", {BASE}),
-        ("packer/debian-13/debian-13.pkr.hcl", set()),
+        ("packer/debian-13/first-boot.pkr.hcl", set()),
         ("packer/prove.sh", {BASE}),
         ("cube/autoinstall.py", {BASE}),
         ("cube/packer/installer.py", {BASE}),

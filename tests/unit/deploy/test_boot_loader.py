@@ -141,3 +141,39 @@ def test_the_unit_looks_only_when_something_was_unpacked(tmp_path: Path) -> None
     new.touch()
     os.utime(new, (1, 1))  # a package keeps the times of its files
     assert due()
+
+
+#: Lines of `grub-install --help`. Source: grub2-common 2.12-9+deb13u4; grub-install(8) of Ubuntu.
+HELP = {
+    "debian": "      --force-extra-removable   force installation to the removable media path",
+    "ubuntu": "      --no-extra-removable   Do not install bootloader code to the removable path",
+}
+
+
+@pytest.mark.parametrize(
+    ("system", "extra"), [("debian", ["--force-extra-removable"]), ("ubuntu", [])]
+)
+def test_the_removable_path_has_the_signed_chain_of_each_system(
+    program: ModuleType,
+    box: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    system: str,
+    extra: list[str],
+) -> None:
+    """An unknown option would end grub-install; Ubuntu's leaves GRUB out of EFI/BOOT."""
+    (box / "boot/efi" / program.ESP_FILES[program.GRUB]).unlink()
+    (box / "boot/efi" / program.ESP_FILES[program.SHIM]).write_text("older")
+    (box / "etc").mkdir()
+    (box / "etc/os-release").write_text(f"ID={system}\n")
+    calls: list[tuple[str, ...]] = []
+    monkeypatch.setattr(program, "ask", lambda *_: HELP[system])
+    monkeypatch.setattr(program, "install", lambda *argv: calls.append(argv))
+    program.install_signed(box)
+    name = f"--bootloader-id={system}"
+    words = ("--efi-directory=/boot/efi", name, "--no-nvram", "--uefi-secure-boot")
+    assert calls == [("x86_64-efi", *words, *extra)]
+    assert not program.efi_outdated(box)
+    assert sorted(path.name for path in (box / "boot/efi/EFI/BOOT").iterdir()) == [
+        "BOOTX64.EFI",
+        "grubx64.efi",
+    ]
