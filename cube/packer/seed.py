@@ -24,6 +24,7 @@ class User(Strict):
     """An account that only a key opens."""
 
     name: str = Field(pattern=r"^[a-z_][a-z0-9_-]{0,31}$")
+    uid: str | None = Field(default=None, pattern=r"^[1-9][0-9]*$")
     gecos: str = ""
     shell: str = Field(pattern=r"^/")
     lock_passwd: Literal[True]

@@ -51,8 +51,8 @@ def test_our_answers_are_right(layout: shape.Layout, text: str) -> None:
         ("autoinstall:\n  version: 1\n", "first line"),
         ("#cloud-config\nautoinstall: [", "not valid YAML"),
         ("#cloud-config\nversion: 1\n", "autoinstall: missing"),
-        ("#cloud-config\n- autoinstall\n", "top: Input should be"),
-        ("#cloud-config\n", "top: Input should be"),
+        ("#cloud-config\n- autoinstall\n", "top: write a mapping"),
+        ("#cloud-config\n", "top: write a mapping"),
     ],
 )
 def test_a_file_that_is_none_is_told(text: str, expected: str) -> None:
