@@ -12,7 +12,7 @@ from typing import Literal
 
 from cube import run
 from cube.errors import CommandError, HostError
-from cube.machines import accelerator, choose
+from cube.machines import accelerator, choose, firmware
 from cube.spec import Spec
 
 Level = Literal["ok", "note", "lack"]
@@ -79,7 +79,8 @@ def examine(spec: Spec) -> list[Finding]:
     """Look at everything that a build of this specification needs."""
     findings: list[Finding] = [examine_python(), examine_system()]
     findings += [examine_tool(tool) for tool in TOOLS]
-    findings += [examine_libvirt(), examine_firmware(), examine_rights(), examine_accelerator()]
+    findings += [examine_libvirt(), examine_firmware(), examine_secure_boot()]
+    findings += [examine_rights(), examine_accelerator()]
     findings += [examine_disk(spec.build.dir), examine_memory(Path("/proc/meminfo"))]
     return findings
 
@@ -169,13 +170,23 @@ def examine_libvirt() -> Finding:
 
 def examine_firmware() -> Finding:
     """UEFI firmware: the boot test starts one clone with it."""
-    found = sorted(Path("/usr/share/OVMF").glob("OVMF_CODE*.fd"))
-    if not found:
-        return Finding(
-            level="lack", subject="ovmf", text="no UEFI firmware in /usr/share/OVMF",
-            remedy="sudo apt-get install ovmf",
-        )  # fmt: skip
-    return Finding(level="ok", subject="ovmf", text=found[0].name)
+    try:
+        found = firmware.find()
+    except HostError as error:
+        remedy = "sudo apt-get install ovmf"
+        return Finding(level="lack", subject="ovmf", text=error.message, remedy=remedy)
+    return Finding(level="ok", subject="ovmf", text=str(found.code))
+
+
+def examine_secure_boot() -> Finding:
+    """UEFI firmware with Microsoft's keys: without it the boot test cannot prove Secure Boot."""
+    try:
+        found = firmware.find(secure_boot=True)
+    except HostError as error:
+        text = f"{error.message}: a build does not prove Secure Boot"
+        remedy = firmware.INSTALL_SECURE
+        return Finding(level="note", subject="Secure Boot", text=text, remedy=remedy)
+    return Finding(level="ok", subject="Secure Boot", text=str(found.code))
 
 
 def examine_rights() -> Finding:

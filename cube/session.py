@@ -6,12 +6,13 @@ import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 from cube import disk, log, run, ssh
 from cube.chain.link import DISK
 from cube.chain.store import Store
 from cube.errors import CubeError
-from cube.machines import Machine, MachineRequest, leftovers, record
+from cube.machines import Firmware, Machine, MachineRequest, leftovers, record
 from cube.machines.choose import Choice, Wanted, choose
 from cube.machines.choose import down as stop
 from cube.machines.choose import up as start
@@ -27,18 +28,26 @@ FAILED = "failed"
 IMAGE = "image"
 
 
-def up(spec: Spec, *, at: str, kind: Wanted) -> None:
+def up(spec: Spec, *, at: str, kind: Wanted, firmware: Firmware | Literal[""] = "") -> None:
     """Boot a copy of a disk and leave it running.
 
     Args:
         spec: names the build folder.
         at: a link of the chain, `failed` or `image`; empty takes the head.
         kind: of the machine; the sealed image is always booted as a vm.
+        firmware: of a vm; empty is BIOS.
 
     Raises:
-        CubeError: a machine is up already, or there is no such disk.
+        CubeError: a machine is up already, there is no such disk, or a container is to have a
+            firmware.
+        HostError: there is no such firmware here.
         MachineError: it did not boot.
     """
+    if firmware and kind == "container" and at != IMAGE:
+        raise CubeError(
+            f"a container does not boot by firmware: --firmware {firmware} needs a vm",
+            hint="--machine vm, or leave --firmware out",
+        )
     work = Workspace.of(spec)
     clear(work)
     source = find_disk(work, at)
@@ -49,7 +58,8 @@ def up(spec: Spec, *, at: str, kind: Wanted) -> None:
     copy, key = work.machines / f"{NAME}.qcow2", folder.with_suffix(".key")
     with Store(folder=work.chain).reading():  # until its record says which links it uses
         wanted = request(spec, source, name=NAME, copy=copy, run_dir=folder, key=key)
-        machine = start(replace(wanted, detached=True), choose("vm" if at == IMAGE else kind))
+        wanted = replace(wanted, detached=True, firmware=firmware or "bios")
+        machine = start(wanted, choose("vm" if at == IMAGE or firmware else kind))
     what = source.parent.name if source.name == DISK else source.name
     log.info(f"{what} is up as a {machine.kind}; what you change in it is thrown away")
     log.info("log in: cube ssh    stop it: cube down")

@@ -4,9 +4,11 @@ import argparse
 import os
 import shutil
 import sys
+from typing import get_args
 
 from cube import session
 from cube.commands.shared import Commands, add
+from cube.machines import Firmware
 from cube.run import missing_tool
 from cube.spec import Spec
 
@@ -27,6 +29,12 @@ def add_up(commands: "Commands[argparse.ArgumentParser]") -> None:
     )  # fmt: skip
     command.add_argument("--machine", choices=["auto", "vm", "container"], default="",
                          help="default: build.machine of cube.toml")  # fmt: skip
+    command.add_argument(
+        "--firmware",
+        choices=get_args(Firmware),
+        default="",
+        help="boots a vm with it; secure-boot is UEFI with Microsoft's keys; default: bios",
+    )
 
 
 def add_ssh(commands: "Commands[argparse.ArgumentParser]") -> None:
@@ -37,7 +45,8 @@ def add_ssh(commands: "Commands[argparse.ArgumentParser]") -> None:
 
 def cmd_up(args: argparse.Namespace, spec: Spec) -> int:
     """Boot a disk and leave it running."""
-    session.up(spec, at=args.at, kind=args.machine or spec.build.machine)
+    kind = args.machine or ("vm" if args.firmware else spec.build.machine)
+    session.up(spec, at=args.at, kind=kind, firmware=args.firmware)
     return 0
 
 

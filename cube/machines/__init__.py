@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import Literal, Protocol
 
 Kind = Literal["vm", "container"]
-Firmware = Literal["bios", "uefi"]
+#: `secure-boot` is UEFI that starts only what a key of Microsoft's, or of the machine's owner,
+#: has signed.
+Firmware = Literal["bios", "uefi", "secure-boot"]
 
 #: The account that the pipeline logs in with. It exists in no sealed image.
 BUILD_USER = "cube-build"

@@ -81,7 +81,8 @@ def _firmware(domain: Domain) -> ET.Element:
     if domain.uefi is None:
         ET.SubElement(element, "bios", useserial="yes")
     else:
-        _text(element, "loader", str(domain.uefi.code), readonly="yes", type="pflash")
+        secure = {"secure": "yes"} if domain.uefi.secure_boot else {}
+        _text(element, "loader", str(domain.uefi.code), readonly="yes", type="pflash", **secure)
         _text(element, "nvram", str(domain.uefi.variables))
     return element
 
@@ -90,6 +91,9 @@ def _features(domain: Domain) -> ET.Element:
     element = ET.Element("features")
     ET.SubElement(element, "acpi")
     ET.SubElement(element, "apic")
+    if domain.uefi is not None and domain.uefi.secure_boot:
+        # Without it the firmware of Secure Boot hangs before it prints anything.
+        ET.SubElement(element, "smm", state="on")
     if domain.accelerator == "tcg":
         cache = ET.SubElement(element, "tcg")
         _text(cache, "tb-cache", str(TRANSLATION_CACHE_MIB), unit="MiB")

@@ -28,6 +28,7 @@ from cube.machines import (
     seed,
 )
 from cube.machines.domain import Disk, Domain, render_domain
+from cube.machines.firmware import Uefi
 from cube.machines.record import MachineRecord, ProcessId
 from cube.machines.watch import watch
 
@@ -123,8 +124,15 @@ def describe(request: MachineRequest, port: int) -> Domain:
         seed=run_dir / "seed.iso",
         console=console.file_of(run_dir),
         ssh_port=port,
-        uefi=firmware.copy_variables(run_dir) if request.firmware == "uefi" else None,
+        uefi=_uefi(request, run_dir),
     )
+
+
+def _uefi(request: MachineRequest, run_dir: Path) -> Uefi | None:
+    """Return the firmware that a request asks for, with variables of its own; None is BIOS."""
+    if request.firmware == "bios":
+        return None
+    return firmware.copy_variables(run_dir, secure_boot=request.firmware == "secure-boot")
 
 
 class VirtualMachines:

@@ -114,6 +114,42 @@ def test_there_is_nothing_to_boot(
     assert expected in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("words", [["--firmware", "coreboot"], ["--firmware"]])
+def test_unknown_firmware_ends_with_2(words: list[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        cli.main(["up", *words])
+    assert caught.value.code == 2
+
+
+def test_a_container_with_a_firmware_is_refused(
+    spec_file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["up", "--machine", "container", "--firmware", "secure-boot"]
+    assert cli.main([*words, "--plain", "--spec", str(spec_file)]) == CubeError.exit_code
+    told = capsys.readouterr().err
+    assert "--firmware secure-boot needs a vm" in told
+    assert "--machine vm" in told
+
+
+@pytest.mark.parametrize(
+    ("words", "kind", "firmware"),
+    [
+        ([], "container", ""),
+        (["--firmware", "uefi"], "vm", "uefi"),
+        (["--firmware", "bios", "--machine", "auto"], "auto", "bios"),
+        (["--machine", "vm"], "vm", ""),
+    ],
+)
+def test_a_firmware_asks_for_a_vm(
+    monkeypatch: pytest.MonkeyPatch, spec_file: Path, words: list[str], kind: str, firmware: str
+) -> None:
+    spec_file.write_text('[build]\ndir = "build"\nmachine = "container"\n')
+    asked: dict[str, object] = {}
+    monkeypatch.setattr(session, "up", lambda _, **options: asked.update(options))
+    assert cli.main(["up", *words, "--plain", "--spec", str(spec_file)]) == 0
+    assert asked == {"at": "", "kind": kind, "firmware": firmware}
+
+
 def test_a_folder_that_cannot_be_written_is_told(
     spec_file: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -6,7 +6,8 @@ import pytest
 
 from cube import doctor, spec
 from cube.errors import HostError
-from cube.machines import accelerator, choose
+from cube.machines import accelerator, choose, firmware
+from cube.machines.firmware import Uefi
 
 PACKAGES = Path(__file__).parents[2] / "host-packages.txt"
 
@@ -61,6 +62,26 @@ def test_what_runs_the_layers_is_told(
     finding = doctor.examine_accelerator()
     assert finding.level == level
     assert finding.text.endswith(text)
+
+
+def test_firmware_is_lacking_and_secure_boot_is_noted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(firmware, "KNOWN", ())
+    monkeypatch.setattr(firmware, "KNOWN_SECURE", ())
+    plain, secure = doctor.examine_firmware(), doctor.examine_secure_boot()
+    assert (plain.level, plain.remedy) == ("lack", "sudo apt-get install ovmf")
+    assert secure.level == "note"
+    assert secure.text.endswith("a build does not prove Secure Boot")
+    assert "ovmf (Debian, Ubuntu)" in secure.remedy
+
+
+def test_firmware_that_is_there_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    found = Uefi(code=tmp_path / "CODE.fd", variables=tmp_path / "VARS.fd")
+    found.code.touch()
+    found.variables.touch()
+    monkeypatch.setattr(firmware, "KNOWN", (found,))
+    monkeypatch.setattr(firmware, "KNOWN_SECURE", (found,))
+    for finding in (doctor.examine_firmware(), doctor.examine_secure_boot()):
+        assert (finding.level, finding.text) == ("ok", str(found.code))
 
 
 def test_everything_lacking_is_told_together() -> None:

@@ -9,6 +9,7 @@ from cube.machines.firmware import Uefi
 
 GOLDEN = Path(__file__).parents[2] / "golden"
 UEFI = Uefi(code=Path("/firmware/code.fd"), variables=Path("/run-dir/variables.fd"))
+SECURE = dataclasses.replace(UEFI, secure_boot=True)
 DOMAIN = Domain(
     name="build",
     accelerator="tcg",
@@ -28,6 +29,7 @@ DOMAIN = Domain(
     [
         ("domain-tcg-bios.xml", DOMAIN),
         ("domain-kvm-uefi.xml", dataclasses.replace(DOMAIN, accelerator="kvm", uefi=UEFI)),
+        ("domain-tcg-secure-boot.xml", dataclasses.replace(DOMAIN, uefi=SECURE)),
     ],
 )
 def test_domain_is_as_the_golden_one(
@@ -36,6 +38,13 @@ def test_domain_is_as_the_golden_one(
     if request.config.getoption("--regenerate-golden", default=False):
         (GOLDEN / name).write_text(render_domain(domain))
     assert render_domain(domain) == (GOLDEN / name).read_text()
+
+
+@pytest.mark.parametrize("uefi", [None, UEFI])
+def test_system_management_mode_is_left_alone_without_secure_boot(uefi: Uefi | None) -> None:
+    xml = render_domain(dataclasses.replace(DOMAIN, uefi=uefi))
+    assert "smm" not in xml
+    assert "secure=" not in xml
 
 
 def test_first_disk_is_the_one_that_boots() -> None:

@@ -4,8 +4,7 @@ from pathlib import Path
 import pytest
 
 from cube.errors import HostError
-from cube.machines import firmware, hypervisor
-from cube.machines.firmware import Uefi
+from cube.machines import hypervisor
 
 
 def test_other_hypervisors_are_taken_as_they_are() -> None:
@@ -37,23 +36,3 @@ def test_missing_account_of_debians_libvirt_is_told(monkeypatch: pytest.MonkeyPa
     with pytest.raises(HostError, match="libvirt-qemu is missing") as caught:
         hypervisor.connect("qemu:///embed?root=/srv/never")
     assert "useradd" in caught.value.hint
-
-
-def test_machine_gets_firmware_variables_of_its_own(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    known = Uefi(code=tmp_path / "CODE.fd", variables=tmp_path / "VARS.fd")
-    known.code.write_bytes(b"code")
-    known.variables.write_bytes(b"variables")
-    monkeypatch.setattr(firmware, "KNOWN", (Uefi(code=Path("/no"), variables=Path("/no")), known))
-    (tmp_path / "run").mkdir()
-    own = firmware.copy_variables(tmp_path / "run")
-    assert own.code == known.code
-    assert own.variables.parent == tmp_path / "run"
-    assert own.variables.read_bytes() == b"variables"
-
-
-def test_no_firmware_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(firmware, "KNOWN", ())
-    with pytest.raises(HostError, match="no UEFI firmware"):
-        firmware.find()
