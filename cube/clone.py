@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
-from cube import log, run, ssh
+from cube import log, run, secure_boot, ssh
 from cube.errors import CommandError, MachineError, ProofError
 from cube.machines import Endpoint, Firmware, Machine
 
@@ -26,6 +26,7 @@ echo "cycles=$(echo "$said" | grep 'deleted to break ordering cycle' | xargs)"
 echo "machine_id=$(cat /etc/machine-id)"
 echo "hostname=$(uname -n)"
 echo "root_bytes=$(df --block-size=1 --output=size / | tail -n 1 | xargs)"
+echo "secure_boot=$({secure_boot.ASK})"
 for key in /etc/ssh/ssh_host_*_key.pub; do
     echo "host_key=$(ssh-keygen -l -f "$key" | cut -d ' ' -f 2)"
 done
@@ -43,6 +44,7 @@ class Seen:
         machine_id: content of /etc/machine-id.
         hostname: as the kernel knows it.
         root_bytes: size of the root file system.
+        secure_boot: what mokutil prints of Secure Boot, on one line.
         host_keys: fingerprints of sshd's keys, sorted.
     """
 
@@ -52,6 +54,7 @@ class Seen:
     machine_id: str
     hostname: str
     root_bytes: int
+    secure_boot: str
     host_keys: tuple[str, ...]
 
 
@@ -61,6 +64,7 @@ class Clone:
 
     name: str
     firmware: Firmware
+    secure_boot: secure_boot.State
     hostname: str
     machine_id: str
     host_keys: tuple[str, ...]
@@ -123,7 +127,8 @@ def parse_look(text: str) -> Seen:
         return Seen(
             state=known["state"], failed=known["failed"], cycles=known["cycles"],
             machine_id=known["machine_id"], hostname=known["hostname"],
-            root_bytes=int(known["root_bytes"]), host_keys=keys,
+            root_bytes=int(known["root_bytes"]), secure_boot=known["secure_boot"],
+            host_keys=keys,
         )  # fmt: skip
     except (KeyError, ValueError) as error:
         raise ProofError(f"a clone's answer lacks {error}", details=text) from error
@@ -185,7 +190,7 @@ def expect_same(name: str, before: Seen, now: Seen) -> None:
     Raises:
         ProofError: it lost its identity; the fact is named with both values.
     """
-    for fact in ("machine_id", "host_keys", "hostname", "root_bytes"):
+    for fact in ("machine_id", "host_keys", "hostname", "root_bytes", "secure_boot"):
         old, new = getattr(before, fact), getattr(now, fact)
         if old != new:
             raise ProofError(f"{name}: a restart changed {fact}: {old} became {new}")

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from cube import detect, disk, findings, log, ssh, testing
+from cube import detect, disk, findings, log, secure_boot, ssh, testing
 from cube.clone import (
     GROW_BYTES,
     Clone,
@@ -21,7 +21,15 @@ from cube.clone import (
 from cube.detect import ImageFacts
 from cube.errors import MachineError, ProofError
 from cube.findings import CheckReport
-from cube.machines import BUILD_USER, Firmware, Machine, MachineRequest, Machines, Seed
+from cube.machines import (
+    BUILD_USER,
+    Firmware,
+    Machine,
+    MachineRequest,
+    Machines,
+    Seed,
+    firmware,
+)
 from cube.second_boot import SecondBoot
 from cube.spec import Spec
 from cube.testing import CheckRun
@@ -39,12 +47,17 @@ class Plan:
     marker: str
 
 
-#: Every check is judged on one of the clones, and what makes a clone is on both. They share the
-#: work, because a guest without KVM answers slowly: each has a processor of its own.
-PLANS = (
-    Plan(name="cube-proof-1", firmware="bios", marker="not layer5"),
-    Plan(name="cube-proof-2", firmware="uefi", marker="layer5 or clone"),
-)
+def plans() -> tuple[Plan, Plan]:
+    """Return the two clones: one boots by BIOS, one by UEFI, with Secure Boot where that can be.
+
+    Every check is judged on one of the clones, and what makes a clone is on both. They share the
+    work, because a guest without KVM answers slowly: each has a processor of its own.
+    """
+    second: Firmware = "secure-boot" if firmware.has_secure_boot() else "uefi"
+    return (
+        Plan(name="cube-proof-1", firmware="bios", marker="not layer5"),
+        Plan(name="cube-proof-2", firmware=second, marker="layer5 or clone"),
+    )
 
 
 #: Which of them is booted a second time: the one with fewer checks.
@@ -82,6 +95,7 @@ class Proof:
     """What all clones showed, and how long it took."""
 
     clones: tuple[Clone, ...]
+    secure_boot: secure_boot.SecureBootProof
     seconds: float
 
 
@@ -124,7 +138,11 @@ def prove(request: ProofRequest, machines: Machines) -> Proven:
         facts = detect.detect(lambda command: answer(booted[0].machine, command))
     shown[AGAIN] = replace(shown[AGAIN], second_boot_seconds=again_s)
     return Proven(
-        proof=Proof(clones=tuple(shown), seconds=time.monotonic() - started),
+        proof=Proof(
+            clones=tuple(shown),
+            secure_boot=secure_boot.conclude([clone.secure_boot for clone in shown]),
+            seconds=time.monotonic() - started,
+        ),
         facts=facts,
         checks=findings.merge(reports),
     )
@@ -141,12 +159,13 @@ def boot_all(
     ssh.make_key(request.key_file)
     with log.step("Booting two clones of the artifact"):
         started = time.monotonic()
-        up = [stack.enter_context(starting(request, plan, machines)) for plan in PLANS]
+        planned = plans()
+        up = [stack.enter_context(starting(request, plan, machines)) for plan in planned]
         seconds = [wait_for_boot(machine, started) for machine in up]
     with log.step("Waiting until all their units have settled"):
         return [
             Booted(plan=plan, machine=machine, seconds=taken, seen=look(machine))
-            for plan, machine, taken in zip(PLANS, up, seconds, strict=True)
+            for plan, machine, taken in zip(planned, up, seconds, strict=True)
         ]
 
 
@@ -231,16 +250,18 @@ def judge(request: ProofRequest, booted: Booted, report: CheckReport) -> Clone:
     """Hold one clone to what is promised.
 
     Raises:
-        ProofError: its disk has not grown, its name is wrong, or the build key lets in.
+        ProofError: its disk has not grown, its name is wrong, Secure Boot is not on although
+            its firmware enforces it, or the build key lets in.
     """
     plan, seen, endpoint = booted.plan, booted.seen, booted.machine.endpoint
     expect_name(plan.name, seen.hostname)
+    state = secure_boot.expect(plan.name, plan.firmware, seen.secure_boot)
     grown = expect_grown(plan.name, seen.root_bytes, request.root_bytes)
     # Last: each refusal is a mark against us in the guest's fail2ban.
     for user in (BUILD_USER, request.spec.admin.user):
         refuse_build_key(replace(endpoint, user=user, key_file=request.build_key))
     return Clone(
-        name=plan.name, firmware=plan.firmware, hostname=seen.hostname,
+        name=plan.name, firmware=plan.firmware, secure_boot=state, hostname=seen.hostname,
         machine_id=seen.machine_id, host_keys=seen.host_keys,
         disk_bytes=disk.virtual_bytes(booted.machine.disk), root_bytes=seen.root_bytes,
         grown_bytes=grown, build_key_refused=True, system_state=seen.state,

@@ -49,7 +49,7 @@ ANY_BASE_SOURCES = (
 IMAGE_SOURCES = (
     "cube/clean.sh", "cube/clone.py", "cube/ext4.py", "cube/finalize.py", "cube/leaks.py",
     "cube/proof.py",
-    "cube/repack.py", "cube/seal.py",
+    "cube/repack.py", "cube/seal.py", "cube/secure_boot.py",
 )  # fmt: skip
 
 #: The data that name files of this machine: their content counts, not where they are.

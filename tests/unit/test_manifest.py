@@ -14,6 +14,7 @@ from cube.clone import Clone
 from cube.errors import SealError
 from cube.findings import Check, CheckReport
 from cube.proof import Proof
+from cube.secure_boot import SecureBootProof
 
 GOLDEN = Path(__file__).parent.parent / "golden" / "manifest.json"
 
@@ -49,7 +50,9 @@ ANSWERS = {
 
 def make_clone(number: int, firmware: Any, again: float | None) -> Clone:
     return Clone(
-        name=f"cube-proof-{number}", firmware=firmware, hostname=f"cube-proof-{number}",
+        name=f"cube-proof-{number}", firmware=firmware,
+        secure_boot="enabled" if firmware == "secure-boot" else "unsupported",
+        hostname=f"cube-proof-{number}",
         machine_id=f"{number}" * 32, host_keys=(f"SHA256:{number}abc", f"SHA256:{number}def"),
         disk_bytes=19327352832, root_bytes=18837569536, grown_bytes=2113929216,
         build_key_refused=True, system_state="running", boot_seconds=74.20949,
@@ -99,7 +102,8 @@ def make_manifest(**changes: Any) -> dict[str, Any]:
                   reason="needs hardware: a virtual machine has no sensors"),
         )),
         "proof": Proof(
-            clones=(make_clone(1, "bios", 61.5), make_clone(2, "uefi", None)), seconds=301.5
+            clones=(make_clone(1, "bios", 61.5), make_clone(2, "secure-boot", None)),
+            secure_boot=SecureBootProof(proven=True), seconds=301.5,
         ),
         "stages": [
             manifest.Stage(number=1, name="Pre-build validation", seconds=12.3456),
@@ -171,6 +175,18 @@ BAD: dict[str, tuple[tuple[str | int, ...], Any, str]] = {
     "one clone": (("proof", "clones"), [], "clones"),
     "build key let in": (("proof", "clones", 0, "build_key_refused"), False, "build_key"),
     "degraded system": (("proof", "clones", 1, "system_state"), "degraded", "system_state"),
+    "secure boot that no clone showed": (
+        ("proof", "clones", 1, "secure_boot"),
+        "disabled",
+        "clones",
+    ),
+    "secure boot unproven without a reason": (("proof", "secure_boot", "proven"), False, "reason"),
+    "secure boot proven with a reason not to": (("proof", "secure_boot", "reason"), "x", "reason"),
+    "state of secure boot that nobody knows": (
+        ("proof", "clones", 0, "secure_boot"),
+        "on",
+        "secure",
+    ),
     "skipped with a key": (("layers", 1, "key"), "1" * 64, "key"),
     "skipped without a reason": (("layers", 1, "reason"), "", "reason"),
     "applied without a key": (("layers", 0, "key"), None, "key"),
@@ -192,6 +208,18 @@ def test_bad_manifest_is_refused(tmp_path: Path, name: str) -> None:
         manifest.write(tmp_path / "manifest.json", data)
     assert word in caught.value.details
     assert list(tmp_path.iterdir()) == []
+
+
+def test_manifest_without_secure_boot_says_why() -> None:
+    data = make_manifest(
+        proof=Proof(
+            clones=(make_clone(1, "bios", 61.5), make_clone(2, "uefi", None)),
+            secure_boot=SecureBootProof(proven=False, reason="no firmware"),
+            seconds=301.5,
+        )
+    )
+    manifest.validate(data)
+    assert data["proof"]["secure_boot"] == {"proven": False, "reason": "no firmware"}
 
 
 def test_manifest_is_written_whole_and_read_back(tmp_path: Path) -> None:

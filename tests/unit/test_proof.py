@@ -8,7 +8,7 @@ import pytest
 from cube import clone, proof, run
 from cube.clone import GROW_BYTES, Seen
 from cube.errors import ProofError
-from cube.machines import Endpoint
+from cube.machines import Endpoint, firmware
 from cube.spec import load_text
 
 ANSWER = """\
@@ -18,6 +18,7 @@ cycles=
 machine_id=0123456789abcdef0123456789abcdef
 hostname=cube-proof-1
 root_bytes=18837569536
+secure_boot=SecureBoot enabled
 host_key=SHA256:uNiVztksCsDhcc0u9e8BgrJXVGDmTTqn0PXx5rTxVfI
 host_key=SHA256:abc+/=
 """
@@ -31,7 +32,7 @@ def test_answer_of_a_clone_is_read() -> None:
     assert Seen(
         state="running", failed="", cycles="",
         machine_id="0123456789abcdef0123456789abcdef", hostname="cube-proof-1",
-        root_bytes=18837569536,
+        root_bytes=18837569536, secure_boot="SecureBoot enabled",
         host_keys=("SHA256:abc+/=", "SHA256:uNiVztksCsDhcc0u9e8BgrJXVGDmTTqn0PXx5rTxVfI"),
     ) == SEEN  # fmt: skip
 
@@ -41,7 +42,8 @@ def test_question_to_a_clone_is_shell_without_bashisms() -> None:
 
 
 @pytest.mark.parametrize(
-    "missing", ["state", "failed", "cycles", "machine_id", "hostname", "root_bytes"]
+    "missing",
+    ["state", "failed", "cycles", "machine_id", "hostname", "root_bytes", "secure_boot"],
 )
 def test_answer_that_lacks_a_fact_is_refused(missing: str) -> None:
     text = "".join(line for line in ANSWER.splitlines(True) if not line.startswith(missing))
@@ -95,7 +97,13 @@ def test_clone_that_comes_back_as_itself_passes() -> None:
 
 @pytest.mark.parametrize(
     "changes",
-    [{"machine_id": "f" * 32}, {"host_keys": ()}, {"hostname": "x"}, {"root_bytes": 1}],
+    [
+        {"machine_id": "f" * 32},
+        {"host_keys": ()},
+        {"hostname": "x"},
+        {"root_bytes": 1},
+        {"secure_boot": "SecureBoot disabled"},
+    ],
 )
 def test_clone_that_comes_back_as_another_is_refused(changes: dict[str, Any]) -> None:
     with pytest.raises(ProofError, match=f"changed {next(iter(changes))}"):
@@ -140,14 +148,25 @@ def test_attempt_that_never_came_to_the_key_proves_nothing(
         clone.refuse_build_key(endpoint)
 
 
-def test_clones_have_identities_of_their_own(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("there", "expected"), [(True, "secure-boot"), (False, "uefi")])
+def test_second_clone_boots_with_secure_boot_where_it_can(
+    monkeypatch: pytest.MonkeyPatch, there: bool, expected: str
+) -> None:
+    monkeypatch.setattr(firmware, "has_secure_boot", lambda: there)
+    assert [plan.firmware for plan in proof.plans()] == ["bios", expected]
+
+
+def test_clones_have_identities_of_their_own(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(firmware, "has_secure_boot", lambda: False)
     request = proof.ProofRequest(
         artifact=tmp_path / "a.qcow2", root_bytes=1, build_key=tmp_path / "build.key",
         spec=load_text('[admin]\nuser = "ada"\n', tmp_path / "cube.toml"), work=tmp_path,
         results=tmp_path,
     )  # fmt: skip
     (tmp_path / "admin.key.pub").write_text("ssh-ed25519 AAAA cube\n")
-    one, other = (proof.machine_request(request, plan, tmp_path / "o") for plan in proof.PLANS)
+    one, other = (proof.machine_request(request, plan, tmp_path / "o") for plan in proof.plans())
     assert one.seed is not None
     assert other.seed is not None
     assert (one.firmware, other.firmware) == ("bios", "uefi")

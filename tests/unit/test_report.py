@@ -78,13 +78,22 @@ def test_certified_image_says_so(data: dict[str, Any]) -> None:
     [
         "vault-cube 0.1.0", "2026-01-31 13:00:05 UTC", "612 MB", "16 GiB", "6.12.57+deb13-amd64",
         "ab" * 32, "sha256sum --check vault-cube-debian-13.qcow2.sha256", "again 1 min 2 s",
-        "BIOS", "UEFI", "1" * 32, "2" * 32, "SHA256:1abc", "58 of 61 changed",
-        "no NVIDIA GPU was found",
+        "BIOS", "UEFI", "Secure Boot unsupported enabled", "1" * 32, "2" * 32, "SHA256:1abc",
+        "58 of 61 changed", "no NVIDIA GPU was found",
         "26.1.5+dfsg1-9+b9", "refused", "key 111111111111", "2 min 41 s", "commit 000000000000",
     ],
 )  # fmt: skip
 def test_page_tells(data: dict[str, Any], fact: str) -> None:
     assert fact in Page(report.render(data)).text
+
+
+def test_page_tells_that_secure_boot_was_not_proven(data: dict[str, Any]) -> None:
+    assert "not proven" not in Page(report.render(data)).text
+    data["proof"]["secure_boot"] = {"proven": False, "reason": "this machine has no firmware"}
+    data["proof"]["clones"][1] |= {"firmware": "uefi", "secure_boot": "unsupported"}
+    text = Page(report.render(data)).text
+    assert "not proven Secure Boot: this machine has no firmware." in text
+    assert "Secure Boot unsupported unsupported" in text
 
 
 def test_failed_build_says_what_failed_and_what_to_do() -> None:
