@@ -1,5 +1,7 @@
 """Role nvidia_driver: NVIDIA's driver without a desktop, its modules for every kernel."""
 
+import dataclasses
+import json
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
@@ -40,11 +42,32 @@ DEBIAN_COMPONENTS = "contrib non-free non-free-firmware"
 #: Source: NVIDIA Driver Installation Guide, "Recent Updates", "Ubuntu 590 and later packages".
 UNNUMBERED = 590
 
-#: DKMS' certificate by operating system. Source: dkms, prepare_mok.
-CERTIFICATES = {
-    "debian-13": "/var/lib/dkms/mok.pub",
-    "ubuntu-24.04": "/var/lib/shim-signed/mok/MOK.der",
+
+@dataclass(frozen=True, kw_only=True)
+class SigningKey:
+    """What DKMS signs modules with, and the command that makes it."""
+
+    key: str
+    certificate: str
+    generate: tuple[str, ...]
+
+
+#: By operating system. Ubuntu's DKMS has no `generate_mok`, and takes the key of shim-signed.
+#: Source: dkms 3.2.2 (Debian 13) and 3.0.11 (Ubuntu 24.04), prepare_signing; shim-signed 1.58,
+#: update-secureboot-policy.
+SIGNING_KEYS = {
+    "debian-13": SigningKey(
+        key="/var/lib/dkms/mok.key",
+        certificate="/var/lib/dkms/mok.pub",
+        generate=("dkms", "generate_mok"),
+    ),
+    "ubuntu-24.04": SigningKey(
+        key="/var/lib/shim-signed/mok/MOK.priv",
+        certificate="/var/lib/shim-signed/mok/MOK.der",
+        generate=("update-secureboot-policy", "--new-key"),
+    ),
 }
+ENROLMENT = "cube-secure-boot.service"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -173,16 +196,46 @@ def set_up_daemon() -> None:
 
 
 def prepare_secure_boot(data: NvidiaDriver, os_name: str) -> None:
-    """Say what a person must do at the console, where the modules are not signed."""
-    signed = bool(signed_modules(data, os_name))
+    """Let each machine sign with a key of its own, where the distribution has not signed."""
+    signed, own = bool(signed_modules(data, os_name)), SIGNING_KEYS[os_name]
     put_atomic(
         name="Say what Secure Boot asks for",
         dest="/etc/cube/secure-boot.txt",
         content=template_text(
             "nvidia_driver/secure-boot.txt.j2",
             signed=signed,
-            certificate=CERTIFICATES[os_name],
+            key=own.key,
+            certificate=own.certificate,
+            generate=" ".join(own.generate),
         ),
     )
-    if data.building and not signed:
+    if signed:
+        return
+    if data.building:
         driver.forget_signing_key(name="Forget the key that signed the modules")
+    ask_for_enrolment(own, running=None if data.building else True)
+
+
+def ask_for_enrolment(own: SigningKey, *, running: bool | None) -> None:
+    """Install what makes a machine's key at its first boot, and asks shim to enroll it."""
+    put_atomic(
+        name="Say which key signs the modules",
+        dest="/etc/cube/secure-boot.json",
+        content=json.dumps(dataclasses.asdict(own), indent=2) + "\n",
+    )
+    put_atomic(
+        name="Install the program that asks for the key's enrolment",
+        dest="/usr/local/sbin/cube-secure-boot",
+        content=file_text("nvidia_driver/cube_secure_boot.py"),
+        mode="755",
+    )
+    put_atomic(
+        name=f"Describe {ENROLMENT}",
+        dest=f"/etc/systemd/system/{ENROLMENT}",
+        content=file_text(f"nvidia_driver/{ENROLMENT}"),
+    )
+    systemd.units(
+        name="Sign the modules, and ask for the key's enrolment, where Secure Boot is on",
+        names=ENROLMENT,
+        running=running,
+    )

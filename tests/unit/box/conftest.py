@@ -19,6 +19,7 @@ from cube.run import Completed, run
 PROJECT = Path(__file__).parents[3]
 MONITORING = PROJECT / "deploy/files/monitoring"
 VALIDATION = PROJECT / "deploy/files/validation"
+DRIVER = PROJECT / "deploy/files/nvidia_driver"
 FAKES = Path(__file__).parent / "fakes"
 
 ROLES = {
@@ -124,6 +125,7 @@ def interpreter(program: str) -> list[str | Path]:
         "cube-top": MONITORING / "cube_top.py",
         "cube-health": VALIDATION / "cube_health.py",
         "60-cube": MONITORING / "60-cube",
+        "cube-secure-boot": DRIVER / "cube_secure_boot.py",
     }
     source = sources.get(program, VALIDATION / program)
     if source.suffix == ".py":
