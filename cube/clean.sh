@@ -189,7 +189,8 @@ clean_identity() {
 
 clean_seeds() {
     rm -f /var/lib/systemd/random-seed /var/lib/urandom/random-seed \
-        /boot/efi/loader/random-seed /var/lib/systemd/credential.secret
+        /boot/efi/loader/random-seed /var/lib/systemd/credential.secret \
+        /var/lib/dkms/mok.key /var/lib/shim-signed/mok/MOK.priv /var/lib/cube/mok-password
     rm -rf /var/lib/systemd/coredump/* /var/lib/systemd/pstore/* /var/lib/systemd/timers/* \
         /var/lib/private/systemd/timesync/clock /var/lib/systemd/timesync/clock
 }

@@ -106,6 +106,14 @@ def test_nothing_in_etc_names_the_build_user(host: Host) -> None:
     assert host.run("grep -rl %s /etc", BUILD_USER).stdout.split() == []
 
 
+def test_efi_partition_holds_no_private_key(host: Host) -> None:
+    # The offline checks see it only where their kernel knows vfat.
+    assert host.run("findmnt --mountpoint /boot/efi").rc == 0
+    named = "find /boot/efi -iname '*.key' -o -iname '*.priv'"
+    written = "grep -rlaE -e '-----BEGIN [A-Z ]*PRIVATE KEY-----' /boot/efi"
+    assert host.check_output(named) + host.run(written).stdout == ""
+
+
 def test_network_is_up(host: Host) -> None:
     assert host.check_output("ip -json route show default") != "[]"
 

@@ -29,6 +29,19 @@ def test_secure_boot_is_explained(host: Host) -> None:
     assert "Secure Boot" in host.file("/etc/cube/secure-boot.txt").content_string
 
 
+def test_key_for_modules_of_dkms_is_asked_for_at_boot(host: Host, packages: dict[str, str]) -> None:
+    # Modules that the distribution has signed need none.
+    state = host.run("systemctl is-enabled cube-secure-boot.service").stdout.strip()
+    assert (state == "enabled") == ("dkms" in packages)
+
+
+@pytest.mark.needs("gpu")
+def test_secure_boot_lets_the_driver_in(host: Host, packages: dict[str, str]) -> None:
+    if "dkms" in packages:
+        done = host.run("cube-secure-boot --status")
+        assert done.rc == 0, done.stdout + done.stderr
+
+
 @pytest.mark.needs("gpu")
 def test_driver_answers(host: Host) -> None:
     assert host.run("nvidia-smi --query-gpu=driver_version --format=csv,noheader").rc == 0

@@ -33,6 +33,9 @@ CLEAN = {
     "usr/share/ca-certificates/mozilla/a.crt": MOZILLA,
     "home/anna/.ssh/authorized_keys": f"{KEY} anna@desk\n",
     "var/log/dpkg.log": "",
+    "var/lib/dkms/mok.pub": MOZILLA,
+    "var/lib/shim-signed/mok/MOK.der": "a certificate",
+    "boot/efi/EFI/BOOT/BOOTX64.EFI": "names PRIVATE KEY, as any program with OpenSSL in it",
     "var/lib/apt/lists/lock": "",
     "var/lib/cube/layers.json": "{}",
 }
@@ -134,6 +137,14 @@ PLANTS: dict[str, list[dict[str, str | None]]] = {
         {"home/anna/.ssh/id_ed25519": "x"},
         {"root/.ssh/known_hosts": "x"},
     ],
+    "private keys for modules are absent": [
+        {"var/lib/dkms/mok.key": "x"},
+        {"var/lib/shim-signed/mok/MOK.priv": "x"},
+        {"root/backup/mok.pem": "-----BEGIN RSA PRIVATE KEY-----\nAAAA\n"},
+        {"boot/efi/EFI/debian/x": "-----BEGIN PRIVATE KEY-----\nAAAA\n"},
+        {"etc/dkms/own.key": "x"},
+    ],
+    "no enrolment of a key was asked for": [{"var/lib/cube/mok-password": "12345678\n"}],
     "image is free of (journal)": [{"var/log/journal/0123/system.journal": ""}],
     "image is free of (apt lists)": [
         {"var/lib/apt/lists/mirror.example_debian_dists_trixie_InRelease": "x"},

@@ -63,18 +63,30 @@ check_running() {
   fi
 }
 
-# Source: mokutil(1), --sb-state; it fails where there are no EFI variables.
+# Source: mokutil(1), --sb-state; it fails where there are no EFI variables. Its second line says
+# that shim was told not to validate.
 check_secure_boot() {
+  local name="Secure Boot lets the driver in"
   run mokutil --sb-state
-  if [[ $OUTPUT != *"SecureBoot enabled"* ]]; then
-    ok "Secure Boot lets the driver in" "Secure Boot is off"
+  if [[ $OUTPUT != "SecureBoot enabled" ]]; then
+    ok "$name" "Secure Boot is off"
   elif [[ -d $ROOT/sys/module/nvidia ]]; then
-    ok "Secure Boot lets the driver in" "Secure Boot is on, the driver is loaded"
+    ok "$name" "Secure Boot is on, the driver is loaded"
   elif gpu_present; then
-    fail "Secure Boot lets the driver in" "Secure Boot is on, the driver is not loaded: see $HELP"
+    fail "$name" "the driver is not loaded: $(key_state)"
   else
-    skip "Secure Boot lets the driver in" "Secure Boot is on, and no GPU asks for the driver"
+    skip "$name" "Secure Boot is on, and no GPU asks for the driver: $(key_state)"
   fi
+}
+
+# key_state: how things stand with the key that signs the modules; Canonical's need none of ours.
+key_state() {
+  run cube-secure-boot --status
+  case $CODE in
+    0 | 1) printf '%s' "$OUTPUT" ;;
+    127) printf 'the modules are signed by the distribution: see %s' "$HELP" ;;
+    *) printf '%s; see %s' "$(explain cube-secure-boot)" "$HELP" ;;
+  esac
 }
 
 gpu_present() {

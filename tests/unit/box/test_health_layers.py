@@ -82,6 +82,36 @@ def test_layer2_says_when_secure_boot_keeps_the_driver_out(layer2: Box) -> None:
     assert failed(layer2.judge("health-check-layer2.sh")[1]) == ["Secure Boot lets the driver in"]
 
 
+@pytest.mark.parametrize(
+    ("said", "code", "expected"),
+    [
+        ("the key waits for a person at the console", 1, "not loaded: the key waits for a person"),
+        ("the key of this machine is enrolled", 0, "not loaded: the key of this machine is enr"),
+        ("command not found", 127, "signed by the distribution: see /etc/cube/secure-boot.txt"),
+        ("Traceback", 2, "cube-secure-boot: exit code 2: Traceback; see /etc/cube/secure-boot.txt"),
+    ],
+)
+def test_layer2_says_how_it_stands_with_the_key(
+    layer2: Box, said: str, code: int, expected: str
+) -> None:
+    layer2.fake("mokutil", "SecureBoot enabled")
+    layer2.fake("cube-secure-boot", said, code=code)
+    (layer2.root / "sys/module").rename(layer2.root / "gone")
+    (check,) = [
+        check
+        for check in layer2.judge("health-check-layer2.sh")[1]["checks"]
+        if check["name"] == "Secure Boot lets the driver in"
+    ]
+    assert check["status"] == "FAIL"
+    assert expected in check["detail"]
+
+
+def test_layer2_is_content_where_shim_does_not_validate(layer2: Box) -> None:
+    layer2.fake("mokutil", "SecureBoot enabled\nSecureBoot validation is disabled in shim")
+    (layer2.root / "sys/module").rename(layer2.root / "gone")
+    assert judge2(layer2)["Secure Boot lets the driver in"] == "OK"
+
+
 def test_layer2_finds_a_compiler_that_is_missing(layer2: Box) -> None:
     layer2.fake("nvcc", "", code=127)
     assert failed(layer2.judge("health-check-layer2.sh")[1]) == ["CUDA compiler"]
