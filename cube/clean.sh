@@ -189,8 +189,10 @@ clean_identity() {
 
 clean_seeds() {
     rm -f /var/lib/systemd/random-seed /var/lib/urandom/random-seed \
-        /boot/efi/loader/random-seed /var/lib/systemd/credential.secret \
-        /var/lib/dkms/mok.key /var/lib/shim-signed/mok/MOK.priv /var/lib/cube/mok-password
+        /boot/efi/loader/random-seed /var/lib/systemd/credential.secret
+    # What signs modules for Secure Boot; Ubuntu's shim-signed makes a key, too, beside DKMS.
+    rm -f /var/lib/dkms/mok.key /var/lib/dkms/mok.pub /var/lib/cube/mok-password \
+        /var/lib/shim-signed/mok/MOK.priv /var/lib/shim-signed/mok/MOK.der
     rm -rf /var/lib/systemd/coredump/* /var/lib/systemd/pstore/* /var/lib/systemd/timers/* \
         /var/lib/private/systemd/timesync/clock /var/lib/systemd/timesync/clock
 }

@@ -13,11 +13,13 @@ from cube.machines import MachineRequest
 CONTROL = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|\x1b[@-_]")
 #: Bytes at the end that are looked at.
 TAIL_BYTES = 32_768
-#: What a guest prints last when it will never come up. Source: the messages of SeaBIOS, of the
-#: EDK II shell, GRUB, initramfs-tools, Linux and systemd.
+#: What a guest prints last when it will never come up. Source: the messages of SeaBIOS, of EDK II
+#: and its shell, shim, GRUB, initramfs-tools, Linux and systemd.
 HOPELESS = (
     "No bootable device.",
+    "No bootable option or device was found.",
     "Shell>",
+    "bad shim signature",
     "grub rescue>",
     "(initramfs)",
     "Kernel panic - not syncing",

@@ -4,7 +4,8 @@ import hashlib
 import subprocess
 from pathlib import Path
 
-from cube import disk, manifest
+from cube import disk, manifest, proof
+from cube.machines import firmware
 from tests.integration.conftest import Built
 from tests.processes import running
 
@@ -44,9 +45,14 @@ def test_layers_1_and_5_are_applied_and_2_to_4_skipped_with_a_reason(built: Buil
 
 def test_both_firmwares_booted_and_the_clones_differ(built: Built) -> None:
     clones = manifest.read(built.work.manifest)["proof"]["clones"]
-    assert {clone["firmware"] for clone in clones} == {"bios", "uefi"}
+    assert [clone["firmware"] for clone in clones] == [plan.firmware for plan in proof.plans()]
     assert len({clone["machine_id"] for clone in clones}) == 2
     assert all(clone["grown_bytes"] > 0 for clone in clones)
+
+
+def test_secure_boot_is_proven_where_this_machine_can(built: Built) -> None:
+    proven = manifest.read(built.work.manifest)["proof"]["secure_boot"]["proven"]
+    assert proven == firmware.has_secure_boot()
 
 
 def test_the_report_and_the_log_are_there(built: Built) -> None:

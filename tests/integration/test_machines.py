@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from cube import boot, disk, mount, run, ssh
+from cube import boot, disk, mount, run, secure_boot, ssh
 from cube.errors import CommandError, MachineError
 from cube.machines import (
     Firmware,
@@ -141,13 +141,15 @@ def test_container_boots_reboots_and_keeps_what_was_written(ask: Ask, tmp_path: 
 
 @pytest.mark.exhaustive
 @pytest.mark.timeout(1800)
-@pytest.mark.parametrize("firmware", ["bios", "uefi"])
+@pytest.mark.parametrize("firmware", ["bios", "uefi", "secure-boot"])
 def test_vm_boots_and_keeps_what_was_written(ask: Ask, tmp_path: Path, firmware: Firmware) -> None:
     request = ask(firmware=firmware)
     with VirtualMachines().start(request) as machine:
         assert [found.kind for found in record.running(tmp_path / "machines")] == ["vm"]
         efi = ssh.execute(machine.endpoint, "test -d /sys/firmware/efi", accept=(0, 1)).returncode
-        assert (efi == 0) == (firmware == "uefi")
+        assert (efi == 0) == (firmware != "bios")
+        said = ssh.execute(machine.endpoint, secure_boot.ASK).stdout.strip()
+        assert (secure_boot.parse(said) == "enabled") == (firmware == "secure-boot")
         write_proof(machine)
         machine.shutdown()
         assert record.running(tmp_path / "machines") == []
@@ -294,7 +296,14 @@ def test_container_whose_init_fails_shows_its_console(ask: Ask, tmp_path: Path) 
 
 
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize(("firmware", "sign"), [("bios", "No bootable device"), ("uefi", "Shell>")])
+@pytest.mark.parametrize(
+    ("firmware", "sign"),
+    [
+        ("bios", "No bootable device"),
+        ("uefi", "Shell>"),
+        ("secure-boot", "No bootable option or device was found"),
+    ],
+)
 def test_vm_with_nothing_to_boot_is_given_up(
     ask: Ask, tmp_path: Path, firmware: Firmware, sign: str
 ) -> None:

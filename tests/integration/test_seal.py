@@ -28,6 +28,9 @@ echo planted | tee /root/.ssh/known_hosts /root/.cache/secret /var/lib/dhcp/leas
 echo InitiatorName=iqn.2005-03.org.example:01:planted >/etc/iscsi/initiatorname.iscsi
 echo planted | tee /var/log/installer/log /etc/netplan/50-cloud-init.yaml >/dev/null
 echo 'datasource_list: [None]' >/etc/cloud/cloud.cfg.d/99-installer.cfg
+install -d /var/lib/dkms /var/lib/shim-signed/mok
+echo planted | tee /var/lib/dkms/mok.key /var/lib/shim-signed/mok/MOK.priv >/dev/null
+echo planted >/var/lib/cube/mok-password
 touch /etc/cloud/cloud-init.disabled /etc/shadow- /etc/passwd-
 head -c 32 /dev/urandom >/var/lib/systemd/random-seed
 cp /home/cube-build/.ssh/authorized_keys /root/.ssh/authorized_keys
