@@ -40,7 +40,7 @@ COPIES = ROOT / "var/lib/dkms"
 #: Ends a signed module; before it stand 12 bytes, the last four of which are the signature's
 #: length. Source: Linux, include/linux/module_signature.h.
 MARK, TRAILER = b"~Module signature appended~\n", 12
-#: How modules are packed: quickly, as NVIDIA's have 100 MB, in a form that the kernel can read.
+#: How modules are packed: quickly, as NVIDIA's are large, in a form that the kernel can read.
 #: Source: Linux, Documentation/staging/xz.rst: no integrity check but CRC32.
 PACKERS: dict[str, tuple[str, ...]] = {
     ".ko": (),
