@@ -32,9 +32,9 @@ def render_user_data(seed: Seed) -> str:
 
     `ssh_pwauth` is left alone: stating it makes cloud-init restart sshd under the first login.
     """
-    account = {
+    account: dict[str, object] = {
         "name": seed.user,
-        **({"uid": str(BUILD_UID)} if seed.user == BUILD_USER else {}),
+        **({"uid": BUILD_UID} if seed.user == BUILD_USER else {}),
         "gecos": seed.user,
         "shell": "/bin/bash",
         "lock_passwd": True,

@@ -338,6 +338,7 @@ def test_our_seed_is_right() -> None:
         (KEY, "ssh-ed25519", "not a public key"),
         (KEY, "-----BEGIN OPENSSH PRIVATE KEY-----", "not a public key"),
         ("name: cube-build", "name: Cube Build", "name: String should match"),
+        ("uid: 60600", "uid: '60600'", "uid: Input should be a valid integer"),
         ("shell: /bin/bash", "shell: bash", "shell: String should match"),
         ("users:", "users: [", "not valid YAML"),
     ],
