@@ -24,7 +24,6 @@ class User(Strict):
     """An account that only a key opens."""
 
     name: str = Field(pattern=r"^[a-z_][a-z0-9_-]{0,31}$")
-    uid: str | None = Field(default=None, pattern=r"^[1-9][0-9]*$")
     gecos: str = ""
     uid: int | None = None
     shell: str = Field(pattern=r"^/")
