@@ -154,12 +154,13 @@ def search(raw: Path, parts: Sequence[Region], wanted: Sequence[Needle], work: P
 def matches(raw: Path, texts: Sequence[str], work: Path) -> Iterator[tuple[int, str]]:
     """Yield offset and text of every match; the texts are in no command line and in no log.
 
-    Source: grep(1): 1 means that there is no match; holes of a sparse file are skipped.
+    Lines end with a zero byte: otherwise the zeros between files are one line, which has to fit
+    into memory. Holes of a sparse file are skipped. Source: grep(1): 1 means "no match".
     """
     file = work / "needles"
     file.touch(mode=0o600)
     file.write_text("".join(f"{text}\n" for text in texts))
-    options = ("--text", "--only-matching", "--byte-offset", "--fixed-strings")
+    options = ("--text", "--null-data", "--only-matching", "--byte-offset", "--fixed-strings")
     try:
         done = run.run(
             ["grep", *options, "--file", file, raw],
@@ -169,7 +170,7 @@ def matches(raw: Path, texts: Sequence[str], work: Path) -> Iterator[tuple[int, 
         )
     finally:
         file.unlink()
-    for line in done.stdout.splitlines():
+    for line in filter(None, done.stdout.split("\0")):
         offset, _, text = line.partition(":")
         yield int(offset), text
 

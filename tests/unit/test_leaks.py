@@ -63,3 +63,15 @@ def test_a_line_of_every_certificate(tmp_path: Path) -> None:
 def test_nothing_empty_is_searched_for(tmp_path: Path) -> None:
     """An empty line of a list of patterns matches everything."""
     assert all(known(tmp_path, '[network]\nproxy = "http://user@proxy:1"\n'))
+
+
+def test_a_disk_that_is_larger_than_the_memory_is_searched(tmp_path: Path) -> None:
+    raw, size = tmp_path / "raw", 256 * 1024**3
+    with raw.open("wb") as file:
+        file.truncate(size)
+        for offset, text in ((5, b"first\nword"), (size - 100, b"x the last word x")):
+            file.seek(offset)
+            file.write(text)
+    found = list(leaks.matches(raw, ["word", "the last word"], tmp_path))
+    assert found == [(11, "word"), (size - 98, "the last word")]
+    assert not (tmp_path / "needles").exists()
