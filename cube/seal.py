@@ -146,7 +146,7 @@ def repacked(disk: Path, spec: Spec, work: Workspace) -> Iterator[Path]:
         with log.step("Copying the files onto new file systems"), explained(NOT_COPIED):
             parts = repack.repack(disk, target, folder)
         with log.step("Searching the disk for what only the build knows"):
-            leaks.expect_none(target, parts, leaks.needles(spec, work), folder)
+            leaks.expect_none(target, parts, leaks.needles(spec, work))
         yield target
     finally:
         target.unlink(missing_ok=True)

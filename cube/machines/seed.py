@@ -13,6 +13,11 @@ from cube.machines import BUILD_UID, BUILD_USER, MachineRequest, Seed
 LABEL = "cidata"
 
 
+#: Of the build account. Its group is one that exists: a group of its own would take the number of
+#: the administrator's. Source: cloud-init, "Users and groups": a number as text is deprecated.
+NUMBERS: dict[str, object] = {"uid": BUILD_UID, "primary_group": "users"}
+
+
 def build_seed(public_key: str) -> Seed:
     """Return the seed that lets the build key in; the same key is the same instance."""
     digest = hashlib.sha256(public_key.encode()).hexdigest()
@@ -34,7 +39,7 @@ def render_user_data(seed: Seed) -> str:
     """
     account: dict[str, object] = {
         "name": seed.user,
-        **({"uid": BUILD_UID} if seed.user == BUILD_USER else {}),
+        **(NUMBERS if seed.user == BUILD_USER else {}),
         "gecos": seed.user,
         "shell": "/bin/bash",
         "lock_passwd": True,

@@ -26,6 +26,7 @@ class User(Strict):
     name: str = Field(pattern=r"^[a-z_][a-z0-9_-]{0,31}$")
     gecos: str = ""
     uid: int | None = None
+    primary_group: Literal["users"] | None = None
     shell: str = Field(pattern=r"^/")
     lock_passwd: Literal[True]
     sudo: str | list[str]

@@ -72,6 +72,15 @@ def test_a_disk_that_is_larger_than_the_memory_is_searched(tmp_path: Path) -> No
         for offset, text in ((5, b"first\nword"), (size - 100, b"x the last word x")):
             file.seek(offset)
             file.write(text)
-    found = list(leaks.matches(raw, ["word", "the last word"], tmp_path))
+    found = list(leaks.matches(raw, ["word", "the last word"]))
     assert found == [(11, "word"), (size - 98, "the last word")]
-    assert not (tmp_path / "needles").exists()
+
+
+@pytest.mark.parametrize("at", [4090, 4093, 4095, 4096, 4097, 8189])
+def test_a_needle_across_two_pieces_is_found_once(
+    tmp_path: Path, at: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(leaks, "CHUNK", 4096)
+    raw = tmp_path / "raw"
+    raw.write_bytes(b"x" * at + b"needle" + b"x" * 9000)
+    assert list(leaks.matches(raw, ["needle", "no"])) == [(at, "needle")]
