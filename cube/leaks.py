@@ -155,7 +155,7 @@ def search(raw: Path, parts: Sequence[Region], wanted: Sequence[Needle]) -> list
 def matches(raw: Path, texts: Sequence[str]) -> Iterator[tuple[int, str]]:
     """Yield offset and text of every match in what a sparse file holds.
 
-    `grep --byte-offset` would not do: it leaves the holes that it skips out of its count.
+    `grep --null-data --byte-offset` would not do: it leaves runs of zeros out of its count.
     Source: GNU grep 3.8; findings/.
     """
     wanted = sorted((text.encode() for text in texts), key=len, reverse=True)
