@@ -2,7 +2,7 @@
 # grep --null-data --byte-offset leaves long runs of zero bytes out of its count.
 #
 # GNU grep 3.8 (Debian 12). One byte, 64 MiB of zeros, then a word: the offset of the word is
-# 67,108,865. grep prints 163841 when it reads the file and 1 when it reads the same bytes from a
+# 67,108,865. grep prints 163841 when it reads the file, and less, as the data come, when it reads a
 # pipe. With newlines in the place of the zeros, and without --null-data, it prints the right number.
 # Whoever searches a raw disk image for a text this way looks into the wrong block afterwards.
 set -eu
@@ -20,4 +20,4 @@ file=$(seek --null-data <zeros)
 pipe=$(cat zeros | seek --null-data)
 newlines=$(seek <lines)
 echo "right $right, newlines $newlines, zeros in a file $file, zeros from a pipe $pipe"
-[ "$newlines" -eq "$right" ] && [ "$file" -eq 163841 ] && [ "$pipe" -eq 1 ]
+[ "$newlines" -eq "$right" ] && [ "$file" -eq 163841 ] && [ "$pipe" -lt "$right" ]
