@@ -134,6 +134,15 @@ def check_url(value: str, example: str, *, query: bool = False) -> None:
         raise ValueError(f'end it before the question mark, like "{example}"')
 
 
+def is_url(value: str) -> bool:
+    """Tell whether text is an http(s) URL that names a host."""
+    try:
+        check_url(value, MIRROR, query=True)
+    except ValueError:
+        return False
+    return True
+
+
 def check_authority(text: str, example: str) -> None:
     """Accept a host, perhaps with its port.
 
