@@ -15,6 +15,7 @@ from cube.errors import CubeError as _CubeError
 from cube.spec import load as _load
 from cube.spec.load import DEFAULT_FILE as _DEFAULT_FILE
 from deploy import hosts as _hosts
+from deploy import logins as _logins
 
 _NONE = (
     "there is no host: list one under [hosts.NAME] in cube.toml,"
@@ -35,6 +36,7 @@ def _find() -> list[_hosts.Host]:
     chosen = _os.environ.get("CUBE_MACHINE")
     try:
         spec = _load(_Path(_os.environ.get("CUBE_SPEC") or _DEFAULT_FILE))
+        _logins.remember_all(spec.model_dump())
         if chosen:
             return [_hosts.machine_of(spec, _Path(chosen))]
         found = [_hosts.box(spec, name) for name in spec.hosts] + _hosts.machines_up(spec)

@@ -1,6 +1,5 @@
 """Ubuntu's unattended installation: the answers for the installer."""
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +8,7 @@ from jsonschema import Draft7Validator
 from jsonschema.exceptions import SchemaError
 from referencing.exceptions import Unresolvable
 
-from cube import conventions, late_commands, storage_config
+from cube import conventions, documents, late_commands, storage_config
 from cube.late_commands import INSTALLED
 from cube.machines.seed import build_seed
 from cube.machines.seed import render_user_data as render_seed
@@ -114,7 +113,7 @@ def check_schema(text: str, schema: Path) -> list[str]:
     """
     answers = yaml.safe_load(text)["autoinstall"]
     try:
-        known = json.loads(schema.read_text(encoding="utf-8"))
+        known = documents.parse(schema.read_text(encoding="utf-8"))
         if not isinstance(known, dict):
             raise TypeError(f"{known!r} is no object")
         Draft7Validator.check_schema(known)

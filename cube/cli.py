@@ -2,16 +2,18 @@
 
 import argparse
 import contextlib
+import errno
 import json
 import os
 import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from types import FrameType
+from typing import NoReturn
 
 from rich.console import Console
 
-from cube import __version__, progress
+from cube import __version__, logins, progress
 from cube.commands import (
     bisect,
     box,
@@ -23,7 +25,7 @@ from cube.commands import (
     stack,
     validate,
 )
-from cube.commands.shared import Run
+from cube.commands.shared import Alone, Run
 from cube.errors import DISK_FULL, INTERRUPTED, MAKE_ROOM, CubeError, HostError
 from cube.spec import load
 
@@ -31,9 +33,32 @@ DESCRIPTION = "Build, prove and seal the golden image of a GPU workstation."
 EPILOG = "Exit codes: docs/exit-codes.md. Everything to configure: cube.toml."
 
 
+#: What helps against an error of the operating system. Source: errno(3)
+REMEDIES = {
+    errno.EACCES: "run it as root (sudo)",
+    errno.EPERM: "run it as root (sudo)",
+    errno.EROFS: "name a place that can be written; build.dir of cube.toml is where builds are",
+    errno.EISDIR: "name a file, not a folder",
+    errno.ENOTDIR: "a file stands where a folder should be: name another path",
+    errno.EEXIST: "a file stands where a folder should be: name another path",
+    errno.ENOENT: "check how the path is written",
+    errno.ELOOP: "a link leads back to itself: name another path",
+    errno.ENAMETOOLONG: "the path is too long: name a shorter one",
+    errno.EMFILE: "allow more open files: ulimit -n 4096",
+}
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser that shows no login of a URL when it refuses a word."""
+
+    def error(self, message: str) -> NoReturn:
+        """End the program, as argparse does."""
+        super().error(logins.masked(message))
+
+
 def parser() -> argparse.ArgumentParser:
     """Return the parser of the whole command line."""
-    top = argparse.ArgumentParser(prog="cube", description=DESCRIPTION, epilog=EPILOG)
+    top = Parser(prog="cube", description=DESCRIPTION, epilog=EPILOG)
     top.add_argument("--version", action="version", version=f"cube {__version__}")
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for group in (build, machine, chain, rollback, bisect, box, stack, validate, passport):
@@ -88,9 +113,9 @@ def tell_error(error: CubeError, view: str) -> None:
 
 def remedy(error: OSError) -> str:
     """Say what a person can do about an error of the operating system; empty when unknown."""
-    if isinstance(error, PermissionError):
-        return "run it as root (sudo)"
-    return f"free space on the disk: {MAKE_ROOM}" if error.errno in DISK_FULL else ""
+    if error.errno in DISK_FULL:
+        return f"free space on the disk: {MAKE_ROOM}"
+    return REMEDIES.get(error.errno or 0, "")
 
 
 def abandon_stdout() -> None:
@@ -110,9 +135,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         The exit code: see docs/exit-codes.md.
     """
     ours, words = split_command(sys.argv[1:] if argv is None else argv)
+    for word in ours:
+        logins.remember(word)
     args = parser().parse_args(ours, argparse.Namespace(words=words))
 
     def work() -> int:
+        alone: Alone | None = args.alone
+        if alone:
+            return alone(args)
         spec = load(args.spec, os=args.os or "")
         run: Run = args.run
         return run(args, spec)

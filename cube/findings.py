@@ -10,6 +10,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
+from cube.logins import masked
+
 Outcome = Literal["passed", "failed", "deferred"]
 #: What a check was judged on, weakest first; `simulated` is a machine with stand-ins for what it
 #: cannot have here, `image` is a mounted disk that does not run.
@@ -88,11 +90,11 @@ def read_check(phases: Sequence[dict[str, Any]]) -> Check:
     node = phases[0]["nodeid"]
     return Check(
         id=known.get("id", node),
-        title=known.get("title", node),
+        title=masked(known.get("title", node)),
         group=known.get("group", ""),
         outcome=outcome,
         evidence=known.get("evidence", "image"),
-        reason=reason,
+        reason=masked(reason),
         seconds=round(sum(phase["duration"] for phase in phases), 3),
     )
 

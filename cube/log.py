@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Literal
 
-from cube.logins import masked
+from cube.logins import masked, masked_data
 
 Kind = Literal["step", "done", "failed", "info", "warning", "status", "operation", "debug"]
 
@@ -66,10 +66,12 @@ def emit(
 ) -> None:
     """Tell every listener; a thread that tells apart tells its own only.
 
-    No login that is in a URL of the text is told.
+    No login that is in a URL of the text or of the data is told.
     """
     depth = len(_steps())
-    event = Event(kind=kind, text=masked(text), depth=depth, seconds=seconds, data=data or {})
+    event = Event(
+        kind=kind, text=masked(text), depth=depth, seconds=seconds, data=masked_data(data or {})
+    )
     if _apart.listener:
         _apart.listener(event)
     else:

@@ -10,12 +10,14 @@ from typing import Any, Literal
 
 from jsonschema import Draft202012Validator
 
+from cube import documents
 from cube.atomic import write_whole
 from cube.builder import Builder
 from cube.chain.link import LayerRecord, Link
 from cube.detect import ImageFacts
 from cube.errors import SealError
 from cube.findings import CheckReport
+from cube.logins import masked_data
 from cube.proof import Proof
 
 SCHEMA_FILE = Path(__file__).with_name("manifest.schema.json")
@@ -250,7 +252,7 @@ def write(path: Path, data: dict[str, Any]) -> None:
         SealError: it does not fit its schema; nothing is written.
     """
     validate(data)
-    write_whole(path, json.dumps(data, indent=2, ensure_ascii=False) + "\n")
+    write_whole(path, json.dumps(masked_data(data), indent=2, ensure_ascii=False) + "\n")
 
 
 def read(path: Path) -> dict[str, Any]:
@@ -260,8 +262,16 @@ def read(path: Path) -> dict[str, Any]:
         SealError: it cannot be read, is no JSON or does not fit its schema.
     """
     try:
-        data: dict[str, Any] = json.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        raise SealError(f"{path}: cannot be read as a manifest: {error}") from error
+        data: dict[str, Any] = documents.parse(path.read_text())
+    except OSError as error:
+        raise SealError(
+            f"{path}: cannot be read as a manifest: {error.strerror}",
+            hint="name the manifest.json of a build, with --manifest FILE",
+        ) from error
+    except ValueError as error:
+        raise SealError(
+            f"{path}: cannot be read as a manifest: {error}",
+            hint="name the manifest.json of a build, with --manifest FILE",
+        ) from error
     validate(data)
     return data

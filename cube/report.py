@@ -8,6 +8,7 @@ from typing import Any
 import jinja2
 
 from cube.atomic import write_whole
+from cube.logins import masked_data
 
 TEMPLATE = "report.html.j2"
 #: How many of the slowest operations are shown.
@@ -26,7 +27,7 @@ class Failure:
 
 def write(path: Path, data: Mapping[str, Any], failure: Failure | None = None) -> None:
     """Render a report and put it in its place whole. See `render`."""
-    write_whole(path, render(data, failure))
+    write_whole(path, render(masked_data(data), failure))
 
 
 def render(data: Mapping[str, Any], failure: Failure | None = None) -> str:

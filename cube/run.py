@@ -63,6 +63,7 @@ def run(
     accept: Collection[int] = (0,),
     timeout_s: float = 300,
     stdin: str = "",
+    stdin_file: Path | None = None,
     env: Mapping[str, str] | None = None,
     cwd: Path | None = None,
 ) -> Completed:
@@ -73,6 +74,7 @@ def run(
         accept: exit codes that are not failures.
         timeout_s: seconds after which the program is killed.
         stdin: text for its standard input.
+        stdin_file: file that it reads byte by byte instead.
         env: variables added to the environment.
         cwd: its working folder.
 
@@ -86,10 +88,18 @@ def run(
     log.debug(f"$ {quote(argv)}")
     started = time.monotonic()
     try:
-        done = subprocess.run(
-            words, input=stdin, capture_output=True, text=True, errors="replace", check=False,
-            timeout=timeout_s, env=environment(env), cwd=cwd,
-        )  # fmt: skip
+        with stdin_file.open("rb") if stdin_file else contextlib.nullcontext() as file:
+            done = subprocess.run(
+                words,
+                **({"stdin": file} if file else {"input": stdin}),
+                capture_output=True,
+                text=True,
+                errors="replace",
+                check=False,
+                timeout=timeout_s,
+                env=environment(env),
+                cwd=cwd,
+            )
     except FileNotFoundError as error:
         raise missing_tool(words[0]) from error
     except subprocess.TimeoutExpired as error:

@@ -6,7 +6,13 @@ from typing import Annotated
 from pydantic import AfterValidator, BeforeValidator
 
 from cube import noble
-from cube.spec import accounts, addresses
+from cube.spec import addresses
+
+#: Every user and group of a bare system; an account brings a group of its own name.
+#: Source: Debian's and Ubuntu's base-passwd, passwd.master and group.master.
+SYSTEM = """root daemon bin sys sync games man lp mail news uucp proxy www-data backup list irc
+    gnats _apt nobody adm tty disk kmem dialout fax voice cdrom floppy tape sudo audio dip operator
+    src shadow utmp video sasl plugdev staff users nogroup"""
 
 
 def check_account(value: str) -> str:
@@ -15,7 +21,7 @@ def check_account(value: str) -> str:
     Source: subiquity, controllers/identity.py: USERNAME_REGEX, USERNAME_MAXLEN and the reserved
     names; to these base-passwd's later users and groups are added.
     """
-    if value in noble.reserved_names() or value in accounts.SYSTEM.split():
+    if value in noble.reserved_names() or value in SYSTEM.split():
         raise ValueError(f"{value!r} is reserved for the system")
     if not re.fullmatch(r"[a-z_][a-z0-9_-]{0,31}", value):
         raise ValueError(

@@ -23,7 +23,7 @@ from pyinfra.api.command import PyinfraCommand
 from pyinfra.api.host import Host
 from pyinfra.api.state import BaseStateCallback, State, StateOperationHostData
 
-from deploy.logins import masked
+from deploy.logins import masked, masked_data
 
 #: Names the file; see `cube.provision`, which reads it while pyinfra runs.
 VARIABLE = "CUBE_EVENTS"
@@ -61,7 +61,7 @@ def emit(event: str, **fields: object) -> None:
     """Append one event to the file, if there is one."""
     if place := destination():
         with place.open("a") as file:
-            file.write(json.dumps({"event": event, **fields}) + "\n")
+            file.write(json.dumps(masked_data({"event": event, **fields})) + "\n")
 
 
 class Recorder(BaseStateCallback):

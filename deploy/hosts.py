@@ -1,11 +1,11 @@
 """Hosts with their data, as pyinfra wants them: boxes, machines of the pipeline, fakes."""
 
-import json
 import os
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+from cube import documents
 from cube.box.data import box_data
 from cube.chain.keys import recipe
 from cube.machines import Endpoint
@@ -126,7 +126,7 @@ def described(path: Path) -> tuple[str, Endpoint, Keys, bool, dict[str, object]]
 
     A machine's record says none of the last three: it has no keys nor data, and serves builds.
     """
-    data = json.loads(path.read_text())
+    data = documents.parse(path.read_text())
     access = data["endpoint"]
     paths = {key: Path(access[key]) for key in ("key_file", "known_hosts")}
     endpoint = Endpoint(**{**access, **paths})

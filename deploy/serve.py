@@ -41,7 +41,7 @@ from pyinfra_cli.util import exec_file
 
 from cube.spec import Spec, load
 from cube.spec.load import DEFAULT_FILE
-from deploy import events, hosts
+from deploy import events, hosts, logins
 
 #: Attempts to connect again, where nothing answers: the caller has logged in just before.
 CONNECT_RETRIES = 1
@@ -99,6 +99,7 @@ def main() -> int:
     logger.addHandler(JobLog())
     logger.propagate = False
     spec = load(Path(os.environ.get("CUBE_SPEC") or DEFAULT_FILE))
+    logins.remember_all(spec.model_dump())
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "w", errors="backslashreplace")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # whatever else prints is no answer
     for line in FileObject(sys.stdin.fileno(), "r", closefd=False):

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
-from cube import run
+from cube import logins, run
 from cube.errors import CubeError, HostError
 from cube.machines import Endpoint, record
 from cube.spec import Spec
@@ -82,12 +82,14 @@ def parse(word: str) -> Address:
     Raises:
         CubeError: it is none.
     """
+    logins.remember(word)
     url = word if "://" in word else f"ssh://{word}"
     try:
         parts = urlsplit(url)
         port = parts.port or 0
     except ValueError as error:
-        raise CubeError(f"{word}: {error}", hint=FORMS) from error
+        # Not in its words: they may quote a part of a password.
+        raise CubeError(f"{word}: not an address of a box", hint=FORMS) from error
     options = {name: values[-1] for name, values in parse_qs(parts.query).items()}
     strange = parts.scheme != "ssh" or not parts.hostname or parts.path not in {"", "/"}
     if strange or parts.password or options.keys() - OPTIONS:

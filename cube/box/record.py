@@ -1,9 +1,9 @@
 """What a box says of itself: /var/lib/cube/layers.json, written by `deploy/record.py`."""
 
 import hashlib
-import json
 from dataclasses import dataclass
 
+from cube import documents
 from cube.box import login
 from cube.box.host import Box
 from cube.errors import DriftError
@@ -82,7 +82,7 @@ def parse(text: str) -> Record:
     if not text:
         return Record(problem=f"{FILE} is missing", digest=digest)
     try:
-        rows = json.loads(text)["layers"]
+        rows = documents.parse(text)["layers"]
         entries = [parse_entry(int(layer), row) for layer, row in rows.items()]
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         return Record(problem=f"{FILE} is damaged ({error})", digest=digest)

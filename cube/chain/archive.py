@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from cube import documents
 from cube.chain.link import DISK, RECORD, Link, folder_name
 from cube.chain.store import Store
 from cube.errors import ChainError
@@ -85,7 +86,7 @@ def parse_index(text: bytes) -> Index:
         ChainError: it is none, or of another version.
     """
     try:
-        data = json.loads(text)
+        data = documents.parse(text)
         if data["what"] != WHAT:
             raise KeyError(WHAT)
         if data["format"] != FORMAT:

@@ -1,11 +1,13 @@
 """A link of the chain, and what is written down beside its disk."""
 
 import json
+import typing
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from cube import documents
 from cube.chain.keys import Ingredients
 from cube.errors import ChainError
 from cube.findings import Check
@@ -122,19 +124,24 @@ TYPES: dict[str, type | tuple[type, ...]] = {
     "ingredients": dict,
     "layer": (dict, type(None)),
 }
+#: Of the parts of its layer: the fields of `LayerRecord` and of `Check`, by what they hold.
+KINDS: dict[object, type | tuple[type, ...]] = {int: int, str: str, float: (int, float)}
 
 
 def read(folder: Path) -> Link:
     """Read the link in a folder.
 
     Raises:
-        ChainError: the record is missing, damaged, or not of its own folder.
+        ChainError: the record is missing, damaged, or not of its own folder; or part of the link
+            is kept elsewhere.
     """
     path = folder / RECORD
+    refuse_elsewhere(folder)
     try:
-        link = parse(folder, json.loads(path.read_text(encoding="utf-8")))
+        link = parse(folder, documents.parse(path.read_text(encoding="utf-8")))
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ChainError(f"{path}: cannot be read as a link's record: {error}") from error
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise ChainError(f"{path}: cannot be read as a link's record: {reason}") from error
     if folder.name != folder_name(link.name, link.key):
         raise ChainError(f"{path}: belongs to {folder_name(link.name, link.key)}")
     return link
@@ -150,10 +157,52 @@ def parse(folder: Path, data: Any) -> Link:  # noqa: ANN401 (whatever JSON can h
     """
     check_types(data)
     layer = data.pop("layer")
-    if layer:
-        layer["checks"] = tuple(Check(**check) for check in layer["checks"])
     datetime.fromisoformat(data["created"])
-    return Link(folder=folder, layer=LayerRecord(**layer) if layer else None, **data)
+    return Link(folder=folder, layer=parse_layer(layer) if layer else None, **data)
+
+
+def parse_layer(data: dict[str, Any]) -> LayerRecord:
+    """Build what is noted of a layer.
+
+    Raises:
+        KeyError: something is missing.
+        TypeError: something is of another type, or unknown.
+    """
+    if not isinstance(data["checks"], list):
+        raise TypeError("checks is no list")
+    checks = tuple(checked(Check(**check)) for check in data.pop("checks"))
+    return checked(LayerRecord(**data, checks=checks))
+
+
+Noted = typing.TypeVar("Noted", Check, LayerRecord)
+
+
+def checked(noted: Noted) -> Noted:
+    """Return what is noted, once its numbers and texts are such.
+
+    Raises:
+        TypeError: one is not.
+    """
+    for name, kind in typing.get_type_hints(type(noted)).items():
+        value = getattr(noted, name)
+        wanted = KINDS.get(kind, str if typing.get_origin(kind) is typing.Literal else object)
+        if not isinstance(value, wanted):
+            raise TypeError(f"{name} is {value!r:.40}")
+    return noted
+
+
+def refuse_elsewhere(folder: Path) -> None:
+    """Refuse a link of which a part is a symbolic link: nobody keeps what that leads to.
+
+    Raises:
+        ChainError: the folder, the record or the disk is one.
+    """
+    for path in (folder, folder / RECORD, folder / DISK):
+        if path.is_symlink():
+            raise ChainError(
+                f"{path}: a symbolic link, so it is not kept in the store",
+                hint=f"move what it leads to here, or remove it: rm {path}",
+            )
 
 
 def check_types(data: Any) -> None:  # noqa: ANN401 (see parse)
@@ -162,7 +211,7 @@ def check_types(data: Any) -> None:  # noqa: ANN401 (see parse)
         raise TypeError("no JSON object")
     for name, kinds in TYPES.items():
         if not isinstance(data[name], kinds):
-            raise TypeError(f"{name} is {data[name]!r}")
+            raise TypeError(f"{name} is {data[name]!r:.40}")
 
 
 def folder_name(name: str, key: str) -> str:

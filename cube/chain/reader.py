@@ -2,11 +2,11 @@
 
 import contextlib
 import hashlib
-import json
 import tarfile
 from pathlib import Path
 from typing import IO
 
+from cube import documents
 from cube.chain import keys, sparse
 from cube.chain.archive import Entry
 from cube.chain.link import DISK, RECORD, Link, folder_name, parse
@@ -82,7 +82,7 @@ def read_link(tar: tarfile.TarFile, entry: Entry, folder: Path) -> tuple[Link, b
     if hashlib.sha256(text).hexdigest() != entry.record_sha256:
         raise ChainError(f"{name} has another checksum than the index says")
     try:
-        link = parse(folder, json.loads(text))
+        link = parse(folder, documents.parse(text))
         sound = sound_key(link)
     except NONSENSE as error:
         raise ChainError(f"{name} is no link's record of this version") from error

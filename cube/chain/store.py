@@ -33,6 +33,8 @@ from cube.errors import ChainError
 
 UNFINISHED = "unfinished"
 SKIPPED = ".skipped"
+#: Of a version that is none, so many characters are told.
+SHOWN = 20
 #: Under this name a link waits for its removal; it cannot be found any more.
 DOOMED = ".doomed-"
 
@@ -53,22 +55,37 @@ class Store:
         file = self.folder / "format"
         if not file.exists():
             write_whole(file, f"{keys.FORMAT}\n")
-        if (found := words(file)) != str(keys.FORMAT):
+        self.require_format()
+        for doomed in self.folder.glob(f"{DOOMED}*"):
+            remove_tree(doomed)
+
+    def require_format(self) -> None:
+        """Refuse a store whose links may mean something else; one without a version is new.
+
+        Raises:
+            ChainError: another version of this program made it.
+        """
+        file = self.folder / "format"
+        if file.exists() and (found := words(file)) != str(keys.FORMAT):
+            shown = found if found.isdecimal() and len(found) <= SHOWN else repr(found[:SHOWN])
             raise ChainError(
-                f"{self.folder}: format {found}, this cube writes {keys.FORMAT}",
+                f"{self.folder}: format {shown}, this cube writes {keys.FORMAT}",
                 hint=f"use the cube that made it, or remove the folder: rm -r {self.folder}",
             )
-        for doomed in self.folder.glob(f"{DOOMED}*"):
-            shutil.rmtree(doomed)
 
     # -- what there is
 
     def folders(self) -> list[Path]:
-        """Return the folder of every link, whole or damaged, by name."""
+        """Return the folder of every link, whole or damaged, by name.
+
+        Raises:
+            ChainError: another version of this program made the store.
+        """
+        self.require_format()
         return sorted(
             path
             for path in self.folder.glob("*-*")
-            if path.is_dir() and not path.name.startswith(".")
+            if (path.is_dir() or path.is_symlink()) and not path.name.startswith(".")
         )
 
     def links(self) -> list[Link]:
@@ -82,7 +99,12 @@ class Store:
         return sorted(found, key=lambda link: link.created)
 
     def find(self, name: str, key: str) -> Link | None:
-        """Return the link of a key that may be reused: there, and not set aside."""
+        """Return the link of a key that may be reused: there, and not set aside.
+
+        Raises:
+            ChainError: another version of this program made the store.
+        """
+        self.require_format()
         folder = self.folder / folder_name(name, key)
         if not folder.exists():
             return None
@@ -142,8 +164,26 @@ class Store:
         """Make a link the head."""
         write_whole(self.folder / "head", f"{link.key}\n")
 
+    def require_head(self) -> None:
+        """Refuse a store whose head names a link that is not there.
+
+        Raises:
+            ChainError: it does.
+        """
+        key = words(self.folder / "head")
+        if key and not self.head:
+            raise ChainError(
+                f"the head, {key[:12]}, is missing in {self.folder}, or its record is damaged",
+                hint="cube build makes it again; cube rollback LINK goes back to another link",
+            )
+
     def current(self) -> list[Link]:
-        """Return the links of the head, base first; those made last when there is no head."""
+        """Return the links of the head, base first; those made last when there is no head.
+
+        Raises:
+            ChainError: the head, or a link below it, is missing.
+        """
+        self.require_head()
         usable = [link for link in self.links() if not link.skipped and not link.aside]
         head = self.head or next(reversed(usable), None)
         return self.lineage(head) if head else []
@@ -157,7 +197,8 @@ class Store:
         Raises:
             ChainError: none fits; what there is is named.
         """
-        current, links = self.current(), self.links()
+        current = self.current() if not name or self.head else []
+        links = self.links()
         if not name and current:
             return current[-1]
         meant = [link for link in (*current, *reversed(links)) if name and link.goes_by(name)]
@@ -297,7 +338,7 @@ class Store:
             grave = self.folder / f"{DOOMED}{link.folder.name}"
             with contextlib.suppress(FileNotFoundError):
                 link.folder.rename(grave)
-                shutil.rmtree(grave)
+                remove_tree(grave)
 
     @contextlib.contextmanager
     def alone(self) -> Iterator[None]:
@@ -318,6 +359,14 @@ class Store:
         """
         with lock.shared(self.folder / ".reading"):
             yield
+
+
+def remove_tree(path: Path) -> None:
+    """Remove a folder, or a symbolic link in its place; what that leads to stays."""
+    if path.is_symlink():
+        path.unlink()
+    else:
+        shutil.rmtree(path)
 
 
 @cache

@@ -13,7 +13,9 @@ from cube.errors import DriftError
 from cube.spec import LAYER_ROLES, Spec
 from cube.spec.values import parse_size_mib
 
-HOST = (
+#: Of a command that works on one host, and of one that works on several.
+ONE_HOST = "name of [hosts.NAME] in cube.toml, user@address[:port], or up (the machine of cube up)"
+HOSTS = (
     "name of [hosts.NAME] in cube.toml or a pattern ('desk*'), user@address[:port], or up (the"
     " machine of cube up); several are worked on side by side"
 )
@@ -54,7 +56,7 @@ def add_drift(commands: "Commands[argparse.ArgumentParser]") -> None:
 
 def add_box(command: argparse.ArgumentParser) -> None:
     """Add what both commands ask for."""
-    hosts.add_choice(command, HOST)
+    hosts.add_choice(command, HOSTS)
     command.set_defaults(refuse=command.error)
     command.add_argument("--layers", type=layer_list, default=(), metavar="1,5",
                          help="default: those that are enabled, or claimed")  # fmt: skip

@@ -1,7 +1,6 @@
 """`cube build`, `verify` and `doctor`."""
 
 import argparse
-import json
 from dataclasses import asdict
 
 from cube import doctor, log, pipeline, verify
@@ -39,10 +38,7 @@ def add_build(commands: "Commands[argparse.ArgumentParser]") -> None:
 def cmd_build(args: argparse.Namespace, spec: Spec) -> int:
     """Build an image and say where everything is."""
     result = pipeline.build(spec, keep=args.keep, fresh=args.fresh, to=args.to)
-    if args.view == "json":
-        print(json.dumps({"kind": "result", **result.as_json()}))  # noqa: T201
-    else:
-        print(result.summary())  # noqa: T201
+    tell(args.view, "result", result.as_json(), result.summary())
     return 0
 
 

@@ -2,17 +2,20 @@
 
 import argparse
 import json
+import tempfile
 from pathlib import Path
+from typing import Any
 
-from cube import manifest
+from cube import documents, manifest
 from cube.atomic import write_whole
 from cube.box import apply, login
 from cube.box.host import find
-from cube.commands.box import HOST
+from cube.commands.box import ONE_HOST
 from cube.commands.result import tell
 from cube.commands.shared import Commands, add
 from cube.commands.validate import add_model
-from cube.errors import PassportError
+from cube.errors import HostError, PassportError
+from cube.logins import masked_data
 from cube.passport import certify, signature
 from cube.spec import Spec
 from cube.suites import record
@@ -33,7 +36,7 @@ def add_certify(commands: "Commands[argparse.ArgumentParser]") -> None:
     """Add `cube certify`."""
     text = "settle an image's deferred checks on hardware and sign the unit's passport"
     command = add(commands, "certify", cmd_certify, text, image="--os")
-    command.add_argument("host", metavar="HOST", help=HOST)
+    command.add_argument("host", metavar="HOST", help=ONE_HOST)
     command.add_argument("--key", type=Path, required=True, metavar="FILE",
                          help="SSH key that signs: a private one, or the public half of one"
                          " that your agent holds")  # fmt: skip
@@ -47,8 +50,9 @@ def add_certify(commands: "Commands[argparse.ArgumentParser]") -> None:
 
 def add_verify(commands: "Commands[argparse.ArgumentParser]") -> None:
     """Add `cube passport`."""
-    text = "read a passport, once its signature is verified"
+    text = "read a passport, once its signature is verified; needs no cube.toml"
     command = add(commands, "passport", cmd_verify, text, image="--os")
+    command.set_defaults(alone=verify)
     command.add_argument("action", choices=("verify",), metavar="verify")
     command.add_argument("file", type=Path, metavar="FILE", help=f"the {FILE}")
     trust = command.add_mutually_exclusive_group(required=True)
@@ -59,13 +63,13 @@ def add_verify(commands: "Commands[argparse.ArgumentParser]") -> None:
 
 def cmd_certify(args: argparse.Namespace, spec: Spec) -> int:
     """Certify a unit and write its passport."""
-    file = args.manifest or Workspace.of(spec).manifest
-    image = manifest.read(file)
-    refuse_key(args.key)
+    image = read_manifest(args.manifest, Workspace.of(spec).manifest)
+    signature.try_key(args.key)
+    require_place(spec.build.dir)
     box = login.reach(find(spec, args.host))
     wanted = Wanted(model=args.model)
     found = certify.certify(spec, box, image, wanted, tuple(args.exceptions))
-    data = certify.compose(image, found)
+    data = masked_data(certify.compose(image, found))
     folder = apply.results_folder(spec, box)
     record.write(folder / "validation", found.suites)
     document = folder / FILE
@@ -76,29 +80,74 @@ def cmd_certify(args: argparse.Namespace, spec: Spec) -> int:
     return 0
 
 
-def refuse_key(key: Path) -> None:
-    """Refuse a key that is not there before an hour of suites, not after.
+def read_manifest(named: Path | None, built: Path) -> dict[str, Any]:
+    """Read the manifest of the image that a unit carries.
+
+    Args:
+        named: the file that the command line names.
+        built: that of the last build, which counts where none is named.
 
     Raises:
-        PassportError: it is not.
+        PassportError: there was no build.
+        SealError: the file is no manifest.
     """
-    if not key.is_file():
-        raise PassportError(f"there is no key {key}", hint="make one: ssh-keygen -t ed25519")
+    if named is None and not built.exists():
+        raise PassportError(
+            f"no image was built here: there is no {built}",
+            hint="name the manifest of the image that the box carries: --manifest FILE",
+        )
+    return manifest.read(named or built)
+
+
+def require_place(folder: Path) -> None:
+    """Refuse a folder that takes no passport before an hour of suites, not after.
+
+    Raises:
+        HostError: it cannot be written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise HostError(
+            f"{folder}: cannot be written: {error.strerror}",
+            hint="the passport is kept there: set build.dir in cube.toml to another folder",
+        ) from error
 
 
 def cmd_verify(args: argparse.Namespace, spec: Spec) -> int:  # noqa: ARG001 (every command's)
-    """Verify a passport and say what it certifies.
+    """Verify a passport and say what it certifies."""
+    return verify(args)
+
+
+def verify(args: argparse.Namespace) -> int:
+    """Verify a passport and say what it certifies; a recipient has no cube.toml.
 
     Raises:
-        PassportError: its signature does not hold.
+        PassportError: its signature does not hold, or it is no passport.
     """
     said = signature.verify(args.file, public_key=args.key, signers=args.signers)
-    data = json.loads(args.file.read_text())
-    image, unit = data["image"], data["unit"]
-    serial = unit.get("product_serial") or unit.get("board_serial") or "without a serial number"
-    text = (
-        f"{said}\n{data['box']} ({serial}): {data['verdict']} {data['made']}\n"
-        f"image {image['name']} {image['version']}, sha256 {image['sha256']}"
-    )
+    try:
+        data = documents.parse(args.file.read_bytes())
+        text = f"{said}\n{described(data)}"
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise PassportError(
+            f"{args.file}: it is signed, but no passport", hint=f"name the {FILE} of a unit"
+        ) from error
     tell(args.view, "passport", {"signature": said, "passport": data}, text)
     return 0
+
+
+def described(data: dict[str, Any]) -> str:
+    """Say what a passport certifies.
+
+    Raises:
+        KeyError: it is none.
+    """
+    image, unit = data["image"], data["unit"]
+    serial = unit.get("product_serial") or unit.get("board_serial") or "without a serial number"
+    return (
+        f"{data['box']} ({serial}): {data['verdict']} {data['made']}\n"
+        f"image {image['name']} {image['version']}, sha256 {image['sha256']}"
+    )

@@ -2,9 +2,11 @@
 
 import json
 
+from cube.logins import masked, masked_data
+
 
 def tell(view: str, kind: str, data: dict[str, object], text: str) -> None:
-    """Print a result.
+    """Print a result, without the logins in URLs.
 
     Args:
         view: ``json`` for a program.
@@ -13,6 +15,6 @@ def tell(view: str, kind: str, data: dict[str, object], text: str) -> None:
         text: for a person; nothing is printed when it is empty.
     """
     if view == "json":
-        print(json.dumps({"kind": kind, **data}))  # noqa: T201
+        print(json.dumps({"kind": kind, **masked_data(data)}))  # noqa: T201
     elif text:
-        print(text)  # noqa: T201
+        print(masked(text))  # noqa: T201

@@ -9,6 +9,8 @@ from cube.spec.load import DEFAULT_FILE
 
 Commands = argparse._SubParsersAction
 Run = Callable[[argparse.Namespace, Spec], int]
+#: What a command does that needs no cube.toml; its ``alone``.
+Alone = Callable[[argparse.Namespace], int]
 
 
 def add(
@@ -30,7 +32,7 @@ def add(
             other words follow.
     """
     command = commands.add_parser(name, help=text, description=text.capitalize() + ".")
-    command.set_defaults(run=run)
+    command.set_defaults(run=run, alone=None)
     told = f"{' or '.join(OS_NAMES)}; default: image.os of cube.toml"
     if image == "os":
         command.add_argument("os", nargs="?", type=image_name, metavar="IMAGE", help=told)

@@ -4,7 +4,7 @@ import argparse
 
 from cube.box import apply, login
 from cube.box.host import find
-from cube.commands.box import HOST
+from cube.commands.box import ONE_HOST
 from cube.commands.result import tell
 from cube.commands.shared import Commands, add
 from cube.errors import ValidationError
@@ -18,7 +18,7 @@ def add_commands(commands: "Commands[argparse.ArgumentParser]") -> None:
     """Add the command."""
     text = "prove a live box: GPUs, PyTorch, TensorFlow, vLLM, Docker"
     command = add(commands, "validate", cmd_validate, text, image="--os")
-    command.add_argument("host", metavar="HOST", help=HOST)
+    command.add_argument("host", metavar="HOST", help=ONE_HOST)
     command.add_argument("--suites", type=suite_list, default=SUITES, metavar="NAME,NAME",
                          help=f"default: {','.join(NAMES)}")  # fmt: skip
     add_model(command)

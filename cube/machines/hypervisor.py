@@ -103,6 +103,19 @@ def gone(error: Exception) -> bool:
     )
 
 
+#: The embedded driver's connection of this process. libvirt 9.0 binds a process to the first state
+#: folder for good, also when the connection is closed: another one is served by another process.
+_bound: list[str] = []
+
+
+def bound_elsewhere(uri: str) -> bool:
+    """Tell whether this process cannot open a connection, as it is bound to another state folder.
+
+    Source: seen with libvirt 9.0: a second `qemu:///embed?root=` fails.
+    """
+    return uri.startswith(EMBEDDED) and bool(_bound) and uri not in _bound
+
+
 @functools.cache
 def connect(uri: str) -> Any:  # noqa: ANN401 (libvirt-python has no types)
     """Open a connection; it is kept for the life of this process.
@@ -120,6 +133,8 @@ def connect(uri: str) -> Any:  # noqa: ANN401 (libvirt-python has no types)
         raise HostError(
             f"libvirt_uri = {uri!r}: {error}", hint="'cube doctor' says what to install"
         ) from error
+    if uri.startswith(EMBEDDED):
+        _bound.append(uri)
     atexit.register(_close, connection)
     return connection
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from cube import run
+from cube import documents, run
 from cube.errors import MachineError
 from cube.machines import Endpoint, Kind
 
@@ -111,7 +111,7 @@ def read(file: Path) -> MachineRecord:
         MachineError: the file is not a record.
     """
     try:
-        return _parse(json.loads(file.read_text()))
+        return _parse(documents.parse(file.read_text()))
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise MachineError(
             f"{file}: not a machine's record ({error})", hint="remove the folder of this machine"

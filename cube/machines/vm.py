@@ -3,15 +3,16 @@
 import contextlib
 import os
 import shutil
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cube import boot, log
+from cube import boot, log, run
 from cube import disk as disks
 from cube.cell import releasing
-from cube.errors import HostError, MachineError
+from cube.errors import CommandError, HostError, MachineError
 from cube.machines import (
     Endpoint,
     Kind,
@@ -249,6 +250,22 @@ def _note(
     )
 
 
+def stop_apart(found: MachineRecord) -> None:
+    """Stop a virtual machine in a process of its own, which serves its state folder.
+
+    Raises:
+        MachineError: it did not power off in time; it is ended anyway.
+    """
+    file = found.run_dir / record.FILE_NAME
+    argv: list[str | Path] = [sys.executable, "-m", "cube.machines.stop", file]
+    try:
+        run.run(argv, timeout_s=2 * power.STOP_S)
+    except CommandError as error:
+        raise MachineError(
+            f"machine {found.name}: could not be stopped", details=error.output
+        ) from error
+
+
 def stop_recorded(found: MachineRecord) -> None:
     """Stop a virtual machine that another process left up.
 
@@ -256,6 +273,9 @@ def stop_recorded(found: MachineRecord) -> None:
         HostError: its hypervisor cannot be reached.
         MachineError: it did not power off in time; it is ended anyway.
     """
+    if hypervisor.bound_elsewhere(found.libvirt_uri):
+        stop_apart(found)
+        return
     domain = power.find(found)
     with contextlib.ExitStack() as stack:
         stack.callback(leftovers.release, found)

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from cube.machines import Seed
 from cube.machines.seed import render_meta_data
-from cube.spec.values import KEY_LINE
+from cube.spec.ssh_keys import is_key
 
 #: First line that makes cloud-init read a file as its configuration.
 HEADER = "#cloud-config\n"
@@ -72,5 +72,5 @@ def check_seed(text: str) -> list[str]:
         f"users.{user.name}.ssh_authorized_keys: not a public key: {key!r}"
         for user in data.users
         for key in user.ssh_authorized_keys
-        if not KEY_LINE.fullmatch(key)
+        if not is_key(key)
     ]

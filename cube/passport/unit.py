@@ -1,8 +1,8 @@
 """What a unit says of itself: its board, its serial numbers, its layers."""
 
-import json
 from dataclasses import dataclass
 
+from cube import documents
 from cube.box import login, record
 from cube.box.host import Box
 from cube.box.record import Record
@@ -61,7 +61,7 @@ def parse_firmware(text: str) -> dict[str, str]:
 def parse_image(text: str) -> dict[str, str]:
     """Read /etc/cube/release.json; empty when it is missing or damaged."""
     try:
-        data = json.loads(text)
+        data = documents.parse(text)
         return {name: str(data[name]) for name in ("name", "version")}
     except (ValueError, KeyError, TypeError):
         return {}

@@ -3,30 +3,59 @@
 import re
 from typing import Annotated
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, ValidationInfo
 
-#: Every user and group of a bare system; an account brings a group of its own name.
-#: Source: Debian's and Ubuntu's base-passwd, passwd.master and group.master.
-SYSTEM = """root daemon bin sys sync games man lp mail news uucp proxy www-data backup list irc
-    gnats _apt nobody adm tty disk kmem dialout fax voice cdrom floppy tape sudo audio dip operator
-    src shadow utmp video sasl plugdev staff users nogroup"""
-#: Those of what the layers install, and ours that builds. Source: their packages' sysusers.d.
-INSTALLED = """cube-build admin docker input kvm messagebus netdev polkitd render sgx sshd syslog
-    uuidd"""
+from cube.spec import known
+
+#: Ours that builds: it is removed when an image is sealed.
+BUILDER = "cube-build"
+#: Source: useradd(8), "CAVEATS": 32 characters at most.
+USER = re.compile(r"[a-z_][a-z0-9_-]{0,31}")
+#: On a machine that others set up, a name may have capitals and dots; it is no option of ssh.
+LOGIN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}")
 
 
-def check_user(value: str) -> str:
-    """Accept a portable account name that is not the system's.
+def check_user(value: str, info: ValidationInfo) -> str:
+    """Accept a portable account name that is not one of the image's accounts or groups.
 
-    Source: useradd(8), "CAVEATS": usernames; 32 characters at most.
+    An account brings a group of its own name.
+
+    Raises:
+        ValueError: it is none.
     """
-    if not re.fullmatch(r"[a-z_][a-z0-9_-]{0,31}", value):
-        raise ValueError("an account name has small letters, digits, - and _, 32 at most")
-    if value in {*SYSTEM.split(), *INSTALLED.split()} or value.startswith("systemd-"):
-        raise ValueError(f"{value} is taken by the system: choose another name")
+    if not USER.fullmatch(value):
+        raise ValueError(
+            'write small letters, digits, - and _, 32 at most, a letter first, like "cube"'
+        )
+    taken = known.names(image_os(info), "accounts")
+    if value in {*taken, BUILDER} or value.startswith("systemd-"):
+        raise ValueError(
+            f'{value} is taken by the system: choose another name, like "{other_name(value)}"'
+        )
     return value
 
 
+def other_name(value: str) -> str:
+    """Return a name that is free."""
+    return "cube" if value.startswith(("_", "systemd-")) else f"{value[:28]}-me"
+
+
+def check_login(value: str) -> str:
+    """Accept the name of an account elsewhere.
+
+    Raises:
+        ValueError: it is none.
+    """
+    if not LOGIN.fullmatch(value):
+        raise ValueError('write letters, digits, ., - and _, 64 at most, like "cube"')
+    return value
+
+
+def image_os(info: ValidationInfo) -> str:
+    """Return the operating system by which a value is judged."""
+    chosen: str = (info.context or {}).get("os", "debian-13")
+    return chosen
+
+
 User = Annotated[str, AfterValidator(check_user)]
-#: On a machine that others set up, a name may have capitals and dots; it is no option of ssh.
-Login = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}$")]
+Login = Annotated[str, AfterValidator(check_login)]

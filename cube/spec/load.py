@@ -1,18 +1,30 @@
 """Read cube.toml; report all of its mistakes at once, one line each."""
 
-import difflib
+import re
 import tomllib
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
-from pydantic import BaseModel, ValidationError
-from pydantic_core import ErrorDetails
+from pydantic import ValidationError
 
+from cube import logins
 from cube.errors import SpecError
-from cube.spec.model import Spec
+from cube.spec.mistakes import describe
+from cube.spec.model import OS_NAMES, Image, Spec
 
 #: What the file is called where nothing else is said.
 DEFAULT_FILE = Path("cube.toml")
+#: Larger than any that a person writes; reading takes time that grows with the square of a line.
+FILE_BYTES, LINE_CHARACTERS = 256 * 1024, 8 * 1024
+#: No key of cube.toml is deeper than that of a list in a table in a table.
+DEEPEST = 8
+#: So many mistakes are listed.
+MISTAKES = 50
+#: A key of so many parts takes longer to read than a person waits. Source: TOML 1.0, "Keys".
+LONG_KEY = re.compile(r"""(?<![\w-])(?:(?:[\w-]++|"[^"\n]*+"|'[^'\n]*+')[ \t]*+\.[ \t]*+){40}""")
+BOM = "\N{ZERO WIDTH NO-BREAK SPACE}"
+#: Source: TOML 1.0, "Comment": control characters other than tab are not permitted.
+CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]|\r(?!\n)")
 
 
 def load(path: Path = DEFAULT_FILE, *, os: str = "") -> Spec:
@@ -26,14 +38,22 @@ def load(path: Path = DEFAULT_FILE, *, os: str = "") -> Spec:
         SpecError: the file cannot be read or has mistakes; all of them are in `details`.
     """
     try:
-        text = path.read_text()
-    except OSError as error:
+        with path.open("rb") as file:
+            data = file.read(FILE_BYTES + 1)
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "no file has such a name"
         raise SpecError(
-            f"{path}: cannot be read: {error.strerror}",
+            f"{path}: cannot be read: {reason}",
             hint="run this in the project's folder, or name the file with --spec",
         ) from error
+    if len(data) > FILE_BYTES:
+        raise SpecError(f"{path}: larger than {FILE_BYTES // 1024} KiB: name a cube.toml")
+    try:
+        text = data.decode()
     except UnicodeDecodeError as error:
-        raise SpecError(f"{path}: not UTF-8 text (byte {error.start})") from error
+        raise SpecError(
+            f"{path}: not UTF-8 text (byte {error.start})", hint="save the file as UTF-8"
+        ) from error
     return load_text(text, path, os=os)
 
 
@@ -43,22 +63,88 @@ def load_text(text: str, path: Path, *, os: str = "") -> Spec:
     Raises:
         SpecError: see `load`.
     """
-    try:
-        data = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise SpecError(f"{path}: not valid TOML: {error}") from error
+    data = parse(text, path)
+    logins.remember_all(data)
     if os and isinstance(data.setdefault("image", {}), dict):
         data["image"]["os"] = os
     data.setdefault("build", {})  # so that its default folder is beside the file
     if "file" in data:
-        raise SpecError(f"{path}: file: unknown key", hint="remove it")
+        raise SpecError(f"{path}: file: unknown key: remove it")
+    file = absolute(path)
     try:
         return Spec.model_validate(
-            {**frozen(data), "file": path.resolve()}, context={"folder": path.resolve().parent}
+            {**frozen(data), "file": file},
+            context={"folder": file.parent, "os": chosen_os(data)},
         )
     except ValidationError as error:
-        lines = [describe(path, problem) for problem in error.errors()]
-        raise spec_error(path, list(dict.fromkeys(lines))) from error
+        lines = [describe(path, problem, Spec) for problem in error.errors()[: MISTAKES + 1]]
+        raise spec_error(path, list(dict.fromkeys(lines)), error.error_count()) from None
+
+
+def parse(text: str, path: Path) -> dict[str, Any]:
+    """Read TOML.
+
+    Raises:
+        SpecError: it is none, or nothing that cube.toml could be.
+    """
+    text = text.removeprefix(BOM)
+    if found := CONTROL.search(text):
+        raise SpecError(
+            f"{path}: line {line_of(text, found)}: a control character"
+            f" (U+{ord(found[0]):04X}): remove it"
+        )
+    long = next((at for at, row in enumerate(text.split("\n"), 1) if len(row) > LINE_CHARACTERS), 0)
+    if long:
+        raise SpecError(f"{path}: line {long}: longer than {LINE_CHARACTERS} characters: break it")
+    if found := LONG_KEY.search(text):
+        raise SpecError(f"{path}: line {line_of(text, found)}: {TOO_DEEP}")
+    try:
+        data = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise SpecError(f"{path}: not valid TOML: {error}") from error
+    except RecursionError:
+        raise SpecError(f"{path}: {TOO_DEEP}") from None
+    except ValueError as error:
+        raise SpecError(f"{path}: not valid TOML: a number or a date is out of range") from error
+    if is_deep(data):
+        raise SpecError(f"{path}: {TOO_DEEP}")
+    return data
+
+
+TOO_DEEP = f"tables or lists in one another, more than {DEEPEST} deep: cube.toml has no such key"
+
+
+def line_of(text: str, found: re.Match[str]) -> int:
+    """Return the number of a finding's line."""
+    return text.count("\n", 0, found.start()) + 1
+
+
+def is_deep(data: dict[str, Any]) -> bool:
+    """Tell whether data are nested deeper than a cube.toml can be; they may be of any depth."""
+    level: list[Any] = [data]
+    for _ in range(DEEPEST):
+        held = [one.values() if isinstance(one, dict) else one for one in level]
+        level = [item for items in held for item in items if isinstance(item, dict | list)]
+    return bool(level)
+
+
+def chosen_os(data: dict[str, Any]) -> str:
+    """Return the image's operating system, which says what else may be written."""
+    image = data.get("image", {})
+    wanted = image.get("os") if isinstance(image, dict) else None
+    return str(wanted) if wanted in OS_NAMES else Image().os
+
+
+def absolute(path: Path) -> Path:
+    """Return where a file really is.
+
+    Raises:
+        SpecError: a link leads to itself.
+    """
+    try:
+        return path.resolve()
+    except (OSError, RuntimeError, ValueError) as error:
+        raise SpecError(f"{path}: cannot be read: it is a link that leads nowhere") from error
 
 
 def frozen(value: Any) -> Any:  # noqa: ANN401 (whatever TOML can hold)
@@ -70,74 +156,12 @@ def frozen(value: Any) -> Any:  # noqa: ANN401 (whatever TOML can hold)
     return value
 
 
-def spec_error(path: Path, lines: list[str]) -> SpecError:
+def spec_error(path: Path, lines: list[str], count: int) -> SpecError:
     """One mistake is the message itself; several are listed below a count."""
     if len(lines) == 1:
         return SpecError(lines[0])
-    return SpecError(f"{path}: {len(lines)} mistakes", details="\n".join(lines))
-
-
-def describe(path: Path, problem: ErrorDetails) -> str:
-    """Return ``file: key = value: what is wrong and what to write``."""
-    words = [word for word in problem["loc"] if not _is_union_tag(word)]
-    where = ".".join(quote_key(word) for word in words)
-    value = problem.get("input")
-    value = list(value) if isinstance(value, tuple) else value
-    shown = "" if isinstance(value, dict) or problem["type"] == "missing" else f" = {value!r}"
-    if not where:
-        return f"{path}: {remedy(problem)}"
-    if problem["type"] in {"model_type", "dict_type"}:
-        return f"{path}: {where}{shown}: write a table: [{where}]"
-    return f"{path}: {where}{shown}: {remedy(problem)}"
-
-
-def _is_union_tag(word: int | str) -> bool:
-    return isinstance(word, str) and word.startswith(("literal[", "tuple[", "function-"))
-
-
-def quote_key(word: int | str) -> str:
-    """Quote a key that TOML wants in quotes."""
-    text = str(word)
-    return f'"{text}"' if "." in text else text
-
-
-def remedy(problem: ErrorDetails) -> str:
-    """Say what is wrong and what would be right."""
-    context: dict[str, Any] = problem.get("ctx", {})
-    match problem["type"]:
-        case "extra_forbidden":
-            return f"unknown key{suggestion(problem['loc'])}"
-        case "missing":
-            return "missing: it has no default, write it"
-        case "value_error":
-            return str(context["error"])
-        case "literal_error":
-            return f"choose {context['expected']}"
-        case "string_pattern_mismatch":
-            return f"does not match {context['pattern']}"
-    text = problem["msg"].removeprefix("Input ")
-    return text[0].lower() + text[1:]
-
-
-def suggestion(loc: tuple[int | str, ...]) -> str:
-    """Name the known key that looks most like an unknown one."""
-    model: type[BaseModel] = Spec
-    for word in loc[:-1]:
-        model = table_in(known_keys(model).get(str(word))) or model
-    known = [key for key in known_keys(model) if key != "file"]
-    near = difflib.get_close_matches(str(loc[-1]), known, n=1)
-    if near:
-        return f': did you mean "{near[0]}"?'
-    return f": remove it (known: {', '.join(known)})"
-
-
-def table_in(kind: object) -> type[BaseModel] | None:
-    """Return the table that a key's type holds, itself or below names; None if it holds none."""
-    if isinstance(kind, type) and issubclass(kind, BaseModel):
-        return kind
-    return next(filter(None, map(table_in, get_args(kind))), None)
-
-
-def known_keys(model: type[BaseModel]) -> dict[str, Any]:
-    """Return the keys of a table with their types."""
-    return {(field.alias or name): field.annotation for name, field in model.model_fields.items()}
+    if count > MISTAKES:
+        lines = [*lines[:MISTAKES], f"{path}: and {count - MISTAKES} more"]
+    else:
+        count = len(lines)
+    return SpecError(f"{path}: {count} mistakes", details="\n".join(lines))

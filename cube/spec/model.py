@@ -1,25 +1,34 @@
 """What cube.toml may say: every key with its type, default and rule."""
 
+import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Annotated, Literal, Self, get_args
 
-from pydantic import AfterValidator, Field, ValidationInfo, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from cube.shape import Layout
 from cube.spec import addresses
 from cube.spec.accounts import Login, User
-from cube.spec.addresses import Download, Hostname, Url
+from cube.spec.addresses import Download, Hostname, Index, LibvirtUri, Mirror, Proxy
+from cube.spec.certificates import Certificates
 from cube.spec.gpu import Gpu, Stack
+from cube.spec.paths import AnyPath, Folder, optional_file
+from cube.spec.ssh_keys import SshKey
 from cube.spec.values import (
-    AnyPath,
-    Certificates,
-    FilePath,
+    Locale,
     Name,
     Section,
     SizeMib,
-    SshKey,
     Timezone,
+    Version,
     between,
     check_refresh,
 )
@@ -48,15 +57,13 @@ class Image(Section):
     """What is built. `disk_size` and `swap` are in MiB; without `layout` the OS decides."""
 
     name: Name = "vault-cube"
-    version: Annotated[str, Field(pattern=r"^\d+\.\d+\.\d+([-+][0-9A-Za-z.-]+)?$")] = "0.1.0"
+    version: Version = "0.1.0"
     os: OsName = "debian-13"
     disk_size: Annotated[SizeMib, AfterValidator(between("6 GiB", "16 TiB"))] = "16 GiB"  # type: ignore[assignment]
     layout: Layout | None = None
     swap: Annotated[SizeMib, AfterValidator(between("0 MiB", "1 TiB"))] = "0 MiB"  # type: ignore[assignment]
     hostname: Hostname = "cube"
-    locale: Annotated[str, Field(pattern=r"^[a-z]{2,3}_[A-Z]{2}\.UTF-8$|^C\.UTF-8$")] = (
-        "en_US.UTF-8"
-    )
+    locale: Locale = "en_US.UTF-8"
     timezone: Timezone = "Etc/UTC"
 
     @property
@@ -69,7 +76,7 @@ class Admin(Section):
     """The account that people log in with. `ssh_keys` holds public key lines."""
 
     user: User = "cube"
-    ssh_keys: tuple[SshKey, ...] = ()
+    ssh_keys: Annotated[tuple[SshKey, ...], Field(examples=[("~/.ssh/id_ed25519.pub",)])] = ()
 
 
 class Layers(Section):
@@ -156,32 +163,43 @@ class Network(Section):
 
     ca_certificates: Certificates = "host"
     keep_ca_certificates: bool = False
-    proxy: Url = ""
-    apt_mirror: Url = ""
-    apt_security_mirror: Url = ""
+    proxy: Proxy = ""
+    apt_mirror: Mirror = ""
+    apt_security_mirror: Mirror = ""
     package_cache: addresses.PackageCache = "auto"
-    pypi_index: Url = ""
-    ntp_servers: tuple[addresses.Host, ...] = ()
+    pypi_index: Index = ""
+    ntp_servers: Annotated[tuple[addresses.Host, ...], Field(examples=[("192.0.2.1",)])] = ()
 
 
 class Build(Section):
     """How this machine builds. `memory` is in MiB."""
 
-    dir: AnyPath = "build"  # type: ignore[assignment]
+    dir: Folder = "build"  # type: ignore[assignment]
     machine: Literal["auto", "vm", "container"] = "auto"
-    libvirt_uri: Annotated[str, Field(min_length=1)] = "qemu:///embed"
+    libvirt_uri: LibvirtUri = "qemu:///embed"
     cpus: Annotated[int, Field(ge=1, le=256)] = 2
     memory: Annotated[SizeMib, AfterValidator(between("1 GiB", "1 TiB"))] = "2 GiB"  # type: ignore[assignment]
     refresh: Annotated[str, AfterValidator(check_refresh)] = "1 day"
-    keep_chains: Annotated[int, Field(ge=1)] = 3
+    keep_chains: Annotated[int, Field(ge=1, le=1000)] = 3
+
+
+def check_sha256(value: str) -> str:
+    """Accept a checksum as sha256sum(1) prints it.
+
+    Raises:
+        ValueError: it is none.
+    """
+    if not re.fullmatch(r"[0-9a-f]{64}", value):
+        raise ValueError("write the 64 small hexadecimal digits that SHA256SUMS has for the ISO")
+    return value
 
 
 class Ubuntu(Section):
     """The installer of the Ubuntu image, and its JSON schema where there is a copy of it."""
 
     iso_url: Download
-    iso_sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-    autoinstall_schema: FilePath | Literal[""] = ""
+    iso_sha256: Annotated[str, AfterValidator(check_sha256)]
+    autoinstall_schema: Annotated[Path | Literal[""], BeforeValidator(optional_file)] = ""
 
 
 class Debian(Section):
@@ -200,10 +218,10 @@ class OsTable(Section):
 class Host(Section):
     """A machine on the network that layers are applied to."""
 
-    address: addresses.Host
+    address: Annotated[addresses.Host, Field(examples=["192.0.2.10"])]
     port: Annotated[int, Field(ge=1, le=65535)] = 22
     user: Login = "cube"
-    key: AnyPath | None = None
+    key: Annotated[AnyPath | None, Field(examples=["~/.ssh/id_ed25519"])] = None
 
 
 class Spec(Section):

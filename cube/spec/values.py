@@ -3,20 +3,19 @@
 import re
 from collections.abc import Callable
 from datetime import date
-from pathlib import Path
-from typing import Annotated, Literal
-from zoneinfo import available_timezones
+from typing import Annotated
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    ValidationInfo,
-)
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, ValidationInfo
+
+from cube.spec import known
+from cube.spec.accounts import image_os
 
 UNITS_MIB = {"MiB": 1, "GiB": 1024, "TiB": 1024 * 1024}
+SIZE = re.compile(r"([0-9]{1,12}) ?(MiB|GiB|TiB)")
+#: Source: Semantic Versioning 2.0.0, 2, 9 and 10; each part of a length that a file name bears.
+VERSION = re.compile(r"[0-9]{1,9}\.[0-9]{1,9}\.[0-9]{1,9}([-+][0-9A-Za-z.-]{1,64})?")
+NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
+AGE = re.compile(r"[1-9][0-9]{0,5} (hour|day|week)s?")
 
 
 def parse_size_mib(value: object) -> int:
@@ -25,7 +24,7 @@ def parse_size_mib(value: object) -> int:
     Raises:
         ValueError: it is not a whole number with a unit of MiB, GiB or TiB.
     """
-    match = re.fullmatch(r"(\d+) ?(MiB|GiB|TiB)", value) if isinstance(value, str) else None
+    match = SIZE.fullmatch(value) if isinstance(value, str) else None
     if not match:
         raise ValueError('write a size as a number and MiB, GiB or TiB, like "16 GiB"')
     return int(match[1]) * UNITS_MIB[match[2]]
@@ -42,16 +41,94 @@ def between(low: str, high: str) -> Callable[[int], int]:
     return check
 
 
-def check_timezone(value: str) -> str:
-    """Accept a name of the tz database."""
-    if value not in available_timezones():
-        raise ValueError('write a tz name like "Europe/Berlin" (see: timedatectl list-timezones)')
+def check_timezone(value: str, info: ValidationInfo) -> str:
+    """Accept a time zone that the image knows.
+
+    Raises:
+        ValueError: it does not.
+    """
+    os = image_os(info)
+    zones = known.names(os, "timezones")
+    if value not in zones:
+        like = NEW_NAMES.get(value) or known.near(value, zones, "Europe/Berlin")
+        raise ValueError(
+            f'{os} has no such time zone (old names are in tzdata-legacy): write one like "{like}"'
+        )
+    return value
+
+
+#: The zones of the names that people still use most. Source: tz database, backward.
+NEW_NAMES = {
+    "US/Eastern": "America/New_York",
+    "US/Central": "America/Chicago",
+    "US/Mountain": "America/Denver",
+    "US/Pacific": "America/Los_Angeles",
+    "Asia/Calcutta": "Asia/Kolkata",
+    "Asia/Saigon": "Asia/Ho_Chi_Minh",
+    "PRC": "Asia/Shanghai",
+    "Japan": "Asia/Tokyo",
+    "GB": "Europe/London",
+    "Singapore": "Asia/Singapore",
+    "Zulu": "Etc/UTC",
+    "UCT": "Etc/UTC",
+    "Universal": "Etc/UTC",
+    "localtime": "Europe/Berlin",
+    "Poland": "Europe/Warsaw",
+    "Turkey": "Europe/Istanbul",
+    "CET": "Europe/Brussels",
+    "EST": "America/Panama",
+    "MST": "America/Phoenix",
+    "HST": "Pacific/Honolulu",
+}
+
+
+def check_locale(value: str, info: ValidationInfo) -> str:
+    """Accept a locale that the image can generate.
+
+    Raises:
+        ValueError: it cannot.
+    """
+    os = image_os(info)
+    locales = known.names(os, "locales")
+    if value not in locales:
+        countries = frozenset(name.removesuffix(".UTF-8") for name in locales)
+        like = known.near(value.split(".", maxsplit=1)[0], countries, "en_US") + ".UTF-8"
+        raise ValueError(f'{os} has no such locale: write LANGUAGE_COUNTRY.UTF-8, like "{like}"')
+    return value
+
+
+def check_version(value: str) -> str:
+    """Accept a version of three numbers, perhaps with a label.
+
+    Raises:
+        ValueError: it is none.
+    """
+    if not VERSION.fullmatch(value):
+        raise ValueError('write three numbers with dots, like "0.1.0" or "1.2.0-rc.1"')
+    return value
+
+
+def check_name(value: str) -> str:
+    """Accept a name that a file may have everywhere.
+
+    Raises:
+        ValueError: it is none.
+    """
+    if not NAME.fullmatch(value):
+        raise ValueError(
+            "write small letters, digits, ., _ and -, 64 at most, a letter or digit first,"
+            ' like "vault-cube"'
+        )
     return value
 
 
 def check_refresh(value: str) -> str:
-    """Accept the greatest age of the package supply, or a pin."""
-    if re.fullmatch(r"[1-9]\d* (hour|day|week)s?|never", value) or is_date(value):
+    """Accept the greatest age of the package supply, or a pin.
+
+    Raises:
+        ValueError: it is neither.
+    """
+    if AGE.fullmatch(value) or value == "never" or is_date(value):
         return value
     raise ValueError('write an age like "1 day", "6 hours", "2 weeks"; "never"; or a date to pin')
 
@@ -64,76 +141,11 @@ def is_date(value: str) -> bool:
         return False
 
 
-def resolve_path(value: object, info: ValidationInfo) -> object:
-    """Make a path absolute: ~ is the user's home, and cube.toml's folder is the base."""
-    if not isinstance(value, str):
-        return value
-    base = (info.context or {}).get("folder", Path.cwd())
-    try:
-        return (base / Path(value).expanduser()).resolve()
-    except RuntimeError as error:
-        raise ValueError("this account has no home folder: write the whole path") from error
-
-
-def check_file(path: Path) -> Path:
-    """Accept a file that can be read."""
-    if not path.is_file():
-        raise ValueError(f"there is no file {path}")
-    try:
-        path.read_bytes()
-    except OSError as error:
-        raise ValueError(f"{path} cannot be read: {error.strerror}") from error
-    return path
-
-
-def read_certificates(value: object, info: ValidationInfo) -> object:
-    """Take a word, or files that can be read."""
-    if value in ("host", "none"):
-        return value
-    if not isinstance(value, tuple) or not all(isinstance(name, str) for name in value):
-        raise ValueError('write "host", "none" or a list of files')
-    paths = (resolve_path(name, info) for name in value)
-    return tuple(check_file(path) for path in paths if isinstance(path, Path))
-
-
-#: Source: sshd(8), "AUTHORIZED_KEYS FILE FORMAT"; DSA is gone since OpenSSH 10.
-KEY_TYPES = (
-    r"(ssh-ed25519|ssh-rsa|ecdsa-sha2-nistp\d+"
-    r"|sk-ssh-ed25519@openssh\.com|sk-ecdsa-sha2-nistp256@openssh\.com)"
-)
-KEY_LINE = re.compile(KEY_TYPES + r" [A-Za-z0-9+/=]+( .*)?")
-
-
-def read_ssh_key(value: object, info: ValidationInfo) -> str:
-    """Turn a public key, or the path of a file that holds one, into the key's line."""
-    if not isinstance(value, str):
-        raise ValueError("write a public key or the path of its file, in quotes")
-    if KEY_LINE.fullmatch(value.strip()):
-        return value.strip()
-    path = resolve_path(value, info)
-    assert isinstance(path, Path)
-    if not path.is_file():
-        raise ValueError(
-            f"there is no SSH key file {path}: make one with 'ssh-keygen -t ed25519',"
-            " name another, or use [] for none"
-        )
-    line = check_file(path).read_text(errors="replace").strip()
-    if "PRIVATE KEY" in line:
-        raise ValueError(f"{path} is a private key: name the file that ends in .pub")
-    if not KEY_LINE.fullmatch(line):
-        raise ValueError(f"{path} does not hold one OpenSSH public key")
-    return line
-
-
 SizeMib = Annotated[int, BeforeValidator(parse_size_mib)]
 Timezone = Annotated[str, AfterValidator(check_timezone)]
-SshKey = Annotated[str, BeforeValidator(read_ssh_key)]
-FilePath = Annotated[Path, BeforeValidator(resolve_path), AfterValidator(check_file)]
-Certificates = Annotated[
-    Literal["host", "none"] | tuple[Path, ...], BeforeValidator(read_certificates)
-]
-AnyPath = Annotated[Path, BeforeValidator(resolve_path)]
-Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
+Locale = Annotated[str, AfterValidator(check_locale)]
+Version = Annotated[str, AfterValidator(check_version)]
+Name = Annotated[str, AfterValidator(check_name)]
 
 
 class Section(BaseModel):

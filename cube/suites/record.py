@@ -10,6 +10,7 @@ from junitparser import Error, Failure, JUnitXml, Skipped, TestCase, TestSuite
 
 from cube import __version__
 from cube.atomic import write_whole
+from cube.logins import masked, masked_data
 from cube.manifest import plain_object, timestamp
 from cube.suites import page
 from cube.suites.catalog import named
@@ -31,9 +32,9 @@ def write(folder: Path, found: Validation) -> dict[str, Path]:
         "junit": folder / "junit.xml",
         "html": folder / "validation.html",
     }
-    data = as_data(found)
+    data = masked_data(as_data(found))
     write_whole(files["json"], to_text(data))
-    write_whole(files["junit"], junit(found))
+    write_whole(files["junit"], masked(junit(found)))
     write_whole(files["html"], page.render(data))
     return files
 

@@ -1,8 +1,9 @@
 """What a suite found: the object that its program prints, read with suspicion."""
 
-import json
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
+
+from cube import documents
 
 Outcome = Literal["pass", "fail", "not_run", "error"]
 Status = Literal["OK", "FAIL", "SKIP"]
@@ -94,7 +95,7 @@ def parse(suite: str, text: str, code: int, *, seconds: float, output: str) -> S
         last = (output.strip().splitlines() or ["it printed nothing"])[-1]
         return broken(suite, f"exit code {code}: {last}", seconds=seconds, output=output)
     try:
-        result = build(suite, json.loads(text), seconds=seconds, output=output)
+        result = build(suite, documents.parse(text), seconds=seconds, output=output)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         why = f"exit code {code}, and its result cannot be read: {error!r}"
         return broken(suite, why, seconds=seconds, output=output)

@@ -166,6 +166,12 @@ def test_a_folder_that_cannot_be_written_is_told(
         (errno.ENOSPC, "cube chain prune"),
         (errno.EDQUOT, "cube chain prune"),
         (errno.EACCES, "sudo"),
+        (errno.EROFS, "a place that can be written"),
+        (errno.EISDIR, "name a file"),
+        (errno.ENOTDIR, "a file stands where a folder should be"),
+        (errno.ENOENT, "check how the path is written"),
+        (errno.ELOOP, "a link leads back to itself"),
+        (errno.ENAMETOOLONG, "too long"),
         (errno.EIO, ""),
     ],
 )
@@ -204,3 +210,52 @@ def test_an_output_that_is_full_is_one_clear_error(
 def test_a_command_waits_for_no_plotting() -> None:
     code = "import sys; import cube.cli; sys.exit('matplotlib' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["build", "http://me:S3cret@host/"],
+        ["certify", "desk1", "--key", "k", "--except", "http://me:S3cret@host/"],
+        ["chain", "prune", "--max-size", "http://me:S3/cret@host/"],
+    ],
+)
+def test_a_wrong_command_line_shows_no_login(
+    words: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        cli.main(words)
+    err = capsys.readouterr().err
+    assert "***" in err
+    assert "S3" not in err
+
+
+@pytest.mark.parametrize("word", ["me:S3cret@host", "ssh://me:S3/cret@host", "me:S3@cret@host:22"])
+@pytest.mark.parametrize("view", ["--json", "--plain"])
+def test_no_login_of_a_host_is_shown(
+    word: str, view: str, spec_file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["drift", word, view, "--spec", str(spec_file)]) == CubeError.exit_code
+    captured = capsys.readouterr()
+    assert "S3" not in captured.out + captured.err
+
+
+@pytest.mark.parametrize("command", ["validate", "certify"])
+def test_a_command_for_one_host_promises_no_more(
+    command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        cli.main([command, "--help"])
+    text = " ".join(capsys.readouterr().out.split())
+    assert "user@address[:port]" in text
+    for word in ("pattern", "desk*", "several", "side by side", "--all"):
+        assert word not in text
+
+
+@pytest.mark.parametrize("command", ["apply", "drift"])
+def test_a_command_for_several_hosts_says_so(
+    command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        cli.main([command, "--help"])
+    assert "side by side" in " ".join(capsys.readouterr().out.split())

@@ -1,5 +1,6 @@
 """`cube chain`, `cube rollback` and `cube bisect` as a user types them."""
 
+import errno
 import json
 import os
 import shutil
@@ -435,3 +436,107 @@ def test_bisect_without_layers_is_told(empty: Place) -> None:
 )
 def test_one_word_is_a_line_for_the_shell(words: list[str], line: str) -> None:
     assert shell_line(words) == line
+
+
+# -- damage from outside
+
+
+@pytest.mark.parametrize("text", ["99\n", "", "2", "one", "\x00", "1" * 5000])
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["chain"],
+        ["chain", "show"],
+        ["chain", "why", "base"],
+        ["chain", "verify"],
+        ["chain", "export", "x.tar"],
+        ["chain", "prune", "--keep", "1"],
+        ["chain", "prune", "--keep", "1", "--dry-run"],
+        ["rollback", "base"],
+        ["bisect", "--", "true"],
+        ["up"],
+    ],
+)
+def test_a_store_of_another_version_is_an_error_everywhere(
+    place: Place, text: str, words: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(place.folder)
+    (place.store.folder / "format").write_text(text)
+    _, err = place.run(*words, code=ChainError.exit_code)
+    assert "this cube writes 1" in err
+    assert "what to do: " in err
+    assert not Path("x.tar").exists()
+
+
+@pytest.mark.parametrize("record", [None, "{", "[" * 100_000, '{"name": ' + "9" * 5000 + "}"])
+@pytest.mark.parametrize("words", [["export", "x.tar"], ["export", "x.tar", "--only"]])
+def test_a_head_without_its_record_is_no_export_of_what_is_below(
+    place: Place, record: str | None, words: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(place.folder)
+    head = place.store.named("layer2")
+    place.store.set_head(head)
+    (head.folder / RECORD).unlink()
+    if record is not None:
+        (head.folder / RECORD).write_text(record)
+    _, err = place.run("chain", *words, code=ChainError.exit_code)
+    assert f"the head, {head.short}, is missing" in err
+    assert not Path("x.tar").exists()
+    place.run("chain", "export", "y.tar", "layer1")
+    place.run("rollback", "layer1")
+    place.run("chain", "export", "x.tar")
+
+
+@pytest.mark.parametrize("part", ["", RECORD, "disk.qcow2"])
+def test_a_link_that_is_kept_out_of_the_store_is_damaged(place: Place, part: str) -> None:
+    link = place.store.named("layer2")
+    path = link.folder / part if part else link.folder
+    path.rename(place.folder / "out")
+    path.symlink_to(place.folder / "out")
+    out, err = place.run("chain", "verify", code=ChainError.exit_code)
+    assert f"{link.folder.name}  damaged" in out
+    assert "1 of 3 are damaged" in err or "2 of" in err
+
+
+@pytest.mark.parametrize("made_before", [True, False])
+def test_what_only_reads_works_on_a_medium_that_cannot_be_written(
+    place: Place, monkeypatch: pytest.MonkeyPatch, made_before: bool
+) -> None:
+    lock_file = place.store.folder / ".reading"
+    if made_before:
+        lock_file.touch()
+    opened = Path.open
+
+    def refuse(path: Path, mode: str = "r", *args: Any, **kwargs: Any) -> Any:
+        if path.is_relative_to(place.root) and set(mode) & set("wax+"):
+            raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(path))
+        return opened(path, mode, *args, **kwargs)
+
+    monkeypatch.setattr(Path, "open", refuse)
+    place.run("chain")
+    place.run("chain", "verify")
+    place.run("chain", "export", str(place.folder / "x.tar"))
+    assert lock_file.exists() is made_before
+
+
+@pytest.mark.parametrize(
+    ("file", "told"),
+    [(".", "no file can have this name"), ("none/x.tar", "no file can have this name")],
+)
+def test_an_export_to_no_file_has_a_remedy(
+    place: Place, monkeypatch: pytest.MonkeyPatch, file: str, told: str
+) -> None:
+    monkeypatch.chdir(place.folder)
+    _, err = place.run("chain", "export", file, code=HostError.exit_code)
+    assert told in err
+    assert "what to do: " in err
+
+
+@pytest.mark.parametrize("file", [".", "none.tar", "cube.toml"])
+def test_an_import_of_no_chain_has_a_remedy(
+    place: Place, monkeypatch: pytest.MonkeyPatch, file: str
+) -> None:
+    monkeypatch.chdir(place.folder)
+    code = ChainError.exit_code if file == "cube.toml" else HostError.exit_code
+    _, err = place.run("chain", "import", file, code=code)
+    assert "what to do: " in err

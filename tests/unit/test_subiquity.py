@@ -11,8 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
-from cube import autoinstall, noble
-from cube.spec import accounts
+from cube import autoinstall, noble, subiquity_values
 from tests.unit.answers import DROP, answers, changed, write
 
 TABLE = Path(__file__).parent / "installer_verdicts.yaml"
@@ -74,4 +73,4 @@ def test_keyboards_have_their_variants() -> None:
 def test_names_are_reserved() -> None:
     assert len(noble.reserved_names()) == 110
     assert {"root", "plugdev", "admin", "libvirt-qemu", "Debian-exim"} <= noble.reserved_names()
-    assert "_apt" in accounts.SYSTEM.split()
+    assert "_apt" in subiquity_values.SYSTEM.split()

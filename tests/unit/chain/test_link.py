@@ -126,3 +126,74 @@ def test_a_skipped_layer_says_why(tmp_path: Path) -> None:
     layer = LayerRecord(layer=2, skipped="no GPU")
     assert replace(make(tmp_path), layer=layer).skipped == "no GPU"
     assert make(tmp_path / "b", layer=None).skipped == ""
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[" * 100_000,
+        '{"a":' * 100_000,
+        '{"ingredients": ' + "[" * 500 + "]" * 500 + "}",
+        '{"size_bytes": ' + "9" * 5000 + "}",
+        '{"name": "\\ud800"}',
+        "3",
+        "null",
+        "\x00",
+        "",
+    ],
+    ids=range(9),
+)
+def test_whatever_is_in_a_record_is_told_in_one_line(tmp_path: Path, text: str) -> None:
+    folder = make(tmp_path).folder
+    (folder / RECORD).write_text(text)
+    with pytest.raises(ChainError, match="cannot be read as a link's record") as caught:
+        link.read(folder)
+    assert len(caught.value.message.splitlines()) == 1
+    assert len(caught.value.message) < 500
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        {"layer": "1", "checks": []},
+        {"layer": 1, "checks": {}},
+        {"layer": 1, "checks": [3]},
+        {"layer": 1, "checks": [], "skipped": None},
+        {"layer": 1, "checks": [], "seconds": "9"},
+        {
+            "layer": 1,
+            "checks": [{"id": 1, "title": "", "group": "", "outcome": "passed", "evidence": "vm"}],
+        },
+    ],
+)
+def test_a_layer_of_other_types_is_refused(tmp_path: Path, layer: dict[str, Any]) -> None:
+    folder = make(tmp_path, layer=layer).folder
+    with pytest.raises(ChainError, match="cannot be read as a link's record"):
+        link.read(folder)
+
+
+def moved_out(folder: Path, part: str) -> Path:
+    """Move a link, or a part of it, out of the store, and leave a symbolic link."""
+    path = folder / part if part else folder
+    out = folder.parents[1] / "out"
+    path.rename(out)
+    path.symlink_to(out)
+    return path
+
+
+@pytest.mark.parametrize("part", ["", RECORD, "disk.qcow2"])
+def test_a_link_that_is_kept_elsewhere_is_not_whole(chain: Store, part: str) -> None:
+    top = chain.links()[-1]
+    path = moved_out(top.folder, part)
+    with pytest.raises(ChainError, match=f"{path}: a symbolic link"):
+        link.read(top.folder)
+    assert top not in chain.links()
+    assert chain.find(top.name, top.key) is None
+
+
+def test_a_link_that_is_kept_elsewhere_is_made_anew_and_what_it_led_to_stays(chain: Store) -> None:
+    top = chain.links()[-1]
+    out = moved_out(top.folder, "").readlink()
+    chain.forget(top.ingredients)
+    assert not top.folder.exists()
+    assert out.is_dir()

@@ -1,10 +1,13 @@
+import os
 import pwd
+import sys
 from pathlib import Path
 
 import pytest
 
-from cube.errors import HostError
-from cube.machines import hypervisor
+from cube import run
+from cube.errors import HostError, MachineError
+from cube.machines import Endpoint, hypervisor, record, vm
 
 
 def test_other_hypervisors_are_taken_as_they_are() -> None:
@@ -36,3 +39,56 @@ def test_missing_account_of_debians_libvirt_is_told(monkeypatch: pytest.MonkeyPa
     with pytest.raises(HostError, match="libvirt-qemu is missing") as caught:
         hypervisor.connect("qemu:///embed?root=/srv/never")
     assert "useradd" in caught.value.hint
+
+
+def test_a_process_is_bound_to_its_first_state_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hypervisor, "_bound", [])
+    first, second = "qemu:///embed?root=/a", "qemu:///embed?root=/b"
+    assert not hypervisor.bound_elsewhere(first)
+    hypervisor._bound.append(first)
+    assert not hypervisor.bound_elsewhere(first)
+    assert hypervisor.bound_elsewhere(second)
+    assert not hypervisor.bound_elsewhere("qemu:///system")
+
+
+def a_record(tmp_path: Path, uri: str) -> record.MachineRecord:
+    me = record.identify(os.getpid())
+    access = Endpoint(
+        host="127.0.0.1",
+        port=22,
+        user="cube",
+        key_file=tmp_path / "key",
+        known_hosts=tmp_path / "k",
+    )
+    found = record.MachineRecord(
+        name="up",
+        kind="vm",
+        disk=tmp_path / "disk",
+        run_dir=tmp_path,
+        endpoint=access,
+        owner=me,
+        detached=True,
+        life=me,
+        libvirt_uri=uri,
+    )
+    record.write(found)
+    return found
+
+
+def test_a_machine_of_another_state_folder_is_stopped_by_a_process_of_its_own(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    ran: list[list[str]] = []
+    monkeypatch.setattr(hypervisor, "_bound", ["qemu:///embed?root=/a"])
+    monkeypatch.setattr(run, "run", lambda argv, **_: ran.append([str(word) for word in argv]))
+    vm.stop_recorded(a_record(tmp_path, "qemu:///embed?root=/b"))
+    assert ran == [[sys.executable, "-m", "cube.machines.stop", str(tmp_path / "machine.json")]]
+
+
+def test_why_that_process_failed_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(hypervisor, "_bound", ["qemu:///embed?root=/a"])
+    found = a_record(tmp_path, "qemu:///embed?root=/b")
+    (tmp_path / "machine.json").write_text("{")
+    with pytest.raises(MachineError, match="machine up: could not be stopped") as caught:
+        vm.stop_recorded(found)
+    assert "not a machine's record" in caught.value.details

@@ -175,6 +175,71 @@ def test_a_changed_passport_is_refused(signed: tuple[Path, Path]) -> None:
         signature.verify(document, public_key=public, signers=None)
 
 
+def test_line_ends_count(signed: tuple[Path, Path]) -> None:
+    document, public = signed
+    document.write_bytes(document.read_bytes().replace(b"\n", b"\r\n"))
+
+    with pytest.raises(PassportError, match="is not what signer signed"):
+        signature.verify(document, public_key=public, signers=None)
+
+
+def test_bytes_that_are_no_text_can_be_signed(tmp_path: Path) -> None:
+    document, key = tmp_path / "passport.json", make_key(tmp_path / "key")
+    document.write_bytes(b"\xff\x00\r\r\n")
+    signature.sign(document, key)
+
+    assert "Good" in signature.verify(document, public_key=Path(f"{key}.pub"), signers=None)
+
+
+OTHER = 'git@example.org namespaces="git" '
+OURS = f'anna@example.org namespaces="{signature.NAMESPACE}" '
+EXPIRED = 'old@example.org valid-before="20200101" '
+
+
+@pytest.mark.parametrize(
+    ("lines", "name"),
+    [
+        ([OTHER, OURS], "anna@example.org"),
+        ([EXPIRED, OTHER, OURS], "anna@example.org"),
+        ([OTHER, "anna@example.org "], "anna@example.org"),
+        (["# a comment", "", "nonsense", OURS], "anna@example.org"),
+        (['"Anna Berg" '], "Anna Berg"),
+        (['"Anna Berg,anna@example.org" '], "Anna Berg"),
+        (["*@example.org "], "*@example.org"),
+        (["!eve@example.org,anna@example.org "], "anna@example.org"),
+        (["änna@example.org "], "nna@example.org"),
+    ],
+)
+def test_every_line_of_the_signers_is_tried(
+    signed: tuple[Path, Path], tmp_path: Path, lines: list[str], name: str
+) -> None:
+    document, public = signed
+    key = " ".join(public.read_text().split()[:2])
+    text = "\n".join(f"{line}{key}" if line.endswith(" ") else line for line in lines)
+    (tmp_path / "signers").write_text(text)
+
+    assert name in signature.verify(document, public_key=None, signers=tmp_path / "signers")
+
+
+def test_a_key_that_is_trusted_for_something_else_is_told(
+    signed: tuple[Path, Path], tmp_path: Path
+) -> None:
+    document, public = signed
+    (tmp_path / "signers").write_text(f"{OTHER}{public.read_text()}")
+
+    with pytest.raises(PassportError, match="not trusted for passports") as caught:
+        signature.verify(document, public_key=None, signers=tmp_path / "signers")
+    assert f'namespaces="{signature.NAMESPACE}"' in caught.value.hint
+
+
+def test_a_key_that_was_trusted_once_is_told(signed: tuple[Path, Path], tmp_path: Path) -> None:
+    document, public = signed
+    (tmp_path / "signers").write_text(f"{EXPIRED}{public.read_text()}")
+
+    with pytest.raises(PassportError, match="no line that counts today has its key"):
+        signature.verify(document, public_key=None, signers=tmp_path / "signers")
+
+
 def test_another_key_is_not_trusted(signed: tuple[Path, Path], tmp_path: Path) -> None:
     document, _ = signed
     other = make_key(tmp_path / "other")

@@ -1,0 +1,24 @@
+"""Stops the virtual machine of a record: ``python -m cube.machines.stop RECORD``.
+
+A process of its own for a machine whose state folder is another than the caller's.
+"""
+
+import sys
+from pathlib import Path
+
+from cube.errors import CubeError
+from cube.machines import record, vm
+
+
+def main(file: Path) -> int:
+    """Stop a machine; return the exit code."""
+    try:
+        vm.stop_recorded(record.read(file))
+    except CubeError as error:
+        print(error.message, file=sys.stderr)  # noqa: T201 (what the caller tells)
+        return error.exit_code
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(Path(sys.argv[1])))

@@ -1,0 +1,114 @@
+"""Paths in cube.toml: relative to the file, ~ is the user's home."""
+
+import contextlib
+import errno
+import os
+import stat
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import AfterValidator, BeforeValidator, ValidationInfo
+
+#: A larger file is none of those that cube.toml names and that are read whole.
+FILE_BYTES = 1024 * 1024
+#: What libvirt, QEMU's options and systemd-nspawn's take for an end of a path or as its escape;
+#: ssh(1) reads its configuration by lines and words, so no path there may hold a quote.
+#: Source: qemu(1), "-drive"; systemd-nspawn(1), "--bind="; ssh_config(5).
+SEPARATORS = ',:\\"'
+#: What a name of a socket leaves of 108 bytes for a folder. Source: unix(7); the longest name
+#: below build.dir is OS/work/machines/NAME/NAME.sock.
+FOLDER_BYTES = 512
+
+
+class NoPathError(ValueError):
+    """A value is no path; whoever tells it adds an example of the key."""
+
+
+class MissingFileError(ValueError):
+    """There is no such file."""
+
+
+def resolve_path(value: object, info: ValidationInfo) -> Path:
+    """Make a path absolute: ~ is the user's home, and cube.toml's folder is the base.
+
+    Raises:
+        ValueError: it is none, or leads nowhere.
+    """
+    if not isinstance(value, str):
+        raise NoPathError("write a path in quotes")
+    if not value.strip():
+        raise NoPathError("it is empty: write a path")
+    if not value.isprintable():
+        raise NoPathError("a path has no control characters: write it without")
+    base: Path = (info.context or {}).get("folder", Path.cwd())
+    try:
+        path = (base / Path(value).expanduser()).resolve()
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+            path.stat()
+    except (OSError, RuntimeError) as error:
+        raise ValueError(path_trouble(error, value)) from error
+    return path
+
+
+def path_trouble(error: Exception, value: str) -> str:
+    """Say why a path leads nowhere."""
+    code = error.errno if isinstance(error, OSError) else None
+    if code == errno.ENAMETOOLONG:
+        return "the path is too long: write a shorter one"
+    if code is None and value.startswith("~"):
+        return "this account has no home folder: write the whole path"
+    if code in {None, errno.ELOOP}:
+        return "a link in it leads back to itself: write the path without it"
+    return f"it cannot be reached: {os.strerror(code or 0)}: choose another path"
+
+
+def check_file(path: Path) -> Path:
+    """Accept a file that can be read.
+
+    Raises:
+        ValueError: it is none.
+    """
+    read_bytes(path, limit=1)
+    return path
+
+
+def read_bytes(path: Path, *, limit: int = FILE_BYTES) -> bytes:
+    """Return the beginning of a plain file.
+
+    Raises:
+        ValueError: it is none, or cannot be read.
+    """
+    try:
+        if not stat.S_ISREG(path.stat().st_mode):
+            what = "a folder" if path.is_dir() else "no plain file"
+            raise ValueError(f"{path} is {what}: name a file")
+        with path.open("rb") as file:
+            return file.read(limit)
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise MissingFileError(f"there is no file {path}: name one that is there") from error
+    except OSError as error:
+        raise ValueError(f"{path} cannot be read: {error.strerror}: name another") from error
+
+
+def check_folder(path: Path) -> Path:
+    """Accept the path of a folder that tools can work in, there already or not.
+
+    Raises:
+        ValueError: they would read the path otherwise than it is meant.
+    """
+    if found := [char for char in SEPARATORS if char in str(path)]:
+        raise ValueError(
+            f"QEMU and ssh cannot work in a path with {found[0]} ({path}):"
+            ' name a folder without it, like "build"'
+        )
+    return path
+
+
+def optional_file(value: object, info: ValidationInfo) -> Path | str:
+    """Take "" for none, or a file that can be read."""
+    return "" if value == "" else check_file(resolve_path(value, info))
+
+
+FilePath = Annotated[Path, BeforeValidator(resolve_path), AfterValidator(check_file)]
+AnyPath = Annotated[Path, BeforeValidator(resolve_path)]
+Folder = Annotated[Path, BeforeValidator(resolve_path), AfterValidator(check_folder)]
