@@ -10,17 +10,19 @@ from jsonschema import Draft7Validator
 from jsonschema.exceptions import SchemaError
 from referencing.exceptions import Unresolvable
 
-from cube import conventions, shape
+from cube import conventions, mirrors, shape
 from cube.machines.seed import build_seed
 from cube.machines.seed import render_user_data as render_seed
 from cube.packer import seed
-from cube.spec import Spec
+from cube.spec import Spec, security_mirror
 from cube.subiquity import check_user_data
 
 __all__ = ["INSTALLED", "check_schema", "check_user_data", "render_user_data"]
 
 #: What the last late-command leaves on the disk: only a whole installation has it.
 INSTALLED = "installed"
+#: Run in a finished system: presets then say what its units are.
+PRESETS = Path(__file__).with_name("presets.sh")
 #: The root that the lvm layout makes. initramfs-tools activates a volume by this name.
 #: Source: subiquity's names of group and volume.
 ROOT_DEVICE = "/dev/mapper/ubuntu--vg-ubuntu--lv"
@@ -41,7 +43,7 @@ def render_user_data(spec: Spec, public_key: str) -> str:
         "timezone": spec.image.timezone,
         "network": yaml.safe_load(conventions.NETPLAN)["network"],
         **({"proxy": spec.network.proxy} if spec.network.proxy else {}),
-        "apt": apt(spec.network.apt_mirror),
+        "apt": apt(spec),
         "storage": {"layout": {"name": "lvm", "sizing-policy": "all"}},
         "ssh": {"install-server": True, "allow-pw": False},
         "packages": ["cloud-guest-utils", "qemu-guest-agent"],
@@ -58,11 +60,17 @@ def render_user_data(spec: Spec, public_key: str) -> str:
     )
 
 
-def apt(mirror: str) -> dict[str, Any]:
-    """Return where packages come from; a mirror that cannot be reached is an error."""
+def apt(spec: Spec) -> dict[str, Any]:
+    """Return where packages come from; a mirror that cannot be reached is an error.
+
+    The installer takes security updates from Ubuntu itself unless it is told of a mirror for them,
+    too. Source: curtin, doc/topics/apt_source.rst, "security".
+    """
     answer: dict[str, Any] = {"geoip": False, "fallback": "abort"}
-    if mirror:
+    if mirror := spec.network.apt_mirror:
         answer["mirror-selection"] = {"primary": [{"uri": mirror}]}
+    if security := security_mirror(spec):
+        answer["security"] = [{"arches": ["default"], "uri": security}]
     return answer
 
 
@@ -82,7 +90,10 @@ def late_commands(spec: Spec) -> list[str]:
         " /target/etc/cloud/cloud.cfg.d/*networking*.cfg"
         " /target/etc/cloud/cloud.cfg.d/*disable-cc-dpkg-grub.cfg"
         " /target/etc/cloud/cloud.cfg.d/curtin-preserve-sources.cfg",
-        # The proxy is for building only.
+        # The mirrors and the proxy are for building only. Source: curtin, commands/apt_config.py,
+        # which keeps the sources that it replaces beside them.
+        "rm -f /target/etc/apt/sources.list.d/* /target/etc/apt/sources.list.curtin.*",
+        write_command(*mirrors.image_sources("ubuntu-24.04")),
         "rm -f /target/etc/apt/apt.conf.d/*proxy*"
         " /target/etc/systemd/system/snapd.service.d/snap_proxy.conf",
         *[write_command(name, text) for name, text in files.items()],
@@ -91,6 +102,7 @@ def late_commands(spec: Spec) -> list[str]:
         rf"sed -i -E 's|^[^#]\S*\s+/\s|LABEL={shape.ROOT_LABEL} / |' /target/etc/fstab",
         f"grep -q '^LABEL={shape.ROOT_LABEL} / ' /target/etc/fstab",
         "curtin in-target -- update-grub",
+        f"curtin in-target -- sh -c {shlex.quote(PRESETS.read_text())}",
         "echo uninitialized >/target/etc/machine-id",
         f"mkdir -p /target/var/lib/cube && echo {INSTALLED} >/target/var/lib/cube/base && sync",
     ]

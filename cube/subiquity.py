@@ -60,6 +60,13 @@ class MirrorSelection(Strict):
     primary: list[Mirror] = Field(min_length=1)
 
 
+class SecurityMirror(Strict):
+    """The archive of security updates for every architecture that is not named."""
+
+    arches: tuple[Literal["default"]] = Field(strict=False)
+    uri: str = Field(pattern=r"^https?://")
+
+
 class Apt(Strict):
     """Where packages come from. `fallback` and `geoip` must be said: their defaults surprise."""
 
@@ -73,6 +80,7 @@ class Apt(Strict):
     geoip: Literal[False]
     fallback: Literal["abort", "continue-anyway", "offline-install"]
     mirror_selection: MirrorSelection | None = None
+    security: list[SecurityMirror] | None = Field(default=None, min_length=1)
 
 
 class Layout(Strict):

@@ -28,6 +28,7 @@ def answers(folder: Path, text: str = "") -> dict[str, Any]:
     [
         "",
         '[network]\nproxy = "http://proxy:3128"\napt_mirror = "http://mirror/ubuntu"\n',
+        '[network]\napt_security_mirror = "http://me:secret@mirror/ubuntu"\n',
         '[image]\nlocale = "de_DE.UTF-8"\ntimezone = "Europe/Berlin"\nhostname = "box"\n',
         '[admin]\nuser = "someone"\n',
     ],
@@ -71,6 +72,9 @@ MISTAKES = [
     ("a mirror of no kind",
      {"apt": {"geoip": False, "fallback": "abort",
               "mirror-selection": {"primary": [{"uri": "mirror/ubuntu"}]}}}, "uri: String should"),
+    ("a mirror of security updates for one architecture",
+     {"apt": {"geoip": False, "fallback": "abort",
+              "security": [{"arches": ["amd64"], "uri": "http://m/ubuntu"}]}}, "security.0.arches"),
     ("commands that are one string", {"late-commands": "true"}, "late-commands: Input should be"),
     ("nothing done at the end", {"late-commands": []}, "late-commands: List should have"),
     ("silence on failure", {"error-commands": None}, "error-commands"),
@@ -115,6 +119,56 @@ def test_the_mirror_and_the_proxy_are_used(tmp_path: Path) -> None:
     found = answers(tmp_path, network)
     assert found["proxy"] == "http://proxy:3128"
     assert found["apt"]["mirror-selection"] == {"primary": [{"uri": "http://mirror/ubuntu"}]}
+    assert found["apt"]["security"] == [{"arches": ["default"], "uri": "http://mirror/ubuntu"}]
+
+
+def test_security_updates_may_have_a_mirror_of_their_own(tmp_path: Path) -> None:
+    network = '[network]\napt_security_mirror = "http://mirror/security"\n'
+    found = answers(tmp_path, network)["apt"]
+    assert found["security"] == [{"arches": ["default"], "uri": "http://mirror/security"}]
+    assert "mirror-selection" not in found
+
+
+def test_without_a_mirror_the_installer_takes_its_own(tmp_path: Path) -> None:
+    assert answers(tmp_path)["apt"] == {"geoip": False, "fallback": "abort"}
+
+
+def run_on_target(tmp_path: Path, commands: list[str]) -> Path:
+    """Run commands with /target moved to a folder, and return it."""
+    target = tmp_path / "target"
+    for command in commands:
+        script = command.replace("/target", str(target))
+        subprocess.run(["sh", "-eu"], input=script, text=True, check=True)
+    return target
+
+
+def test_no_mirror_stays_in_the_sources(tmp_path: Path) -> None:
+    parts = tmp_path / "target/etc/apt/sources.list.d"
+    parts.mkdir(parents=True)
+    for name in ("ubuntu.sources", "ubuntu.sources.curtin.orig", "../sources.list.curtin.old"):
+        (parts / name).write_text("URIs: http://me:secret@mirror/ubuntu\n")
+    commands = answers(tmp_path, '[network]\napt_mirror = "http://mirror/ubuntu"\n')[
+        "late-commands"
+    ]
+    target = run_on_target(tmp_path, [one for one in commands if "sources.list" in one])
+    assert [file.name for file in parts.iterdir()] == ["ubuntu.sources"]
+    assert not (target / "etc/apt/sources.list.curtin.old").exists()
+    assert (
+        (parts / "ubuntu.sources").read_text()
+        == """\
+Types: deb
+URIs: http://archive.ubuntu.com/ubuntu/
+Suites: noble noble-updates noble-backports
+Components: main universe restricted multiverse
+Signed-By: /usr/share/keyrings/ubuntu-archive-keyring.gpg
+
+Types: deb
+URIs: http://security.ubuntu.com/ubuntu/
+Suites: noble-security
+Components: main universe restricted multiverse
+Signed-By: /usr/share/keyrings/ubuntu-archive-keyring.gpg
+"""
+    )
 
 
 def test_the_mark_is_the_last_thing_done(tmp_path: Path) -> None:
@@ -129,11 +183,8 @@ def test_a_shell_understands_every_command(tmp_path: Path, kind: str) -> None:
 
 def test_files_arrive_as_they_were_written(tmp_path: Path) -> None:
     """Run the commands that write files, with /target moved to a folder."""
-    for command in answers(tmp_path, '[image]\nhostname = "box"\n')["late-commands"]:
-        if "cat >" in command:
-            script = command.replace("/target", str(tmp_path / "target"))
-            subprocess.run(["sh", "-eu"], input=script, text=True, check=True)
-    target = tmp_path / "target"
+    commands = answers(tmp_path, '[image]\nhostname = "box"\n')["late-commands"]
+    target = run_on_target(tmp_path, [one for one in commands if "cat >/target" in one])
     assert (target / "etc/hostname").read_text() == "box\n"
     assert "\n127.0.1.1 box\n" in (target / "etc/hosts").read_text()
     assert yaml.safe_load((target / "etc/netplan/10-cube.yaml").read_text())["network"]
@@ -151,10 +202,8 @@ def test_the_root_is_named_by_its_label(tmp_path: Path) -> None:
         "/dev/disk/by-id/dm-uuid-LVM-x / ext4 defaults 0 1\n"
         "/dev/disk/by-uuid/y /boot ext4 defaults 0 1\n"
     )
-    for command in answers(tmp_path)["late-commands"]:
-        if "/target/etc/fstab" in command:
-            script = command.replace("/target", str(tmp_path / "target"))
-            subprocess.run(["sh", "-eu"], input=script, text=True, check=True)
+    commands = answers(tmp_path)["late-commands"]
+    run_on_target(tmp_path, [one for one in commands if "/target/etc/fstab" in one])
     assert fstab.read_text().splitlines() == [
         "# / was on /dev/ubuntu-vg/ubuntu-lv during curtin installation",
         "LABEL=cube-root / ext4 defaults 0 1",
