@@ -1,17 +1,22 @@
 """A bare Debian without an installer: mmdebstrap makes the tree, cube.gpt the disk."""
 
+import contextlib
 import os
+import shlex
 import shutil
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from cube import conventions, gpt, log, run, shape
+from cube import conventions, gpt, log, mirrors, run, shape
 from cube.errors import CommandError, HostError, PackerError
 from cube.package_cache import PackageCache, carries, poisoned, suspect
 from cube.spec import Spec, proxy_environment
 from cube.workspace import Workspace
 
 SUITE = "trixie"
+#: Run in a finished system: presets then say what its units are.
+PRESETS = Path(__file__).with_name("presets.sh")
 #: Enough for an unhurried mirror; a mirror that cannot be reached fails within seconds.
 TIMEOUT_S = 1800
 #: The kernel's metapackage by `spec.os.debian.kernel`.
@@ -25,6 +30,8 @@ PACKAGES = (
 )  # fmt: skip
 #: What only one of the layouts needs.
 LAYOUT_PACKAGES: dict[shape.Layout, tuple[str, ...]] = {"plain": (), "lvm": ("lvm2",)}
+#: Where the mirrors' logins are while a tree is made. Source: apt_auth.conf(5).
+LOGINS = "/etc/apt/auth.conf.d/99cube-build-mirror.conf"
 
 #: Newer than /usr: what dpkg has made a moment ago (the linker's cache, accounts, the journal's
 #: catalogue) is not made again by the first boot. Source: systemd-update-done.service(8).
@@ -40,38 +47,49 @@ LABEL={shape.ESP_LABEL} /boot/efi vfat umask=0077,nofail 0 2
 """
 
 
-def sources(mirror: str) -> list[str]:
-    """Return apt's one-line sources for a mirror; none lets mmdebstrap take its own default.
+def sources(spec: Spec) -> list[str]:
+    """Return apt's one-line sources that a tree is made from; the image gets others."""
+    return mirrors.debian_sources(*mirrors.addresses(spec))
 
-    Security updates are looked for beside a mirror that ends in ``/debian``, as public mirrors
-    and caches have it; elsewhere the image has no security suite, and a warning says so.
+
+def mmdebstrap_args(spec: Spec, tree: Path, logins: Path | None = None) -> list[str]:
+    """Return the command that fills `tree`.
+
+    Args:
+        spec: which kernel, from which mirrors.
+        tree: the folder.
+        logins: file with the mirrors' logins, which apt has while it works.
     """
-    if not mirror:
-        return []
-    base = mirror.rstrip("/")
-    lines = [f"deb {base} {SUITE} main", f"deb {base} {SUITE}-updates main"]
-    if base.endswith("/debian"):
-        return [*lines, f"deb {base}-security {SUITE}-security main"]
-    log.warning(
-        f"network.apt_mirror = {mirror!r} does not end in /debian: "
-        "the image gets no security updates from it"
-    )
-    return lines
-
-
-def mmdebstrap_args(spec: Spec, tree: Path) -> list[str]:
-    """Return the command that fills `tree`."""
     kernel = KERNELS[spec.os.debian.kernel]
     packages = (*PACKAGES, *LAYOUT_PACKAGES[spec.image.disk_layout], kernel)
+    there = f'"$1"{LOGINS}'
+    lend = [
+        f"--setup-hook=install -D -m 600 {shlex.quote(str(logins))} {there}",
+        f"--customize-hook=rm {there}",
+    ]
     return [
         "mmdebstrap", "--mode=root", "--variant=minbase", "--format=directory",
         f"--include={','.join(packages)}",
         '--aptopt=Acquire::Retries "2"',
         '--aptopt=Acquire::http::Timeout "20"',
         '--aptopt=Acquire::https::Timeout "20"',
+        *(lend if logins else []),
         '--customize-hook=rm -f "$1/etc/apt/apt.conf.d/99mmdebstrap"',
-        SUITE, str(tree), *sources(spec.network.apt_mirror),
+        SUITE, str(tree), *sources(spec),
     ]  # fmt: skip
+
+
+@contextlib.contextmanager
+def lent_logins(spec: Spec, folder: Path) -> Iterator[Path | None]:
+    """Write the mirrors' logins to a file that only we read, while the block runs."""
+    text = mirrors.logins(spec)
+    if not text:
+        yield None
+        return
+    with tempfile.NamedTemporaryFile("w", dir=folder, prefix="logins-") as file:
+        file.write(text)
+        file.flush()
+        yield Path(file.name)
 
 
 def make_cached_tree(spec: Spec, tree: Path, cache: PackageCache | None) -> None:
@@ -81,7 +99,7 @@ def make_cached_tree(spec: Spec, tree: Path, cache: PackageCache | None) -> None
         HostError: see `make_tree`.
         PackerError: see `make_tree`.
     """
-    if not carries(spec.network.apt_mirror):
+    if not all(map(carries, mirrors.addresses(spec))):
         cache = None
     try:
         make_tree(spec, tree, cache=cache.url if cache else "")
@@ -116,14 +134,14 @@ def make_tree(spec: Spec, tree: Path, *, cache: str = "") -> None:
         if line.startswith("I: "):
             log.status(f"mmdebstrap: {line[3:]}")
 
-    code = run.stream(
-        run.die_together(mmdebstrap_args(spec, tree)),
-        on_line=on_line, timeout_s=TIMEOUT_S,
-        env={
-            **proxy_environment(spec), **({"http_proxy": cache} if cache else {}),
-            "TMPDIR": str(tree.parent),
-        },
-    )  # fmt: skip
+    proxies = {**proxy_environment(spec), **({"http_proxy": cache} if cache else {})}
+    with lent_logins(spec, tree.parent) as logins:
+        code = run.stream(
+            run.die_together(mmdebstrap_args(spec, tree, logins)),
+            on_line=on_line,
+            timeout_s=TIMEOUT_S,
+            env={**proxies, "TMPDIR": str(tree.parent)},
+        )
     if code != 0:
         raise mmdebstrap_error(spec, code, heard)
 
@@ -131,18 +149,23 @@ def make_tree(spec: Spec, tree: Path, *, cache: str = "") -> None:
 def mmdebstrap_error(spec: Spec, code: int, heard: Sequence[str]) -> PackerError:
     """Say why there is no tree, with apt's own errors first."""
     errors = [line for line in heard if line.startswith("E: ")]
-    mirror = spec.network.apt_mirror or "the default mirror"
+    archive, security = mirrors.addresses(spec)
     return PackerError(
-        f"mmdebstrap could not bootstrap Debian {SUITE} from {mirror} (exit code {code})",
-        hint="check that the mirror can be reached from here; [network] in cube.toml has "
-        "apt_mirror and proxy",
+        f"mmdebstrap could not bootstrap Debian {SUITE} from {archive} and {security}"
+        f" (exit code {code})",
+        hint="check that both can be reached from here; [network] in cube.toml has apt_mirror,"
+        " apt_security_mirror and proxy",
         details=run.tail("\n".join(errors or heard)),
     )
 
 
 def finish_tree(spec: Spec, tree: Path) -> None:
     """Write what makes the tree one of ours; clear what only this machine has."""
-    for name, content in {**conventions.files(spec), "etc/fstab": FSTAB}.items():
+    for source in (tree / "etc/apt/sources.list.d").glob("*"):
+        source.unlink()
+    own, text = mirrors.image_sources("debian-13")
+    files = conventions.files(spec)
+    for name, content in {**files, "etc/fstab": FSTAB, own: text}.items():
         path = tree / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(content)
@@ -159,6 +182,11 @@ def finish_tree(spec: Spec, tree: Path) -> None:
         (tree / name).unlink(missing_ok=True)
     for name in UPDATED:
         (tree / name).touch()
+
+
+def keep_units(tree: Path) -> None:
+    """Let the first boot of a tree change no unit; its own systemctl says what each is."""
+    run.run(["chroot", tree, "sh", "-s"], stdin=PRESETS.read_text())
 
 
 def bootstrap(spec: Spec, workspace: Workspace, cache: PackageCache | None = None) -> Path:
@@ -184,6 +212,7 @@ def bootstrap(spec: Spec, workspace: Workspace, cache: PackageCache | None = Non
         with log.step("Bootstrapping Debian with mmdebstrap"):
             make_cached_tree(spec, tree, cache)
             finish_tree(spec, tree)
+            keep_units(tree)
         with log.step("Making the disk"):
             gpt.make_disk(tree, image, spec.image.disk_layout)
     except CommandError as error:

@@ -14,7 +14,7 @@ FAILED=/var/lib/cube/seal-failed
 ROOT=$STATE/root # the root file system alone, without what is mounted over it
 
 # Written by cube.seal: BUILD_USER, BUILD_KEY (the public key's base64), KEEP_CA and KEEP_IMAGES
-# (yes or no), PROXY (may be empty).
+# (yes or no), PROXY (may be empty), REMAINS (regular expressions of what is the build's, a line each).
 # shellcheck source=/dev/null
 . "$STATE/settings"
 
@@ -116,14 +116,31 @@ restore_updates() {
     systemctl unmask apt-daily.timer apt-daily-upgrade.timer
 }
 
+# A first boot, should anything make one of a start, leaves units as they are.
+keep_units() {
+    sh "$STATE/presets.sh"
+}
+
 # Nothing of the build may be left in what people read and daemons obey.
 search_for_remains() {
     for word in "$BUILD_USER" "$BUILD_KEY" "$PROXY"; do
         [ -n "$word" ] || continue
-        found=$(find /etc /root /home -xdev -type f -size -1024k \
-            -exec grep -lF -e "$word" {} + || true)
+        found=$(search "/etc /root /home" -F -e "$word")
         [ -z "$found" ] || fail "still mentions the build (its user, key or proxy): $found"
     done
+    [ -n "$REMAINS" ] || return 0
+    found=$(search "/etc /root /home /opt /usr/local /var/cache /var/lib" -iE -e "$REMAINS")
+    [ -z "$found" ] || fail "still mentions a mirror of the build, or its login: $found"
+}
+
+# Names files that say something; what containers and packages bring is not the build's.
+search() { # FOLDERS GREP'S WORDS...
+    folders=$1
+    shift
+    # shellcheck disable=SC2086 # several
+    find $folders -xdev -type f -size -1024k -not -path '/var/lib/docker/*' \
+        -not -path '/var/lib/containerd/*' -not -path '/var/lib/dpkg/info/*' \
+        -exec grep -l "$@" {} + || true
 }
 
 # --- what belongs to one machine --------------------------------------------------------------
@@ -280,6 +297,7 @@ step check_network
 step clean_resolvers
 step clean_engines
 step restore_updates
+step keep_units
 step remove_build_user
 step remove_build_trust
 step clean_homes

@@ -11,7 +11,7 @@ from pathlib import Path
 import zstandard
 
 from cube import disk as disks
-from cube import ext4, leaks, log, mount, repack, run, ssh, testing
+from cube import ext4, leaks, log, mirrors, mount, repack, run, ssh, testing
 from cube.errors import DISK_FULL, MAKE_ROOM, CommandError, MachineError, SealError
 from cube.findings import CheckReport
 from cube.flatten import compress
@@ -22,6 +22,7 @@ from cube.testing import CheckRun
 from cube.workspace import Workspace
 
 SCRIPT = Path(__file__).with_name("clean.sh")
+PRESETS = Path(__file__).with_name("presets.sh")
 #: Where the guest script, its settings and its log lie: in memory, never on the disk.
 GUEST_DIR = "/run/cube-seal"
 #: The script's last act, and what it leaves instead when a step fails; below the root.
@@ -74,6 +75,7 @@ def start_script(endpoint: Endpoint, spec: Spec) -> None:
     """Start the guest script, detached: it ends the login that started it."""
     put = f"sudo install -d -m 700 {GUEST_DIR} && sudo tee {GUEST_DIR}/%s >/dev/null"
     ssh.execute(endpoint, put % "clean.sh", stdin=SCRIPT.read_text())
+    ssh.execute(endpoint, put % PRESETS.name, stdin=PRESETS.read_text())
     ssh.execute(endpoint, put % "settings", stdin=render_settings(endpoint.key_file, spec))
     ssh.execute(
         endpoint,
@@ -91,6 +93,7 @@ def render_settings(key_file: Path, spec: Spec) -> str:
         "KEEP_CA": "yes" if spec.network.keep_ca_certificates else "no",
         "KEEP_IMAGES": "yes" if spec.stack.images else "no",
         "PROXY": spec.network.proxy,
+        "REMAINS": "\n".join(mirrors.remains(spec)),
     }
     return "".join(f"{name}={shlex.quote(value)}\n" for name, value in variables.items())
 

@@ -49,14 +49,14 @@ class Archive:
         return "\n".join(lines) + "\n"
 
 
-def add_debian_components(names: str, *, apt_mirror: str = "") -> None:
+def add_debian_components(names: str, *, mirrored: bool = False) -> None:
     """Let Debian's own archive serve more than main, where it is, and at the mirror.
 
     Args:
         names: "contrib non-free".
-        apt_mirror: it is used while building; the image keeps Debian's address.
+        mirrored: whether a mirror is used while building; the image keeps Debian's address.
     """
-    for parts in host.loop(sorted({"/etc/apt", folder_of(apt_mirror)})):
+    for parts in host.loop(folders(mirrored)):
         apt_sources.components(
             name=f"Add Debian's {names}",
             names=names,
@@ -65,7 +65,7 @@ def add_debian_components(names: str, *, apt_mirror: str = "") -> None:
         )
 
 
-def add(archive: Archive, *, proxy: str = "", apt_mirror: str = "") -> None:
+def add(archive: Archive, *, proxy: str = "", mirrored: bool = False) -> None:
     """Take packages from an archive, once its key is the known one.
 
     The source is put where apt looks now, and where it looks once the image is sealed.
@@ -73,7 +73,7 @@ def add(archive: Archive, *, proxy: str = "", apt_mirror: str = "") -> None:
     Args:
         archive: what to add.
         proxy: URL of one that the key is fetched by.
-        apt_mirror: it is used while building.
+        mirrored: whether apt reads sources of the build's now.
     """
     fetch_key(
         name=f"Fetch {archive.owner}'s signing key",
@@ -82,7 +82,7 @@ def add(archive: Archive, *, proxy: str = "", apt_mirror: str = "") -> None:
         fingerprint=archive.fingerprint,
         proxy=proxy,
     )
-    for parts in host.loop(sorted({"/etc/apt", folder_of(apt_mirror)})):
+    for parts in host.loop(folders(mirrored)):
         put_atomic(
             name=f"Add {archive.owner}'s package archive",
             dest=f"{parts}/sources.list.d/{archive.stem}.sources",
@@ -90,6 +90,9 @@ def add(archive: Archive, *, proxy: str = "", apt_mirror: str = "") -> None:
         )
 
 
-def folder_of(apt_mirror: str) -> str:
-    """Return the folder whose sources apt reads. Source: deploy/files/common/apt-mirror."""
-    return "/etc/apt/cube-build" if apt_mirror else "/etc/apt"
+def folders(mirrored: bool) -> list[str]:
+    """Return the folders of sources: apt's own, and that which apt reads while a mirror is used.
+
+    Source: deploy/files/common/apt-mirror.
+    """
+    return ["/etc/apt", *([apt_sources.FOLDER] if mirrored else [])]

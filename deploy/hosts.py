@@ -10,8 +10,10 @@ from cube.box.data import box_data
 from cube.chain.keys import recipe
 from cube.machines import Endpoint
 from cube.machines.record import left_up
-from cube.spec import Spec, build_data
+from cube.mirrors import image_sources
+from cube.spec import OsName, Spec, build_data
 from cube.workspace import Workspace
+from deploy.facts.apt_sources import MARK
 
 Host = tuple[str, dict[str, Any]]
 
@@ -105,13 +107,17 @@ def box(spec: Spec, name: str) -> Host:
     }
 
 
-def fake(spec: Spec, os_name: str) -> Host:
-    """Describe a host that runs nothing: every fact is empty, except what it is."""
+def fake(spec: Spec, os_name: OsName) -> Host:
+    """Describe a host that runs nothing: every fact is empty but what it is, and apt's sources."""
+    sources, text = image_sources(os_name)
     return f"@fake/{os_name}", {
         **build_data(spec),
         "fake_delay": 0,
         "fake_delay_jitter": 0,
-        "fake_responses": {"/etc/os-release": os_name},
+        "fake_responses": {
+            "/etc/os-release": os_name,
+            MARK: f"{MARK}{sources.removeprefix('etc/apt/')}\n{text}",
+        },
     }
 
 

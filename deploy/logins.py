@@ -7,8 +7,8 @@ import json
 import re
 import shlex
 from pathlib import PurePosixPath
-from typing import Any
-from urllib.parse import quote, unquote
+from typing import Any, NamedTuple
+from urllib.parse import quote, unquote, urlsplit, urlunsplit
 
 MASK = "***"
 #: The beginning of an absolute URL, or what is left of one. Source: RFC 3986, 3.1
@@ -35,6 +35,9 @@ AT = re.compile("@|%40|\N{FULLWIDTH COMMERCIAL AT}|\N{SMALL COMMERCIAL AT}")
 #: A value that begins like a URL, however it is written.
 SCHEME = re.compile(r"\s*(?:[A-Za-z][A-Za-z0-9+.-]*:[/\\]+|(?:https?|socks[45]?h?|ftp|ssh):)")
 
+#: A login in apt's own list of logins. Source: apt_auth.conf(5).
+AUTH = re.compile(r"(machine \S+ login )\S+( password \S+)?")
+
 #: Every way in which a login that is known may be written, each with its @; the longest first.
 _known: list[str] = []
 
@@ -51,7 +54,8 @@ def masked(text: str) -> str:
         login = login_at(text, scheme.end())
         parts += text[at : scheme.end()], shown_login(scheme[0], login)
         at = scheme.end() + len(login)
-    return PRIVATE_KEY.sub(PRIVATE_MASK, "".join([*parts, text[at:]]))
+    text = AUTH.sub(lambda found: f"{found[1]}{MASK}", "".join([*parts, text[at:]]))
+    return PRIVATE_KEY.sub(PRIVATE_MASK, text)
 
 
 def login_at(text: str, start: int) -> str:
@@ -140,3 +144,19 @@ def remember_all(data: Any) -> None:  # noqa: ANN401 (whatever TOML can hold)
             todo += value.values()
         elif isinstance(value, list | tuple):
             todo += value
+
+
+class Parted(NamedTuple):
+    """A URL without its login, and the login as a server wants it."""
+
+    url: str
+    user: str
+    password: str
+
+
+def parted(url: str) -> Parted:
+    """Part a URL and its login, which is percent-encoded in a URL and nowhere else."""
+    parts = urlsplit(url)
+    host = parts.netloc.rpartition("@")[2]
+    bare = urlunsplit(parts._replace(netloc=host))
+    return Parted(bare, unquote(parts.username or ""), unquote(parts.password or ""))

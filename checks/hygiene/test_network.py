@@ -3,12 +3,18 @@
 import re
 
 from checks.hygiene.tree import Tree
+from cube.mirrors import ARCHIVES, remains
 from cube.spec import Spec
 
 #: An assignment of a proxy in the forms that apt, shells, systemd, pip and Docker read.
 PROXY = re.compile(r"(?i)(acquire::(https?|ftp)::proxy|\b(https?|ftp|all)[_-]?proxy\b).*://")
 #: The body of a certificate. Source: RFC 7468.
 CERTIFICATE = re.compile(r"-----BEGIN CERTIFICATE-----(.*?)-----END CERTIFICATE-----", re.DOTALL)
+#: Where a name of the build would be read; larger files are no text of anybody's.
+PLACES = ("etc", "root", "home", "opt", "usr/local", "var/cache")
+#: What packages and containers bring says nothing of the build.
+OF_OTHERS = {f"var/lib/{name}" for name in ("containerd", "docker", "dpkg")}
+MIB = 1 << 20
 #: What the pipeline calls the certificates that it lends to a machine while building.
 LENT = "cube-build-*"
 
@@ -36,6 +42,23 @@ def test_no_package_cache_of_the_build_is_configured(image: Tree) -> None:
     assert found + image.find("etc/apt/**/*cube-build-cache*") == []
 
 
+def test_packages_come_from_the_distribution(image: Tree, spec: Spec) -> None:
+    sources = image.files("etc/apt/sources.list", "etc/apt/sources.list.d/*")
+    lines = [line for name in sources for line in image.lines(name)]
+    words = {word.rstrip("/") for line in lines for word in line.split()}
+    assert [url for url in ARCHIVES[spec.image.os] if url.rstrip("/") not in words] == []
+
+
+def test_no_mirror_of_the_build_is_named(image: Tree, spec: Spec) -> None:
+    patterns = [re.compile(one, re.IGNORECASE | re.MULTILINE) for one in remains(spec)]
+    texts = files_that_say_something(image) if patterns else []
+    assert [name for name in texts if any(one.search(image.text(name)) for one in patterns)] == []
+
+
+def test_no_login_of_the_build_is_left_to_apt(image: Tree) -> None:
+    assert image.files("etc/apt/auth.conf", "etc/apt/auth.conf.d/*") == []
+
+
 def test_no_package_index_of_the_build_is_configured(image: Tree) -> None:
     files = image.files("etc/pip.conf", "etc/uv/uv.toml", "root/.config/**", "root/.pip/*")
     assert [name for name in files if "index" in image.text(name)] == []
@@ -60,6 +83,13 @@ def test_every_trusted_certificate_comes_from_a_file_of_the_image(image: Tree) -
     known = {body for name in files for body in certificates(image.text(name))}
     strangers = certificates(image.text("etc/ssl/certs/ca-certificates.crt")) - known
     assert len(strangers) == 0, "run update-ca-certificates --fresh before the seal"
+
+
+def files_that_say_something(image: Tree) -> list[str]:
+    """Name the small files in places where the build, or a person, writes."""
+    folders = [*PLACES, *(name for name in image.find("var/lib/*") if name not in OF_OTHERS)]
+    found = image.files(*(f"{folder}/**" for folder in folders))
+    return [name for name in found if (image.root / name).stat().st_size < MIB]
 
 
 def certificates(text: str) -> set[str]:

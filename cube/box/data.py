@@ -12,5 +12,6 @@ def box_data(spec: Spec) -> dict[str, object]:
         "hostname": "",
         "proxy": "",
         "apt_mirror": "",
+        "apt_security_mirror": "",
         "ca_certificates": ca_files(spec) if keep else [],
     }

@@ -23,7 +23,7 @@ from typing import Any
 from cube import conventions
 from cube.chain import sources
 from cube.errors import ChainError
-from cube.spec import GPU_LAYERS, Spec, build_data
+from cube.spec import GPU_LAYERS, Spec, build_data, security_mirror
 
 #: The folder that holds ``deploy/``, ``packer/`` and ``checks/``.
 PROJECT = Path(__file__).resolve().parents[2]
@@ -48,14 +48,15 @@ BASE_SOURCES = {
 }
 #: The same for every operating system: files of ours, seed, Packer's variables, proof.
 ANY_BASE_SOURCES = (
-    "cube/conventions.py", "cube/shape.py", "cube/machines/seed.py", "cube/packer/base.py",
-    "cube/packer/inputs.py", "packer/prove.sh", *conventions.COPIES.values(),
+    "cube/conventions.py", "cube/mirrors.py", "cube/presets.sh", "cube/shape.py",
+    "cube/machines/seed.py", "cube/packer/base.py", "cube/packer/inputs.py", "packer/prove.sh",
+    *conventions.COPIES.values(),
 )  # fmt: skip
 #: What seals and proves an image, besides ``checks/`` and what compresses it.
 IMAGE_SOURCES = (
     "cube/clean.sh", "cube/clone.py", "cube/ext4.py", "cube/finalize.py", "cube/leaks.py",
-    "cube/proof.py",
-    "cube/repack.py", "cube/seal.py", "cube/secure_boot.py",
+    "cube/mirrors.py", "cube/presets.sh", "cube/proof.py", "cube/repack.py", "cube/seal.py",
+    "cube/secure_boot.py",
 )  # fmt: skip
 
 #: The data that name files of this machine: their content counts, not where they are.
@@ -95,6 +96,7 @@ def base_data(spec: Spec) -> dict[str, object]:
         "image.layout": spec.image.disk_layout,
         "image.os": spec.image.os,
         "network.apt_mirror": spec.network.apt_mirror,
+        "network.apt_security_mirror": security_mirror(spec),
         "network.proxy": spec.network.proxy,
     }
     if spec.image.os == "debian-13":

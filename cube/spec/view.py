@@ -75,6 +75,18 @@ def ca_files(spec: Spec) -> list[str]:
     return [str(file) for file in files]
 
 
+def security_mirror(spec: Spec) -> str:
+    """Return the mirror of security updates: cube.toml's, else that of the archive itself.
+
+    Debian's security archive is another one than its archive: mirrors have it beside the other,
+    under the name that it has at deb.debian.org.
+    """
+    own, mirror = spec.network.apt_security_mirror, spec.network.apt_mirror.rstrip("/")
+    if own or spec.image.os != "debian-13" or not mirror.endswith("/debian"):
+        return own or mirror
+    return f"{mirror}-security"
+
+
 def proxy_environment(spec: Spec) -> dict[str, str]:
     """Return the variables that lead a program through the proxy; they stay out of the image."""
     proxy = spec.network.proxy
@@ -87,6 +99,7 @@ def build_data(spec: Spec) -> dict[str, object]:
         **host_data(spec),
         "building": True,
         "apt_mirror": spec.network.apt_mirror,
+        "apt_security_mirror": security_mirror(spec),
         "ca_certificates": ca_files(spec),
         "keep_ca_certificates": spec.network.keep_ca_certificates,
     }

@@ -4,34 +4,47 @@ import shlex
 from collections.abc import Generator
 
 from pyinfra import host
-from pyinfra.api import operation
+from pyinfra.api import OperationValueError, StringCommand, operation
 
 from deploy.facts import apt as facts
+from deploy.facts.apt_sources import Sources
+from deploy.mirrors import Mirrors, names_archive
+from deploy.operations.files import put_atomic
 
 #: Source: the package debian-archive-keyring.
 KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
 
+#: What only a build has: the seal finds both by their names.
+FOLDER = "/etc/apt/cube-build"
+LOGINS = "/etc/apt/auth.conf.d/99cube-build-mirror.conf"
+NO_ARCHIVE = "no source names an archive of Debian or Ubuntu, so a mirror cannot stand in for it"
+
 
 @operation()
-def mirror(url: str) -> Generator[str, None, None]:
-    """Copy apt's sources to cube-build/ with a mirror in the place of their archives.
-
-    Debian's security archive is another archive than the one that is mirrored: it stays.
+def mirror(url: str, security_url: str) -> Generator[str | StringCommand, None, None]:
+    """Copy apt's sources to a folder of the build's, with mirrors in the place of their archives.
 
     Args:
-        url: "http://mirror.example/debian/".
+        url: of the archive's mirror, "http://mirror.example/debian/"; "" for none.
+        security_url: of the mirror of security updates; "" for none.
+
+    Raises:
+        OperationValueError: apt cannot be told a mirror's login.
     """
-    stamp = "/etc/apt/cube-build/mirror"
-    if host.get_fact(facts.FirstLine, path=stamp) == url:
-        host.noop("the mirror is set")
-        return
-    edit = rf"/debian-security/! s#https\?://[^ ]*/\(debian\|ubuntu\)/\?#{url.rstrip('/')}/#g"
-    yield (
-        "mkdir -p /etc/apt/cube-build/sources.list.d && cd /etc/apt"
-        " && for file in sources.list sources.list.d/*.list sources.list.d/*.sources; do"
-        f' test -e "$file" || continue; sed {shlex.quote(edit)} "$file" > "cube-build/$file"; done'
-        f" && echo {shlex.quote(url)} > {stamp}"
-    )
+    mirrors = Mirrors(archive=url, security=security_url)
+    try:
+        logins = mirrors.logins()
+    except ValueError as error:
+        raise OperationValueError(str(error)) from error
+    found = host.get_fact(Sources)
+    copies = {name: mirrors.replaced(name, text) for name, text in found.items()}
+    if found and not any(names_archive(name, text) for name, text in found.items()):
+        yield f"echo {shlex.quote(f'/etc/apt: {NO_ARCHIVE}')} >&2; exit 1"
+    if logins:
+        yield from put_atomic._inner(dest=LOGINS, content=logins, mode="600")
+    for name, text in copies.items():
+        if text.strip():
+            yield from put_atomic._inner(dest=f"{FOLDER}/{name}", content=text)
 
 
 @operation()

@@ -2,7 +2,7 @@
 
 from collections.abc import Generator, Sequence
 
-from pyinfra import host
+from pyinfra import host, logger
 from pyinfra.api import operation
 
 from deploy.facts.systemd import ConfigNewer, Units
@@ -33,6 +33,27 @@ def units(
     moved = [name for name in names if found[name].running != running]
     if moved:
         yield f"systemctl {'start' if running else 'stop'} {' '.join(moved)}"
+
+
+@operation()
+def masked(unit: str, *, harm: str, by_anybody: bool) -> Generator[str, None, None]:
+    """Let nothing start a unit, unless the owner of the machine has chosen to have it.
+
+    Args:
+        unit: with suffix: "nftables.service".
+        harm: what its start does; told where it stays enabled.
+        by_anybody: mask it also where it is enabled: on an image nobody has chosen that.
+    """
+    found = host.get_fact(Units, names=(unit,))[unit]
+    if found.masked:
+        host.noop(f"{unit} is masked")
+        return
+    if found.enabled and not by_anybody:
+        logger.warning(f"{host.print_prefix}{unit} stays enabled, somebody chose that: {harm}")
+        return
+    if found.enabled:
+        yield f"systemctl disable {unit}"
+    yield f"systemctl mask {unit}"
 
 
 @operation()

@@ -34,7 +34,7 @@ UNATTENDED = "/etc/apt/apt.conf.d/52cube-unattended-upgrades"
 
 @dataclass(frozen=True, kw_only=True)
 class Common:
-    """What the role reads; the last five reach a machine only while an image is built."""
+    """What the role reads; the last six reach a machine only while an image is built."""
 
     admin_user: str
     locale: str
@@ -43,9 +43,15 @@ class Common:
     ntp_servers: tuple[str, ...] = ()
     proxy: str = ""
     apt_mirror: str = ""
+    apt_security_mirror: str = ""
     building: bool = False
     keep_ca_certificates: bool = False
     ca_certificates: tuple[str, ...] = field(default=())
+
+    @property
+    def mirrored(self) -> bool:
+        """Whether packages come from a mirror while building."""
+        return bool(self.apt_mirror or self.apt_security_mirror)
 
 
 @role("Common")
@@ -82,8 +88,12 @@ def set_up_apt(data: Common) -> None:
             content=template_text("common/apt-proxy.j2", data),
         )
     trust_certificates(data)
-    if data.apt_mirror:
-        apt_sources.mirror(name="Copy apt's sources with the mirror in them", url=data.apt_mirror)
+    if data.mirrored:
+        apt_sources.mirror(
+            name="Copy apt's sources with the mirrors in them",
+            url=data.apt_mirror,
+            security_url=data.apt_security_mirror,
+        )
         put_atomic(
             name="Use the mirror while building",
             dest="/etc/apt/apt.conf.d/99cube-build-mirror",

@@ -37,7 +37,13 @@ class Docker:
     docker_source: str
     proxy: str = ""
     apt_mirror: str = ""
+    apt_security_mirror: str = ""
     building: bool = False
+
+    @property
+    def mirrored(self) -> bool:
+        """Whether packages come from a mirror while building."""
+        return bool(self.apt_mirror or self.apt_security_mirror)
 
 
 @role("Docker")
@@ -94,4 +100,4 @@ def add_repository(data: Docker, os_name: str) -> None:
         suite=supported.CODENAMES[os_name],
         components="stable",
     )
-    archives.add(archive, proxy=data.proxy, apt_mirror=data.apt_mirror)
+    archives.add(archive, proxy=data.proxy, mirrored=data.mirrored)

@@ -44,6 +44,12 @@ class GpuRuntime:
     image_archives: tuple[str, ...] = ()
     proxy: str = ""
     apt_mirror: str = ""
+    apt_security_mirror: str = ""
+
+    @property
+    def mirrored(self) -> bool:
+        """Whether packages come from a mirror while building."""
+        return bool(self.apt_mirror or self.apt_security_mirror)
 
 
 @deploy("GPU runtime")
@@ -88,7 +94,7 @@ def install_toolkit(data: GpuRuntime) -> None:
         fingerprint=data.toolkit_fingerprint or FINGERPRINT,
         url=f"{url}/stable/deb/amd64",
     )
-    archives.add(archive, proxy=data.proxy, apt_mirror=data.apt_mirror)
+    archives.add(archive, proxy=data.proxy, mirrored=data.mirrored)
     put_atomic(
         name=f"Pin the container toolkit to {data.toolkit_version}",
         dest=PREFERENCES,

@@ -81,7 +81,13 @@ class NvidiaDriver:
     nvidia_fingerprint: str = ""
     proxy: str = ""
     apt_mirror: str = ""
+    apt_security_mirror: str = ""
     building: bool = False
+
+    @property
+    def mirrored(self) -> bool:
+        """Whether packages come from a mirror while building."""
+        return bool(self.apt_mirror or self.apt_security_mirror)
 
 
 @role("NVIDIA driver")
@@ -109,7 +115,7 @@ def add_archives(data: NvidiaDriver, os_name: str) -> None:
     """Say where the driver comes from; the branch is pinned before any part of it is there."""
     if os_name == "debian-13":
         components = "contrib" if data.driver_source == "nvidia" else DEBIAN_COMPONENTS
-        archives.add_debian_components(components, apt_mirror=data.apt_mirror)
+        archives.add_debian_components(components, mirrored=data.mirrored)
     if data.driver_source == "nvidia":
         add_nvidia(data, os_name)
         apt.install(
@@ -129,7 +135,7 @@ def add_nvidia(data: NvidiaDriver, os_name: str) -> None:
         fingerprint=data.nvidia_fingerprint or known,
         url=f"{base}/",
     )
-    archives.add(archive, proxy=data.proxy, apt_mirror=data.apt_mirror)
+    archives.add(archive, proxy=data.proxy, mirrored=data.mirrored)
     put_atomic(
         name="Prefer NVIDIA's packages to others of the same names",
         dest="/etc/apt/preferences.d/60-cube-nvidia",

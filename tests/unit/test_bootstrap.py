@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from cube import bootstrap, conventions, gpt, log, shape, spec
+from cube import bootstrap, conventions, gpt, shape, spec
 from cube.shape import Layout
 
 MIB = 1024 * 1024
@@ -18,24 +18,57 @@ def a_spec(folder: Path, text: str = "") -> spec.Spec:
     return spec.load_text(text, folder / "cube.toml")
 
 
-def test_without_a_mirror_mmdebstrap_takes_its_own(tmp_path: Path) -> None:
-    assert bootstrap.mmdebstrap_args(a_spec(tmp_path), tmp_path)[-2:] == ["trixie", str(tmp_path)]
-
-
-def test_security_updates_are_beside_a_debian_mirror() -> None:
-    assert bootstrap.sources("http://mirror/debian/") == [
-        "deb http://mirror/debian trixie main",
-        "deb http://mirror/debian trixie-updates main",
-        "deb http://mirror/debian-security trixie-security main",
+def test_without_a_mirror_a_tree_is_made_from_debians_own(tmp_path: Path) -> None:
+    assert bootstrap.mmdebstrap_args(a_spec(tmp_path), tmp_path)[-5:] == [
+        "trixie",
+        str(tmp_path),
+        "deb http://deb.debian.org/debian trixie main",
+        "deb http://deb.debian.org/debian trixie-updates main",
+        "deb http://security.debian.org/debian-security trixie-security main",
     ]
 
 
-def test_a_mirror_of_another_shape_is_warned_of() -> None:
-    heard: list[log.Event] = []
-    with log.listening(heard.append):
-        assert len(bootstrap.sources("http://mirror/d")) == 2
-    (event,) = heard
-    assert (event.kind, "security" in event.text) == ("warning", True)
+MIRRORS = """\
+[network]
+apt_mirror = "http://me:s%26%23cret@mirror:8080/debian/"
+apt_security_mirror = "https://you@security.example/x?a&b"
+"""
+
+
+def test_a_tree_is_made_from_the_mirrors(tmp_path: Path) -> None:
+    assert bootstrap.mmdebstrap_args(a_spec(tmp_path, MIRRORS), tmp_path)[-3:] == [
+        "deb http://mirror:8080/debian trixie main",
+        "deb http://mirror:8080/debian trixie-updates main",
+        "deb https://security.example/x?a&b trixie-security main",
+    ]
+
+
+def test_logins_of_mirrors_are_in_a_file_of_ours_while_a_tree_is_made(tmp_path: Path) -> None:
+    found = a_spec(tmp_path, MIRRORS)
+    with bootstrap.lent_logins(found, tmp_path) as file:
+        assert file is not None
+        assert file.stat().st_mode & 0o777 == 0o600
+        assert file.read_text() == (
+            "machine http://mirror:8080/debian/ login me password s&#cret\n"
+            "machine https://security.example/x?a&b login you\n"
+        )
+        args = bootstrap.mmdebstrap_args(found, tmp_path, file)
+    assert not file.exists()
+    assert not any("s%26" in word or "s&#" in word or "you@" in word for word in args)
+    hooks = [word.partition("=")[2] for word in args if "-hook=" in word]
+    tree = tmp_path / "it's a 100% tree"
+    file.write_text("secret")
+    lend, take, *_ = hooks
+    subprocess.run(["sh", "-c", lend, "sh", tree], check=True)
+    lent = tree / bootstrap.LOGINS.lstrip("/")
+    assert (lent.read_text(), lent.stat().st_mode & 0o777) == ("secret", 0o600)
+    subprocess.run(["sh", "-c", take, "sh", tree], check=True)
+    assert not lent.exists()
+
+
+def test_without_a_login_there_is_no_file(tmp_path: Path) -> None:
+    with bootstrap.lent_logins(a_spec(tmp_path), tmp_path) as file:
+        assert file is None
 
 
 @pytest.mark.parametrize(
@@ -60,6 +93,7 @@ def test_a_failure_tells_apts_errors_only(tmp_path: Path) -> None:
     error = bootstrap.mmdebstrap_error(a_spec(tmp_path), 25, heard)
     assert error.details == "E: Failed to fetch x\nE: apt failed"
     assert "apt_mirror" in error.hint
+    assert "http://deb.debian.org/debian " in error.message
 
 
 def test_a_failure_without_errors_tells_the_last_lines(tmp_path: Path) -> None:
@@ -70,9 +104,17 @@ def test_a_failure_without_errors_tells_the_last_lines(tmp_path: Path) -> None:
 def test_a_tree_becomes_one_of_ours(tmp_path: Path) -> None:
     (tmp_path / "etc/ssh").mkdir(parents=True)
     (tmp_path / "etc/ssh/ssh_host_rsa_key").touch()
-    for name in ("boot", "usr", "var"):
-        (tmp_path / name).mkdir()
-    bootstrap.finish_tree(a_spec(tmp_path), tmp_path)
+    for name in ("boot", "usr", "var", "etc/apt/sources.list.d"):
+        (tmp_path / name).mkdir(parents=True)
+    for name in ("etc/apt/sources.list", "etc/apt/sources.list.d/0000sources.list"):
+        (tmp_path / name).write_text("deb http://mirror:8080/debian trixie main\n")
+    bootstrap.finish_tree(a_spec(tmp_path, MIRRORS), tmp_path)
+    assert not list((tmp_path / "etc/apt/sources.list.d").iterdir())
+    assert (tmp_path / "etc/apt/sources.list").read_text() == (
+        "deb http://deb.debian.org/debian trixie main\n"
+        "deb http://deb.debian.org/debian trixie-updates main\n"
+        "deb http://security.debian.org/debian-security trixie-security main\n"
+    )
     for name in ("etc/.updated", "var/.updated"):  # nothing is made again at the first boot
         assert (tmp_path / name).stat().st_mtime >= (tmp_path / "usr").stat().st_mtime
     assert not list((tmp_path / "etc/ssh").iterdir())

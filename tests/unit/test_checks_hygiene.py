@@ -11,7 +11,21 @@ from checks.hygiene.tree import Tree
 
 PROJECT = Path(__file__).parents[2]
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ0Kf0mJx0Z1mC0Yb0l1u1J0sD0o0y0c0b0a0Z0Y0X0W"
-SPEC = f'[image]\nhostname = "cube"\n[admin]\nuser = "anna"\nssh_keys = ["{KEY}"]\n'
+SPEC = f"""\
+[image]
+hostname = "cube"
+[admin]
+user = "anna"
+ssh_keys = ["{KEY}"]
+[network]
+apt_mirror = "http://me:s%26cret@mirror:8080/debian"
+apt_security_mirror = "https://deb/security"
+"""
+SOURCES = """\
+deb http://deb.debian.org/debian trixie main
+deb http://security.debian.org/debian-security trixie-security main
+"""
+UNIT = "[Unit]\nDescription=x\n[Service]\nExecStart=true\n[Install]\nWantedBy=multi-user.target\n"
 MOZILLA = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"
 LENT = "-----BEGIN CERTIFICATE-----\nBBBB\n-----END CERTIFICATE-----\n"
 
@@ -28,6 +42,11 @@ CLEAN = {
     "etc/sudoers": "root ALL=(ALL:ALL) ALL\n",
     "etc/netplan/90-cube.yaml": "network: {ethernets: {all: {match: {name: en*}, dhcp4: true}}}\n",
     "etc/iscsi/initiatorname.iscsi": "GenerateName=yes\n",
+    "etc/apt/sources.list": SOURCES,
+    "etc/systemd/system-preset/00-cube.preset": "disable off.service\n",
+    "usr/lib/systemd/system/off.service": UNIT,
+    "usr/lib/systemd/system/on.service": UNIT,
+    "usr/lib/systemd/user/on.service": UNIT,
     "etc/apt/apt.conf.d/10cube": '// Acquire::http::Proxy "http://example:1/";\n',
     "etc/ssl/certs/ca-certificates.crt": MOZILLA,
     "usr/share/ca-certificates/mozilla/a.crt": MOZILLA,
@@ -43,6 +62,8 @@ LINKS = {
     "etc/resolv.conf": "../run/systemd/resolve/stub-resolv.conf",
     "var/log/README": "/usr/share/doc/systemd/README.logs",
     "var/lib/dbus/machine-id": "/etc/machine-id",
+    "etc/systemd/system/multi-user.target.wants/on.service": "/usr/lib/systemd/system/on.service",
+    "etc/systemd/user/multi-user.target.wants/on.service": "/usr/lib/systemd/user/on.service",
     # Leads to this machine's /etc for everybody who does not stay inside the image.
     "etc/sudoers.d": "/etc",
 }
@@ -208,6 +229,26 @@ PLANTS: dict[str, list[dict[str, str | None]]] = {
         {"etc/environment": "HTTPS_PROXY=http://10.0.2.2:3128\n"},
         {"etc/systemd/system/docker.service.d/p.conf": "Environment=http_proxy=http://a:1\n"},
         {"etc/docker/daemon.json": '{"proxies": {"http-proxy": "http://10.0.2.2:3128"}}'},
+    ],
+    "packages come from the distribution": [
+        {"etc/apt/sources.list": "deb http://deb.debian.org/debian trixie main\n"},
+        {"etc/apt/sources.list": None},
+    ],
+    "no mirror of the build is named": [
+        {"etc/apt/sources.list.d/a.list": "deb http://mirror:8080/debian-x trixie main\n"},
+        {"var/lib/a/b": "Deb https://DEB/security"},
+        {"root/notes": "http://me:s%26cret@elsewhere/"},
+        {"usr/local/etc/netrc": "machine elsewhere login me password s&cret"},
+    ],
+    "no login of the build is left to apt": [
+        {"etc/apt/auth.conf": "machine x login y password z\n"},
+        {"etc/apt/auth.conf.d/99x.conf": "machine x login y password z\n"},
+    ],
+    "a first boot changes no unit": [
+        {"usr/lib/systemd/system/new.service": UNIT},
+        {"usr/lib/systemd/user/new.service": UNIT},
+        {"etc/systemd/system-preset/00-cube.preset": "disable *\n"},
+        {"etc/systemd/system-preset/00-cube.preset": None},
     ],
     "no package index of the build is configured": [{"etc/pip.conf": "[global]\nindex-url = x\n"}],
     "build certificates are absent": [

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from cube import disk, log, run, seal
+from cube import disk, log, mirrors, run, seal
 from cube.errors import CommandError, MachineError, SealError
 from cube.flatten import compress
 from cube.spec import Spec, load_text
@@ -65,6 +65,14 @@ def test_settings_survive_the_shell(tmp_path: Path, key_file: Path) -> None:
     assert said.splitlines() == [
         "cube-build", "AAAAC3NzaC1lZDI1NTE5AAAAIExample", "no", "http://user:a$b'c@proxy:3128/",
     ]  # fmt: skip
+
+
+def test_settings_name_what_an_image_must_not_say(tmp_path: Path, key_file: Path) -> None:
+    spec = read_spec(tmp_path, '[network]\napt_mirror = "http://me:a$b\'c@mirror/debian"\n')
+    script = seal.render_settings(key_file, spec) + 'printf "%s" "$REMAINS"'
+    said = subprocess.run(["sh", "-c", script], capture_output=True, text=True, check=True).stdout
+    assert said.split("\n") == mirrors.remains(spec)
+    assert len(said.split("\n")) > 2
 
 
 def test_settings_keep_certificates_when_asked(tmp_path: Path, key_file: Path) -> None:

@@ -61,7 +61,7 @@ TABLE: list[tuple[str, Any, Names]] = [
     ("network.keep_ca_certificates", True, {1, IMAGE}),
     ("network.proxy", "http://proxy.example:3128/", {BASE, 1, 2, 3, 4}),
     ("network.apt_mirror", "http://mirror.example/debian", {BASE, 1, 2, 3}),
-    ("network.apt_security_mirror", "http://mirror.example/security", NOTHING),
+    ("network.apt_security_mirror", "http://mirror.example/security", {BASE, 1, 2, 3}),
     ("network.package_cache", "off", NOTHING),
     ("network.package_cache", "http://cache.example:3142", NOTHING),
     ("network.pypi_index", "http://index.example/", {1, 4}),
@@ -215,7 +215,12 @@ def test_data_may_be_that_of_a_box(checkout: Path) -> None:
 
 def test_a_password_is_in_no_ingredient(checkout: Path) -> None:
     url = "http://me:Tr0ub4dor@proxy.example:3128/"
-    for path in ("network.proxy", "network.apt_mirror", "network.pypi_index"):
+    for path in (
+        "network.proxy",
+        "network.apt_mirror",
+        "network.apt_security_mirror",
+        "network.pypi_index",
+    ):
         made = spec(**{path: url})
         all_of_it = [
             keys.base_ingredients(made, refresh="now", project=checkout),

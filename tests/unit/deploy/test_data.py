@@ -71,7 +71,7 @@ def test_a_box_keeps_its_name_and_gets_nothing_build_only(loaded: spec.Spec) -> 
     _, data = hosts.box(loaded, "desk1")
     common = build(Common, data)
     assert not common.building
-    assert (common.hostname, common.proxy, common.apt_mirror) == ("", "", "")
+    assert (common.hostname, common.proxy, common.mirrored) == ("", "", False)
     assert common.ca_certificates == ()
 
 
