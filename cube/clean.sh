@@ -77,16 +77,10 @@ end_sessions() {
     fail "processes of $BUILD_USER do not end"
 }
 
-# Swapped-out pages hold whatever the build had in memory. By fstab, not /proc/swaps: in a
-# container that lists the host's.
-wipe_swap() {
-    awk '$3 == "swap" && $1 ~ "^/" { print $1 }' /etc/fstab | while read -r area; do
-        [ -f "$area" ] || continue
-        swapoff "$area" 2>/dev/null || true
-        size_mib=$(($(stat -c %s "$area") / 1048576))
-        dd if=/dev/zero of="$area" bs=1M count="$size_mib" conv=notrunc,fsync status=none
-        mkswap "$area"
-    done
+# Swapped-out pages hold whatever the build had in memory; each box makes a file of its own.
+remove_swap() {
+    swapoff /swap.img 2>/dev/null || true
+    rm -f /swap.img /swap.img.new
 }
 
 # --- what belongs to the build ----------------------------------------------------------------
@@ -290,7 +284,7 @@ trap finish EXIT
 exec >"$STATE/log" 2>&1
 step stop_writers
 step end_sessions
-step wipe_swap
+step remove_swap
 step clean_cloud_init
 step clean_installer
 step check_network

@@ -27,6 +27,21 @@ AT_LEAST = {
     "vm.dirty_bytes": 1 << 30,  # and the writer is stopped late
     "kernel.panic": 1,  # a box without a screen comes back
 }
+#: Values of kernel settings that guard who uses the machine from each other. Source: kernel
+#: documentation, admin-guide/sysctl; networking/ip-sysctl.
+GUARDS = {
+    "kernel.kptr_restrict": 1,
+    "kernel.kexec_load_disabled": 1,
+    "dev.tty.ldisc_autoload": 0,
+    "fs.protected_fifos": 1,
+    "fs.protected_regular": 2,
+    "fs.protected_hardlinks": 1,
+    "fs.protected_symlinks": 1,
+    "net.ipv4.conf.all.send_redirects": 0,
+    "net.ipv4.conf.default.send_redirects": 0,
+    "net.ipv4.conf.all.secure_redirects": 0,
+    "net.ipv4.conf.default.secure_redirects": 0,
+}
 SWAPPINESS = 10
 #: Least, usual and greatest bytes of a TCP buffer. Source: tcp(7), tcp_rmem and tcp_wmem.
 STREAMS = ["net.ipv4.tcp_rmem", "net.ipv4.tcp_wmem"]
@@ -128,6 +143,17 @@ def test_kernel_setting_is_in_force(host: Host, key: str) -> None:
     assert int(host.check_output("sysctl --values %s", key)) >= AT_LEAST[key]
 
 
+@pytest.mark.parametrize("key", GUARDS)
+def test_kernel_guard_is_kept(kept: dict[str, str], key: str) -> None:
+    assert int(kept[key]) == GUARDS[key]
+
+
+@pytest.mark.needs("kernel")
+@pytest.mark.parametrize("key", GUARDS)
+def test_kernel_guard_is_in_force(host: Host, key: str) -> None:
+    assert int(host.check_output("sysctl --values %s", key)) == GUARDS[key]
+
+
 @pytest.mark.parametrize("key", STREAMS)
 def test_a_fast_stream_is_kept_room_in(kept: dict[str, str], key: str) -> None:
     assert int(kept[key].split()[2]) >= IN_FLIGHT
@@ -169,6 +195,8 @@ def test_a_service_may_open_many_files(host: Host) -> None:
     assert int(limit) >= 524288
 
 
-@pytest.mark.parametrize("unit", ["cube-grow-root.service", "cube-ssh-host-keys.service"])
+@pytest.mark.parametrize(
+    "unit", ["cube-grow-root.service", "cube-ssh-host-keys.service", "cube-swap.service"]
+)
 def test_first_boot_of_a_copy_is_prepared_by(host: Host, unit: str) -> None:
     assert host.run("systemctl is-enabled %s", unit).stdout.strip() == "enabled"

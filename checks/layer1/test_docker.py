@@ -77,7 +77,7 @@ def test_docker_runs(host: Host) -> None:
 
 
 def test_docker_starts_at_boot(host: Host) -> None:
-    assert host.service("docker").is_enabled
+    assert host.check_output("systemctl is-enabled docker.service") == "enabled"
 
 
 def test_docker_comes_from_the_source_asked_for(host: Host, spec: Spec) -> None:
@@ -114,6 +114,19 @@ def test_engine_leaves_cgroups_to_systemd(info: dict[str, Any]) -> None:
 def test_engine_listens_to_no_network(host: Host) -> None:
     sockets = host.check_output("ss --tcp --listening --processes --numeric --no-header")
     assert [line for line in sockets.splitlines() if '"dockerd"' in line] == []
+
+
+def test_containerd_listens_to_no_network(host: Host) -> None:
+    sockets = host.check_output("ss --tcp --listening --processes --numeric --no-header")
+    assert [line for line in sockets.splitlines() if '"containerd"' in line] == []
+
+
+def test_a_container_that_crashes_leaves_no_memory_behind(host: Host, image: str) -> None:
+    assert host.check_output(f"{MODEST} {image} sh -c 'ulimit -Sc'") == "0"
+
+
+def test_a_container_may_be_allowed_to_leave_its_memory(host: Host, image: str) -> None:
+    assert host.check_output(f"{MODEST} --ulimit core=-1 {image} sh -c 'ulimit -Sc'") == "unlimited"
 
 
 def test_engine_is_closed_to_other_users(host: Host) -> None:

@@ -36,6 +36,14 @@ def test_kernel_drops_what_no_rule_lets_in(host: Host, program: str) -> None:
     assert "-P INPUT DROP" in host.check_output(f"{program} -S INPUT")
 
 
+def test_nothing_removes_the_rules_of_all_firewalls(host: Host) -> None:
+    # Its unit flushes at its start and at its stop. Source: nftables.service, /etc/nftables.conf.
+    assert host.run("systemctl is-enabled nftables.service").stdout.strip() == "masked"
+    before = host.check_output("nft list ruleset")
+    host.run("systemctl start nftables.service")
+    assert host.check_output("nft list ruleset").count("chain") == before.count("chain") > 0
+
+
 @pytest.mark.parametrize("net", NETS)
 def test_ssh_is_reached_from_the(stranger: Stranger, ssh_port: int, net: str) -> None:
     assert stranger.reaches(NETS[net].box, ssh_port)

@@ -98,6 +98,17 @@ def test_only_keys_are_offered_to_who_knocks(host: Host, sshd: Settings) -> None
     assert re.findall(r"Permission denied \((.*)\)", answer) == ["publickey"]
 
 
+def test_host_keys_are_strong(host: Host, sshd: Settings) -> None:
+    # Source: RFC 8709 (Ed25519), RFC 8332 (RSA); ECDSA's curves are left out.
+    scan = host.check_output(f"ssh-keyscan -p {sshd['port']} localhost 2>/dev/null")
+    keys = {line.split()[1] for line in scan.splitlines() if not line.startswith("#")}
+    assert keys == {"ssh-ed25519", "ssh-rsa"}
+
+
+def test_short_rsa_keys_let_nobody_in(sshd: Settings) -> None:
+    assert int(sshd["requiredrsasize"]) >= 3072
+
+
 def log_in(host: Host, user: str, keys: str, port: str) -> str:
     """Try to log in with a key that the account accepts, and return what came of it."""
     home: str = host.user(user).home

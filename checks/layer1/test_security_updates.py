@@ -5,6 +5,8 @@ import re
 import pytest
 from testinfra.host import Host
 
+from cube.spec import Spec
+
 #: What layer 2 and 3 install, as Debian, Ubuntu and NVIDIA call it.
 #: Source: packages.debian.org (non-free), packages.ubuntu.com (restricted), NVIDIA's repository.
 GPU_PACKAGES = [
@@ -69,6 +71,43 @@ def test_updates_do_not_hold_back(apt: str, package: str) -> None:
 
 def test_updates_do_not_restart_the_machine(apt: str) -> None:
     assert "true" not in values(apt, "Unattended-Upgrade::Automatic-Reboot")
+
+
+#: What is allowed besides: the release, which a security update may need a new package of.
+RELEASES = {
+    "debian-13": "origin=Debian,codename=trixie,label=Debian",
+    "ubuntu-24.04": "origin=Ubuntu,archive=noble",
+}
+RUN_S = 600
+
+
+@pytest.fixture(scope="module")
+def dry_run(host: Host) -> str:
+    """What an update would do now; nothing is installed."""
+    done = host.run("unattended-upgrade --dry-run --debug 2>&1")
+    assert done.rc == 0, done.stdout[-2000:]
+    text: str = done.stdout
+    return text
+
+
+@pytest.mark.timeout(RUN_S)
+def test_an_update_runs_through(dry_run: str) -> None:
+    assert re.findall(r".*(?:ERROR|Traceback).*", dry_run) == []
+    assert "upgrade result: True" in dry_run or "No packages found that can be" in dry_run
+
+
+@pytest.mark.timeout(RUN_S)
+def test_an_update_may_bring_new_packages_of_the_release(dry_run: str, spec: Spec) -> None:
+    (line,) = re.findall(r"^Allowed origins are: (.*)$", dry_run, re.MULTILINE)
+    assert RELEASES[spec.image.os] in line.split(", ")
+
+
+@pytest.mark.parametrize(
+    "what", ["Unused-Kernel-Packages", "Unused-Dependencies", "New-Unused-Dependencies"]
+)
+def test_updates_remove_no(apt: str, what: str) -> None:
+    # Source: mvo5/unattended-upgrades, issue 395: it removed the kernel that ran.
+    assert values(apt, f"Unattended-Upgrade::Remove-{what}") == ["false"]
 
 
 def test_updates_can_run(host: Host) -> None:

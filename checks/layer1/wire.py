@@ -32,8 +32,12 @@ NETS = {
     "private network": Net(box="10.77.213.1", stranger="10.77.213.2", bits=24),
     "ipv6": Net(box="2001:db8:77::1", stranger="2001:db8:77::2", bits=64),
 }
-#: From here the stranger knocks until fail2ban shuts the door. Source: RFC 5737.
-BURGLAR = Net(box="192.0.2.1", stranger="192.0.2.77", bits=24)
+#: From here the stranger knocks until fail2ban shuts the door, by the account that is tried: one
+#: that does not exist, and the one that always does. Source: RFC 5737.
+BURGLARS = {
+    "nobody-at-all": Net(box="192.0.2.1", stranger="192.0.2.77", bits=25),
+    "root": Net(box="192.0.2.129", stranger="192.0.2.177", bits=25),
+}
 
 OPEN_WIRE = " && ".join(
     [
@@ -44,7 +48,7 @@ OPEN_WIRE = " && ".join(
         f"ip -n {SPACE} link set {WIRE}1 up",
         *(
             line
-            for net in [*NETS.values(), BURGLAR]
+            for net in [*NETS.values(), *BURGLARS.values()]
             for line in (
                 f"ip address add {net.box}/{net.bits} dev {WIRE}0 {net.flags}",
                 f"ip -n {SPACE} address add {net.stranger}/{net.bits} dev {WIRE}1 {net.flags}",

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 
 from cube import log
-from cube.box import record
+from cube.box import record, restart
 from cube.box.apply import Side, check_run, run_checks
 from cube.box.host import Box
 from cube.box.predict import Difference, predict
@@ -88,11 +88,21 @@ def compare(
         MachineError: the box does not answer.
     """
     claimed = record.require(box)
+    tell_restarts(box)
     found: list[LayerDrift] = []
     for layer in sorted(set(layers or claimed.layers)):
         with log.step(f"Comparing layer {layer} of {box.name}", layer=layer):
             found.append(compare_layer(spec, box, claimed, layer, checks=checks, side=side))
     return found
+
+
+def tell_restarts(box: Box) -> None:
+    """Say what waits for a restart; updates restart nothing by themselves."""
+    if due := restart.reason(box):
+        log.warning(f"{box.name} needs a restart: {due}")
+    if stale := restart.services(box):
+        names = ", ".join(stale)
+        log.warning(f"{box.name}: services run with libraries that were replaced: {names}")
 
 
 def compare_layer(

@@ -21,6 +21,9 @@ for file in /boot/vmlinuz-*; do
     [ ! -e "$file" ] || echo "kernel ${file#/boot/vmlinuz-}"
 done | sort -V
 """
+#: Services whose libraries were replaced while they ran. Source: needrestart(1), -b and -r.
+ASK_SERVICES = "! command -v needrestart >/dev/null || needrestart -b -r l -l"
+SERVICE = re.compile(r"^NEEDRESTART-SVC: (.+)$", re.MULTILINE)
 #: The end of a kernel's release that names its kind: "amd64", "cloud-amd64", "generic".
 FLAVOUR = re.compile(r"-([a-z][a-z0-9-]*)$")
 
@@ -28,6 +31,11 @@ FLAVOUR = re.compile(r"-([a-z][a-z0-9-]*)$")
 def reason(box: Box) -> str:
     """Say why a box needs a restart; empty when it does not."""
     return parse(login.execute(box, ASK).stdout)
+
+
+def services(box: Box) -> list[str]:
+    """Name the services that run with libraries that an update has replaced."""
+    return SERVICE.findall(login.execute(box, ASK_SERVICES).stdout)
 
 
 def parse(text: str) -> str:

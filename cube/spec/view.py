@@ -20,6 +20,7 @@ def host_data(spec: Spec) -> dict[str, object]:
         "hostname": spec.image.hostname,
         "locale": spec.image.locale,
         "timezone": spec.image.timezone,
+        "swap_mib": spec.image.swap,
         "admin_user": spec.admin.user,
         "admin_ssh_keys": list(spec.admin.ssh_keys),
         "docker_source": spec.docker.source,

@@ -142,6 +142,29 @@ def bare_key(line: str) -> str:
     return ""
 
 
+class ShortRsaKeys(FactBase[dict[str, int]]):
+    """RSA keys that may log in and are shorter than wanted: whose they are, and their bits."""
+
+    def command(self, bits: int) -> str:
+        """Measure the keys in the file of every account. Source: ssh-keygen(1), -l."""
+        self.bits = bits
+        return (
+            "getent passwd | cut -d: -f6 | sort -u | while read -r home; do"
+            ' file=$home/.ssh/authorized_keys; test -f "$file" || continue;'
+            r' ssh-keygen -l -f "$file" 2>/dev/null | sed "s#\$# $file#"; done'
+        )
+
+    @staticmethod
+    def default() -> dict[str, int]:
+        """Return none."""
+        return {}
+
+    def process(self, output: list[str]) -> dict[str, int]:
+        """Keep those that are too short: "2048 SHA256:... comment (RSA) /home/ada/..."."""
+        rows = [line.split() for line in output if "(RSA)" in line.split()]
+        return {f"{row[-1]} {row[1]}": int(row[0]) for row in rows if int(row[0]) < self.bits}
+
+
 class SshPorts(FactBase[list[int]]):
     """Ports on which sshd listens, from its own reading of its files."""
 

@@ -3,13 +3,15 @@
 import re
 import shlex
 from collections.abc import Generator, Mapping, Sequence
+from dataclasses import replace
 
 from pyinfra import host
-from pyinfra.api import operation
+from pyinfra.api import StringCommand, operation
 
 from deploy.facts import apt as facts
 from deploy.operations import beside
 from deploy.operations.apt_beside import AHEAD, AHEAD_UNIT, CONFIGURE, FORGET, TAKE
+from deploy.operations.files import put_atomic
 
 #: A day: as often as the distributions' own timer. In seconds.
 MAX_AGE_S = 24 * 3600
@@ -111,6 +113,32 @@ def hold(
     free = loose(installed, packages, patterns=patterns, but=but)
     if free:
         yield f"apt-mark hold {shlex.join(free)}"
+
+
+@operation()
+def held_together(
+    patterns: Sequence[str], *, file: str, content: str
+) -> Generator[str | StringCommand, None, None]:
+    """Hold packages that only make sense with others, or let go of those that this has held.
+
+    The file keeps automatic updates away, and is the note that they are held by this operation:
+    what somebody else holds stays held.
+
+    Args:
+        patterns: regular expressions of installed packages, matched from a name's start.
+        file: of apt's settings.
+        content: of the file; "" lets go.
+    """
+    installed = host.get_fact(facts.Packages)
+    if content:
+        yield from put_atomic._inner(dest=file, content=content)
+        if free := loose(installed, (), patterns=patterns, but=""):
+            yield f"apt-mark hold {shlex.join(free)}"
+    elif host.get_fact(facts.FileExists, path=file):
+        held = {name: replace(one, held=False) for name, one in installed.items() if one.held}
+        if names := loose(held, (), patterns=patterns, but=""):
+            yield f"apt-mark unhold {shlex.join(names)}"
+        yield f"rm {file}"
 
 
 def loose(

@@ -1,11 +1,12 @@
 """The system's own settings: names, locale, time zone, kernel."""
 
 import shlex
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Mapping, Sequence
 
 from pyinfra import host
 from pyinfra.api import operation
 
+from deploy.facts.apt import FileExists
 from deploy.facts.system import Hostnames, KernelSettings, Linked, Locales
 
 
@@ -54,6 +55,18 @@ def link(path: str, target: str) -> Generator[str, None, None]:
     if host.get_fact(Linked, path=path) != target:
         new = shlex.quote(f"{path}.new")
         yield f"ln -sfn {shlex.quote(target)} {new} && mv -fT {new} {shlex.quote(path)}"
+
+
+@operation()
+def made_by(files: Sequence[str], unit: str) -> Generator[str, None, None]:
+    """Start a unit that makes files, where one is missing.
+
+    Args:
+        files: what it makes.
+        unit: it makes them when it starts, and ends.
+    """
+    if not all(host.get_fact(FileExists, path=path) for path in files):
+        yield f"systemctl start {unit}"
 
 
 @operation()

@@ -13,11 +13,11 @@ from deploy.role import Packages, role
 from deploy.sources import file_text, template_text
 
 PACKAGES = (
-    # to administer
+    # to administer; needrestart tells what waits for a restart
     "acl", "bash-completion", "bind9-dnsutils", "bzip2", "ca-certificates", "curl", "file", "git",
-    "gnupg", "iproute2", "iputils-ping", "jq", "less", "lsof", "man-db", "nano", "openssh-server",
-    "procps", "psmisc", "rsync", "strace", "sudo", "tmux", "tree", "unzip", "vim-tiny", "wget",
-    "xz-utils", "zip", "zstd",
+    "gnupg", "iproute2", "iputils-ping", "jq", "less", "logrotate", "lsof", "man-db", "nano",
+    "needrestart", "openssh-server", "procps", "psmisc", "rsync", "strace", "sudo", "tmux", "tree",
+    "unzip", "vim-tiny", "wget", "xz-utils", "zip", "zstd",
     # hardware
     "dmidecode", "ethtool", "lm-sensors", "numactl", "pciutils", "smartmontools",
     "usbutils",
@@ -25,9 +25,27 @@ PACKAGES = (
     "cloud-guest-utils", "e2fsprogs", "lvm2", "parted", "xfsprogs",
     # frameworks compile kernels while they run
     "build-essential", "pkg-config",
-    # the system's own settings; sessions of users
-    "dbus-user-session", "libpam-systemd", "locales", "systemd-timesyncd", "tzdata",
+    # the system's own settings; sessions of users, names of accounts that services make
+    "dbus-user-session", "libnss-systemd", "libpam-systemd", "locales", "systemd-timesyncd",
+    "tzdata",
 )  # fmt: skip
+
+#: What a distribution only recommends, and a system without recommended packages lacks: settings
+#: of the kernel (ping works for everybody), the machine's own name, encrypted disks. Ubuntu has
+#: all of it in packages that are there. Source: Recommends of Debian 13's procps and systemd.
+OWN_PACKAGES = {
+    "debian-13": ("libnss-myhostname", "linux-sysctl-defaults", "systemd-cryptsetup"),
+    "ubuntu-24.04": (),
+}
+
+#: Units of ours that a first boot needs, and what they run.
+UNITS = ("cube-grow-root.service", "cube-ssh-host-keys.service", "cube-swap.service")
+PROGRAMS = {
+    "cube-grow-root": "Bring the program that grows the root file system",
+    "cube-swap": "Bring the program that makes the swap file",
+}
+SWAP = "/etc/cube/swap.conf"
+RESOLVED = "/etc/systemd/resolved.conf.d/60-cube.conf"
 
 UNATTENDED = "/etc/apt/apt.conf.d/52cube-unattended-upgrades"
 
@@ -39,6 +57,7 @@ class Common:
     admin_user: str
     locale: str
     timezone: str
+    swap_mib: int = 0
     hostname: str = ""
     ntp_servers: tuple[str, ...] = ()
     proxy: str = ""
@@ -58,12 +77,13 @@ class Common:
 def common() -> Packages:
     """Set up the system."""
     data = read(Common)
-    supported.check()
+    os_name = supported.check()
     set_up_apt(data)
     apt.refresh(name="Fetch package lists")
     apt.full_upgrade(name="Upgrade all packages")
-    yield PACKAGES
+    yield (*PACKAGES, *OWN_PACKAGES[os_name])
     set_names_and_time(data)
+    ask_no_neighbours()
     prepare_first_boot(data)
     tune_kernel()
 
@@ -80,6 +100,11 @@ def set_up_apt(data: Common) -> None:
         name="Let apt try again, within bounds, what it could not load",
         dest="/etc/apt/apt.conf.d/50cube-network",
         content=file_text("common/50cube-network"),
+    )
+    put_atomic(
+        name="Let needrestart list what waits for a restart, and restart nothing",
+        dest="/etc/needrestart/conf.d/60-cube.conf",
+        content=file_text("common/needrestart.conf"),
     )
     if data.proxy:
         put_atomic(
@@ -144,6 +169,20 @@ def set_names_and_time(data: Common) -> None:
         system.hostname(name=f"Name the host {data.hostname}", hostname=data.hostname)
 
 
+def ask_no_neighbours() -> None:
+    """Take names from name servers alone."""
+    put_atomic(
+        name="Ask no neighbours for names",
+        dest=RESOLVED,
+        content=file_text("common/resolved.conf"),
+    )
+    systemd.restart_if_older(
+        name="Let the resolver read its settings again",
+        unit="systemd-resolved.service",
+        than=(RESOLVED,),
+    )
+
+
 def prepare_first_boot(data: Common) -> None:
     """Let a copy of this disk become a machine of its own, on a disk of any size."""
     put_atomic(
@@ -151,23 +190,34 @@ def prepare_first_boot(data: Common) -> None:
         dest="/etc/cloud/cloud.cfg.d/99-cube.cfg",
         content=template_text("common/cloud.cfg.j2", data),
     )
+    for program, title in host.loop(PROGRAMS.items()):
+        put_atomic(
+            name=title,
+            dest=f"/usr/local/sbin/{program}",
+            content=file_text(f"common/{program}"),
+            mode="755",
+            validate="sh -n %s",
+        )
     put_atomic(
-        name="Bring the program that grows the root file system",
-        dest="/usr/local/sbin/cube-grow-root",
-        content=file_text("common/cube-grow-root"),
-        mode="755",
-        validate="sh -n %s",
+        name=f"Ask for {data.swap_mib} MiB of swap",
+        dest=SWAP,
+        content=template_text("common/swap.conf.j2", data),
     )
-    for unit in host.loop(("cube-grow-root.service", "cube-ssh-host-keys.service")):
+    for unit in host.loop(UNITS):
         put_atomic(
             name=f"Describe {unit}",
             dest=f"/etc/systemd/system/{unit}",
             content=file_text(f"common/{unit}"),
         )
     systemd.units(
-        names=("cube-grow-root.service", "cube-ssh-host-keys.service", "systemd-timesyncd.service"),
-        name="Grow the disk, make host keys and set the clock at every boot",
+        names=(*UNITS, "systemd-timesyncd.service"),
+        name="Grow the disk, make host keys and swap, and set the clock at every boot",
     )
+    if not data.building:  # an image has no swap file: each box makes its own
+        systemd.units(names="cube-swap.service", name="Make the swap file", running=True)
+        systemd.restart_if_older(
+            name="Let the swap file have its size", unit="cube-swap.service", than=(SWAP,)
+        )
 
 
 def tune_kernel() -> None:

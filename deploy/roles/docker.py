@@ -5,8 +5,9 @@ from dataclasses import dataclass
 
 from deploy import archives, supported
 from deploy.data import read
+from deploy.facts.containerd import CONFIG
 from deploy.facts.docker import DAEMON
-from deploy.operations import accounts, apparmor, apt, systemd
+from deploy.operations import accounts, apparmor, apt, containerd, systemd
 from deploy.operations.docker import CONTAINERS_LIVE_ON, settings
 from deploy.operations.files import put_atomic
 from deploy.role import Packages, role
@@ -58,7 +59,7 @@ def docker() -> Packages:
         wanted=json.loads(file_text("docker/daemon.json")),
     )
     put_atomic(
-        name="Let containers pin memory and open many files",
+        name="Let containers pin memory and open many files, and leave no cores",
         dest=LIMITS,
         content=file_text("docker/limits.conf"),
     )
@@ -72,9 +73,12 @@ def docker() -> Packages:
     if data.building:
         # A minute of the first boot of a guest without KVM.
         apparmor.compile_profiles(name="Compile AppArmor's profiles for the image's kernel")
+    containerd.without_cri(name="Close Kubernetes' door to containerd")
     systemd.units(names="docker.service", name="Run Docker", running=True)
     systemd.restart_if_older(
-        name="Let containerd read its limits again", unit="containerd.service", than=(LIMITS,)
+        name="Let containerd read its settings again",
+        unit="containerd.service",
+        than=(LIMITS, CONFIG),
     )
     systemd.restart_if_older(
         name="Let Docker read its settings again",

@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 from deploy import archives, supported
 from deploy.data import read
-from deploy.held import HELD
+from deploy.held import HELD, KERNELS
 from deploy.operations import apt, driver, systemd
 from deploy.operations.files import put_atomic
 from deploy.role import Packages, role
@@ -24,6 +24,7 @@ REPOSITORIES = {
 }
 
 OPTIONS = "/etc/modprobe.d/60-cube-nvidia.conf"
+KERNELS_HELD = "/etc/apt/apt.conf.d/53cube-kernels"
 RULES = "/etc/udev/rules.d/60-cube-nvidia.rules"
 DAEMON = "nvidia-persistenced.service"
 DROP_INS = f"/etc/systemd/system/{DAEMON}.d"
@@ -106,6 +107,7 @@ def nvidia_driver() -> Packages:
     set_up_daemon()
     driver.refresh_initramfs(name="Keep nouveau out of the initramfs", files=(OPTIONS,))
     apt.hold(name="Hold NVIDIA's packages at their version", patterns=HELD, but=LATER)
+    hold_kernels(bool(signed_modules(data, os_name)))
     driver.verify(name="Prove that packages and modules are of one version, for every kernel")
     prepare_secure_boot(data, os_name)
     driver.ask_for_restart(name="Ask for a restart when the driver is new")
@@ -171,6 +173,17 @@ def signed_modules(data: NvidiaDriver, os_name: str) -> str:
     if data.driver_source != "distribution" or os_name != "ubuntu-24.04":
         return ""
     return f"linux-modules-nvidia-{data.driver_branch}-server{'-open' if data.driver_open else ''}"
+
+
+def hold_kernels(signed: bool) -> None:
+    """Hold kernels where modules are made elsewhere; DKMS makes them for any kernel that comes."""
+    content = template_text("nvidia_driver/kernels.conf.j2", kernels=KERNELS) if signed else ""
+    apt.held_together(
+        name="Hold kernels with their signed modules" if signed else "Leave kernels free",
+        patterns=KERNELS,
+        file=KERNELS_HELD,
+        content=content,
+    )
 
 
 def set_up_modules(data: NvidiaDriver, os_name: str) -> None:

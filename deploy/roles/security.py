@@ -1,8 +1,14 @@
 """Role security: SSH, firewall, fail2ban, updates by themselves."""
 
+from dataclasses import dataclass
+
+from pyinfra import host, logger
+
 from deploy import supported
+from deploy.data import read
+from deploy.facts.system import ShortRsaKeys
 from deploy.held import HELD
-from deploy.operations import apt_timers, firewall, systemd
+from deploy.operations import apt_timers, firewall, system, systemd
 from deploy.operations.files import put_atomic
 from deploy.role import Packages, role
 from deploy.roles.common import UNATTENDED
@@ -11,11 +17,23 @@ from deploy.sources import file_text, template_text
 PACKAGES = ("fail2ban", "nftables", "openssh-server", "python3-systemd", "ufw",
             "unattended-upgrades")  # fmt: skip
 
+FAIL2BAN_SANDBOX = "/etc/systemd/system/fail2ban.service.d/60-cube.conf"
+#: What its package enables, or a first boot's presets, would do to a firewall.
+#: Source: nftables.service, ExecStart= and ExecStop=; /etc/nftables.conf, "flush ruleset".
+FLUSHES = (
+    "its start and its stop remove all rules of ufw, Docker and fail2ban: disable it, or take"
+    " 'flush ruleset' out of /etc/nftables.conf and override its ExecStop="
+)
+
 SSHD = "/etc/ssh/sshd_config.d/00-cube.conf"
 SSH_SERVICE = "/etc/systemd/system/ssh.service.d/60-cube.conf"
 AFTER_INIT = "/etc/ufw/after.init"
 JAILS = "/etc/fail2ban/jail.d/cube.local"
 
+#: ECDSA is left out: its curves are NIST's, and a weak random number betrays the key.
+HOST_KEYS = ("/etc/ssh/ssh_host_ed25519_key", "/etc/ssh/ssh_host_rsa_key")
+#: Source: NIST SP 800-57 part 1, table 2: 128 bits of strength, which are asked for from 2031 on.
+RSA_BITS = 3072
 #: Post-quantum hybrids first; what the release's sshd does not know, it would refuse.
 #: Source: sshd_config(5), KexAlgorithms, of OpenSSH 10.0 and 9.6.
 _KEX = ("curve25519-sha256", "curve25519-sha256@libssh.org", "diffie-hellman-group16-sha512")
@@ -24,49 +42,74 @@ KEX = {
     "ubuntu-24.04": ("sntrup761x25519-sha512@openssh.com", *_KEX),
 }
 
-#: Source: unattended-upgrades, README.md, "Supported Options Reference", Origins-Pattern.
+#: Security updates, and the releases that they may need new packages of: both distributions allow
+#: the same by default. Ubuntu's release never changes, Debian's at a point release.
+#: Source: unattended-upgrades, README.md, "Supported Options Reference", Origins-Pattern;
+#: 50unattended-upgrades of Debian 13 and of Ubuntu 24.04.
 ORIGINS = {
     "debian-13": (
         "origin=Debian,codename=${distro_codename}-security,label=Debian-Security",
         "origin=Debian,codename=${distro_codename},label=Debian-Security",
+        "origin=Debian,codename=${distro_codename},label=Debian",
     ),
     "ubuntu-24.04": (
         "origin=Ubuntu,archive=${distro_codename}-security",
+        "origin=Ubuntu,archive=${distro_codename}",
         "origin=UbuntuESM,archive=${distro_codename}-infra-security",
         "origin=UbuntuESMApps,archive=${distro_codename}-apps-security",
     ),
 }
 
 
+@dataclass(frozen=True, kw_only=True)
+class Security:
+    """What the role reads."""
+
+    building: bool = False
+
+
 @role("Security")
 def security() -> Packages:
     """Close what need not be open, and keep it so."""
-    name = supported.check()
+    data, name = read(Security), supported.check()
     # Before the packages: fail2ban and ufw start with their own settings, not the defaults.
     put_atomic(
         name="Describe fail2ban's sshd jail on the journal",
         dest=JAILS,
         content=file_text("security/fail2ban.local"),
     )
+    put_atomic(
+        name="Close to fail2ban what it does not need",
+        dest=FAIL2BAN_SANDBOX,
+        content=file_text("security/fail2ban-sandbox.conf"),
+    )
     yield PACKAGES
-    harden_ssh(name)
-    set_up_firewall()
+    harden_ssh(name, data)
+    set_up_firewall(data)
     systemd.units(names="fail2ban.service", name="Run fail2ban", running=True)
     systemd.restart_if_older(
         name="Let fail2ban read its jails again",
         unit="fail2ban.service",
-        than=(JAILS,),
+        than=(JAILS, FAIL2BAN_SANDBOX),
         check="fail2ban-client -t",
     )
     set_up_updates(name)
 
 
-def harden_ssh(os_name: str) -> None:
+def harden_ssh(os_name: str, data: Security) -> None:
     """Allow keys only. Open connections survive the restart."""
+    system.made_by(
+        name="Have the host keys that sshd offers",
+        files=HOST_KEYS,
+        unit="cube-ssh-host-keys.service",
+    )
+    rsa_bits = RSA_BITS if data.building else shortest_key()
     put_atomic(
         name="Allow SSH with keys only, not as root, with modern algorithms",
         dest=SSHD,
-        content=template_text("security/sshd.conf.j2", kex=KEX[os_name]),
+        content=template_text(
+            "security/sshd.conf.j2", host_keys=HOST_KEYS, rsa_bits=rsa_bits, kex=KEX[os_name]
+        ),
         validate="mkdir -p /run/sshd && sshd -t -f %s",
     )
     put_atomic(
@@ -82,8 +125,25 @@ def harden_ssh(os_name: str) -> None:
     )
 
 
-def set_up_firewall() -> None:
+def shortest_key() -> int:
+    """Return how long an RSA key must be; nobody who is let in by a shorter one is locked out."""
+    short = host.get_fact(ShortRsaKeys, bits=RSA_BITS)
+    for owner, bits in host.loop(sorted(short.items())):
+        logger.warning(
+            f"{host.print_prefix}{owner}: a key of {bits} bits lets in, so RSA keys of that length"
+            f" stay allowed: have it replaced by one of {RSA_BITS} bits or of Ed25519"
+        )
+    return min([RSA_BITS, *short.values()])
+
+
+def set_up_firewall(data: Security) -> None:
     """Refuse what comes in except SSH; Docker's published ports are no way around it."""
+    systemd.masked(
+        name="Let nothing remove the rules of all firewalls",
+        unit="nftables.service",
+        harm=FLUSHES,
+        by_anybody=data.building,
+    )
     put_atomic(
         name="Put Docker's published ports behind the firewall",
         dest=AFTER_INIT,

@@ -1,6 +1,7 @@
 """Layer 1 on a real machine: applied, applied again, and put to the test from outside."""
 
 import contextlib
+import json
 import os
 import random
 import re
@@ -369,6 +370,37 @@ def test_published_ports_do_not_get_around_the_firewall(box: Box) -> None:
     box.sh("iptables -F DOCKER-USER")  # the control: without our rules the port is open
     assert box.sh(ASK) == "404"
     box.sh("ufw reload && docker rm -f web && ip netns del outside")
+
+
+#: What is said against algorithms that are offered nevertheless: older clients know no others.
+KNOWN = {"does not provide protection against post-quantum attacks"}
+
+
+def test_an_outside_audit_finds_no_weak_algorithm(box: Box) -> None:
+    port = str(box.machine.endpoint.port)
+    argv = [
+        str(Path(sys.executable).with_name("ssh-audit")),
+        "--json",
+        "--skip-rate-test",
+        "-p",
+        port,
+    ]
+    done = subprocess.run(
+        [*argv, "127.0.0.1"], capture_output=True, text=True, check=False, timeout=120
+    )
+    found = json.loads(done.stdout)
+    rows = [row for kind in ("kex", "key", "enc", "mac") for row in found[kind]]
+    against = {
+        f"{row['algorithm']}: {text}"
+        for row in rows
+        for level in ("fail", "warn")
+        for text in row["notes"].get(level, ())
+        if text not in KNOWN
+    }
+    assert len(rows) > 10
+    assert against == set()
+    keys = {row["algorithm"] for row in found["key"]}
+    assert keys == {"ssh-ed25519", "rsa-sha2-512", "rsa-sha2-256"}
 
 
 def test_fail2ban_counts_refused_logins(box: Box) -> None:

@@ -15,6 +15,8 @@ check_common() {
     mountpoint --quiet "$mount" && check_disk "$mount"
   done
   check_clock
+  check_restart
+  check_old_kernels
 }
 
 check_failed_units() {
@@ -63,6 +65,32 @@ check_clock() {
   fi
 }
 
+# A restart that is due is no fault: it waits for who uses the machine.
+# Source: debian-policy, /run/reboot-required; /etc/kernel/postinst.d/unattended-upgrades.
+check_restart() {
+  if [[ -e $ROOT/run/reboot-required ]]; then
+    local asked
+    asked=$(sort --unique "$ROOT/run/reboot-required.pkgs" 2>/dev/null | paste -sd ' ')
+    skip "no restart is due" "one is, for ${asked:-an update}: sudo systemctl reboot"
+  else
+    ok "no restart is due" "none"
+  fi
+}
+
+# Updates remove no kernels: what they would take for unused is not reliable.
+check_old_kernels() {
+  run apt-get --simulate --quiet autoremove
+  local old
+  old=$(awk '$1 == "Remv" && $2 ~ /^linux-(image|headers|modules)-/ {print $2}' <<<"$OUTPUT" | paste -sd ' ')
+  if ((CODE != 0)); then
+    fail "old kernels" "$(explain apt-get)"
+  elif [[ -n $old ]]; then
+    skip "old kernels" "sudo apt-get autoremove removes $old"
+  else
+    ok "old kernels" "none"
+  fi
+}
+
 check_users() {
   local user
   if ! user=$(read_json "$EXPECTATIONS" "d['admin_user']"); then
@@ -86,6 +114,7 @@ check_admin() {
 check_security() {
   check_sshd
   check_firewall
+  check_flush
   check_jail
   check_upgrades
 }
@@ -133,6 +162,15 @@ check_firewall() {
   else
     ok "firewall active" "incoming connections are refused unless listed"
   fi
+}
+
+# What its package brings removes every rule when it starts or stops, also those of ufw and Docker.
+check_flush() {
+  run systemctl is-enabled nftables.service
+  case $OUTPUT in
+    *enabled*) fail "firewall is kept" "nftables.service is $OUTPUT: it flushes the rules of ufw, Docker and fail2ban" ;;
+    *) ok "firewall is kept" "nftables.service is ${OUTPUT:-not there}" ;;
+  esac
 }
 
 check_jail() {

@@ -11,6 +11,7 @@ from .conftest import Box, failed, statuses
 SYSTEMCTL = """case "$1 $2" in
   "list-units --state=failed") printf '%s' "$FAILED_UNITS" ;;
   "is-enabled apt-daily-upgrade.timer") echo "${UPGRADE_TIMER:-enabled}" ;;
+  "is-enabled nftables.service") echo "${NFTABLES:-masked}"; exit 1 ;;
 esac"""
 DOCKER = "[[ -z ${NO_DOCKER:-} ]] || { echo no daemon; exit 1; }; echo 27"
 SSHD = "echo permitrootlogin no; echo passwordauthentication no; echo port"
@@ -53,6 +54,7 @@ def healthy(box: Box, port: int) -> Box:
     box.fake("ufw", UFW)
     box.fake("fail2ban-client", "Status for the jail: sshd\n   |- Currently banned: 0")
     box.fake("apt-config", "Unattended-Upgrade='1'")
+    box.fake("apt-get", "0 upgraded, 0 newly installed, 0 to remove")
     box.fake_script("docker", DOCKER)
     box.fake("uv", "uv 0.9.0")
     return box
@@ -78,6 +80,8 @@ FAULTS = {
     "sshd answers": {"sshd": f"{SSHD} 1"},
     "firewall active": {"ufw": "echo 'Status: inactive'"},
     "fail2ban guards sshd": {"fail2ban-client": "echo 'no such jail'; exit 255"},
+    "old kernels": {"apt-get": "echo 'E: broken'; exit 100"},
+    "firewall is kept": {"systemctl": "echo enabled"},
     "security updates": {"apt-config": "echo \"x='0'\""},
     "docker answers": {"docker": "exit 1"},
     "uv": {"uv": "exit 127"},
@@ -106,6 +110,42 @@ def test_a_lax_sshd_is_found(healthy: Box, port: int, option: str, value: str) -
 def test_a_firewall_that_lets_in_is_found(healthy: Box) -> None:
     healthy.fake("ufw", UFW.replace("deny (incoming)", "allow (incoming)"))
     assert failed(healthy.judge("health-check-layer1.sh")[1]) == ["firewall active"]
+
+
+@pytest.mark.parametrize("state", ["enabled", "enabled-runtime"])
+def test_what_flushes_the_firewall_is_found(healthy: Box, state: str) -> None:
+    _, data = healthy.judge("health-check-layer1.sh", NFTABLES=state)
+    assert failed(data) == ["firewall is kept"]
+
+
+@pytest.mark.parametrize("state", ["masked", "disabled", ""])
+def test_what_cannot_start_flushes_nothing(healthy: Box, state: str) -> None:
+    assert healthy.judge("health-check-layer1.sh", NFTABLES=state)[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("packages", "told"),
+    [("linux-image-amd64\nlibc6\nlibc6\n", "libc6 linux-image-amd64"), (None, "an update")],
+)
+def test_a_restart_that_is_due_is_told_and_is_no_fault(
+    healthy: Box, packages: str | None, told: str
+) -> None:
+    healthy.write("run/reboot-required", "*** System restart required ***\n")
+    if packages:
+        healthy.write("run/reboot-required.pkgs", packages)
+    code, data = healthy.judge("health-check-layer1.sh")
+    (row,) = [one for one in data["checks"] if one["name"] == "no restart is due"]
+    assert (code, row["status"]) == (0, "SKIP")
+    assert row["detail"] == f"one is, for {told}: sudo systemctl reboot"
+
+
+def test_kernels_that_can_go_are_named(healthy: Box) -> None:
+    plan = "Remv linux-image-6.12.1+deb13-amd64 [6.12.1-1]\nRemv libx [1]\n"
+    healthy.fake("apt-get", plan)
+    code, data = healthy.judge("health-check-layer1.sh")
+    (row,) = [one for one in data["checks"] if one["name"] == "old kernels"]
+    assert (code, row["status"]) == (0, "SKIP")
+    assert row["detail"] == "sudo apt-get autoremove removes linux-image-6.12.1+deb13-amd64"
 
 
 def test_a_masked_upgrade_timer_is_found(healthy: Box) -> None:

@@ -29,6 +29,14 @@ def test_it_says_what_is_wrong(complete: Box) -> None:
     assert "FAULTY: layer1 FAIL docker answers" in complete.run("60-cube").stdout
 
 
+def test_it_says_that_a_restart_is_due(complete: Box) -> None:
+    assert "restart" not in complete.run("60-cube").stdout
+    complete.write("run/reboot-required", "*** System restart required ***\n")
+    assert "\n  restart: due, for an update\n" in complete.run("60-cube").stdout
+    complete.write("run/reboot-required.pkgs", "linux-image-amd64\nlinux-image-amd64\ndbus\n")
+    assert "  restart: due, for dbus linux-image-amd64\n" in complete.run("60-cube").stdout
+
+
 @pytest.mark.parametrize("outcome", ["error", "not_run", "nonsense"])
 def test_only_a_pass_is_healthy(complete: Box, outcome: str) -> None:
     complete.write_json("var/lib/cube/health.json", {"outcome": outcome, "summary": "x"})

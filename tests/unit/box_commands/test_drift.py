@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from cube import spec
+from cube import log, spec
 from cube.box import drift
 from cube.box.apply import check_run
 from cube.box.drift import LayerDrift
@@ -70,7 +70,8 @@ def comparing(
     """Let the box claim layers, and pyinfra predict the same of each."""
 
     def install(*claimed: int, prediction: Prediction) -> None:
-        answering({"layers.json": record_of(loaded, *claimed)})
+        claims = record_of(loaded, *claimed)
+        answering({"layers.json": claims, "reboot-required": "", "needrestart": ""})
         monkeypatch.setattr(drift, "predict", lambda *_, **__: prediction)
 
     return install
@@ -113,6 +114,20 @@ def test_a_box_is_compared_with_all_that_it_claims(
 ) -> None:
     comparing(5, 1, prediction=Prediction(layer=0, operations=3))
     assert [one.layer for one in drift.compare(loaded, box, [], checks=False)] == [1, 5]
+
+
+def test_what_waits_for_a_restart_is_told(
+    box: Box, answering: Callable[[Answers], list[str]]
+) -> None:
+    stale = "NEEDRESTART-VER: 3.11\nNEEDRESTART-SVC: docker.service\nNEEDRESTART-SVC: ssh.service\n"
+    answering({"reboot-required": "asked libc6\n", "needrestart": stale})
+    heard: list[log.Event] = []
+    with log.listening(heard.append):
+        drift.tell_restarts(box)
+    assert [event.text for event in heard] == [
+        "desk1 needs a restart: asked for by libc6",
+        "desk1: services run with libraries that were replaced: docker.service, ssh.service",
+    ]
 
 
 def check(title: str, *, failed: bool) -> Check:

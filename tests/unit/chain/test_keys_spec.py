@@ -31,7 +31,7 @@ TABLE: list[tuple[str, Any, Names]] = [
     ("image.version", "9.9.9", {5, IMAGE}),
     ("image.disk_size", 32 * 1024, {BASE}),
     ("image.layout", "lvm", {BASE}),
-    ("image.swap", 4096, NOTHING),
+    ("image.swap", 4096, {1}),
     ("image.hostname", "other", {BASE, 1}),
     ("image.locale", "de_DE.UTF-8", {1}),
     ("image.timezone", "Asia/Tokyo", {1}),

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from deploy.held import HELD
+from deploy.held import HELD, KERNELS
 
 
 def is_held(package: str) -> bool:
@@ -35,3 +35,52 @@ def test_what_the_driver_is_made_of_is_held(package: str) -> None:
 )  # fmt: skip
 def test_nothing_else_is_held(package: str) -> None:
     assert not is_held(package)
+
+
+@pytest.mark.parametrize(
+    "package",
+    [
+        "linux-generic",
+        "linux-image-generic",
+        "linux-headers-generic",
+        "linux-virtual",
+        "linux-image-virtual",
+        "linux-headers-virtual",
+        "linux-generic-hwe-24.04",
+        "linux-image-generic-hwe-24.04",
+        "linux-headers-generic-hwe-24.04-edge",
+        "linux-lowlatency",
+        "linux-image-oem-24.04",
+        "linux-aws",
+        "linux-image-nvidia",
+        "linux-image-extra-virtual",
+    ],
+)
+def test_what_brings_a_new_kernel_is_held_with_signed_modules(package: str) -> None:
+    assert any(re.match(pattern, package) for pattern in KERNELS)
+
+
+@pytest.mark.parametrize(
+    "package",
+    [
+        "linux-image-6.8.0-50-generic",
+        "linux-headers-6.8.0-50-generic",
+        "linux-headers-6.8.0-50",
+        "linux-modules-6.8.0-50-generic",
+        "linux-modules-nvidia-580-server-open-generic",
+        "linux-firmware",
+        "linux-base",
+        "linux-libc-dev",
+        "linux-tools-common",
+        "linux-tools-generic",
+        "linux-sysctl-defaults",
+        "linux-image-amd64",
+        "linux-perf",
+    ],
+)
+def test_no_other_package_of_linux_is_held_with_them(package: str) -> None:
+    assert not any(re.match(pattern, package) for pattern in KERNELS)
+
+
+def test_no_expression_needs_an_escape_in_apts_settings() -> None:
+    assert [one for one in (*HELD, *KERNELS) if "\\" in one or '"' in one] == []
