@@ -2,7 +2,7 @@
 
 from cube.spec.load import load, load_text
 from cube.spec.model import GPU_LAYERS, LAYER_ROLES, OS_NAMES, OsName, Spec
-from cube.spec.view import build_data, ca_files, host_data, proxy_environment
+from cube.spec.view import build_data, ca_files, host_data, proxy_environment, unfit_ca_files
 
 __all__ = [
     "GPU_LAYERS",
@@ -16,4 +16,5 @@ __all__ = [
     "load",
     "load_text",
     "proxy_environment",
+    "unfit_ca_files",
 ]

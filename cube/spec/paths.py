@@ -15,9 +15,9 @@ FILE_BYTES = 1024 * 1024
 #: ssh(1) reads its configuration by lines and words, so no path there may hold a quote.
 #: Source: qemu(1), "-drive"; systemd-nspawn(1), "--bind="; ssh_config(5).
 SEPARATORS = ',:\\"'
-#: What a name of a socket leaves of 108 bytes for a folder. Source: unix(7); the longest name
-#: below build.dir is OS/work/machines/NAME/NAME.sock.
-FOLDER_BYTES = 512
+#: An overlay names the disk below it in 1023 bytes, of which those of a link need about 100.
+#: Source: QEMU, docs/interop/qcow2.rst, "backing_file_size".
+FOLDER_BYTES = 900
 
 
 class NoPathError(ValueError):
@@ -101,6 +101,8 @@ def check_folder(path: Path) -> Path:
             f"QEMU and ssh cannot work in a path with {found[0]} ({path}):"
             ' name a folder without it, like "build"'
         )
+    if len(os.fsencode(path)) > FOLDER_BYTES:
+        raise ValueError(f"longer than {FOLDER_BYTES} bytes as a whole path: name a shorter one")
     return path
 
 
