@@ -7,8 +7,8 @@ from pathlib import Path
 
 from cube import build_folder
 from cube.machines import trial
+from cube.mistakes import shown
 from cube.spec import Spec
-from cube.spec.mistakes import shown
 
 MEMORY_INFO = Path("/proc/meminfo")
 GIB_MIB = 1024

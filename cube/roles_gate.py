@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from cube import stack_gate
+from cube.mistakes import shown
 from cube.spec import GPU_LAYERS, Spec
-from cube.spec.mistakes import shown
 
 #: What the boot test of a sealed image looks for, and the role of layer 1 that brings it.
 NEEDED = {

@@ -9,6 +9,8 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BeforeValidator, ValidationInfo
 
+from cube.mistakes import NoPathError
+
 #: A larger file is none of those that cube.toml names and that are read whole.
 FILE_BYTES = 1024 * 1024
 #: What a tool would read as something else in the path of a build: options of QEMU and of
@@ -19,10 +21,6 @@ SEPARATORS = (",", ":", "\\", '"', "*", "?", "[", "]", "{{", "${", "%{")
 #: An overlay names the disk below it in 1023 bytes, of which those of a link need about 100.
 #: Source: QEMU, docs/interop/qcow2.rst, "backing_file_size".
 FOLDER_BYTES = 900
-
-
-class NoPathError(ValueError):
-    """A value is no path; whoever tells it adds an example of the key."""
 
 
 class MissingFileError(ValueError):
