@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
+from cube.logins import masked
 from cube.machines import Endpoint
 from cube.spec.model import Host
 
@@ -66,12 +67,15 @@ def from_url(url: str) -> Target:
         parts = urlsplit(url)
         port = parts.port
     except ValueError as error:
-        raise TargetError(f"{url}: {error}: write ssh://user@host:port") from error
+        # Not in its words: they may quote a part of a password.
+        raise TargetError(f"{masked(url)}: no address: write ssh://user@host:port") from error
     query = {key: values[-1] for key, values in parse_qs(parts.query).items()}
     unknown = sorted(query.keys() - {"ssh_identity_file", "known_hosts"})
     if not parts.hostname or unknown or parts.password:
         what = f"unknown option {unknown[0]}" if unknown else "no host, or a password in it"
-        raise TargetError(f"{url}: {what}: write ssh://user@host:port?ssh_identity_file=FILE")
+        raise TargetError(
+            f"{masked(url)}: {what}: write ssh://user@host:port?ssh_identity_file=FILE"
+        )
     # An alias for ssh and testinfra, which would take a colon for the beginning of a port.
     alias = parts.hostname.replace(":", ".")
     return Target(
@@ -155,15 +159,26 @@ def render_ssh_config(targets: Iterable[Target], folder: Path) -> str:
     return "\n".join([*(line for target in targets for line in _host_lines(target)), *shared, ""])
 
 
+def as_word(path: Path) -> str:
+    """Write a path as one word of ssh_config(5), where % begins a token.
+
+    Source: OpenSSH, misc.c, argv_split: a backslash escapes quotes and itself.
+    """
+    escaped = str(path).replace("%", "%%")
+    for char in "\\\"'":
+        escaped = escaped.replace(char, f"\\{char}")
+    return f'"{escaped}"'
+
+
 def _host_lines(target: Target) -> list[str]:
     lines = [f"Host {target.name}", f"    HostName {target.address}", f"    Port {target.port}"]
     if target.user:
         lines.append(f"    User {target.user}")
     if target.key:
-        lines += [f'    IdentityFile "{target.key}"', "    IdentitiesOnly yes"]
+        lines += [f"    IdentityFile {as_word(target.key)}", "    IdentitiesOnly yes"]
     if target.known_hosts:
         lines += [
-            f'    UserKnownHostsFile "{target.known_hosts}"',
+            f"    UserKnownHostsFile {as_word(target.known_hosts)}",
             "    StrictHostKeyChecking accept-new",
         ]
     else:

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from cube import run
+from cube import demands, run
+from cube.demands import MEMORY_INFO, memory_mib
 from cube.errors import CommandError, HostError
 from cube.machines import accelerator, choose, firmware
 from cube.spec import Spec
@@ -67,12 +68,21 @@ TOOLS = (
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
-    """One thing that was looked at; `remedy` says how to get what is lacking."""
+    """One thing that was looked at.
+
+    Args:
+        level: whether it is there.
+        subject: what; a key of cube.toml stands with its value.
+        text: what was found.
+        remedy: how to get what is lacking.
+        asked: cube.toml asks for it.
+    """
 
     level: Level
     subject: str
     text: str
     remedy: str = ""
+    asked: bool = False
 
 
 def examine(spec: Spec) -> list[Finding]:
@@ -81,8 +91,16 @@ def examine(spec: Spec) -> list[Finding]:
     findings += [examine_tool(tool) for tool in TOOLS]
     findings += [examine_libvirt(), examine_firmware(), examine_secure_boot()]
     findings += [examine_rights(), examine_accelerator()]
-    findings += [examine_disk(spec.build.dir), examine_memory(Path("/proc/meminfo"))]
-    return findings
+    asked = demands.unmet(spec)
+    if "build.dir" not in {one.key for one in asked}:
+        findings.append(examine_disk(spec.build.dir))
+    findings.append(examine_memory(MEMORY_INFO))
+    return [*findings, *map(finding_of, asked)]
+
+
+def finding_of(one: demands.Unmet) -> Finding:
+    """What cube.toml asks for, and this machine has not."""
+    return Finding(level="lack", subject=one.subject, text=one.text, remedy=one.remedy, asked=True)
 
 
 def examine_python() -> Finding:
@@ -247,9 +265,8 @@ def examine_memory(meminfo: Path) -> Finding:
 
 
 def available_memory_gib(meminfo: str) -> float:
-    """Return MemAvailable of /proc/meminfo. Source: proc_meminfo(5); the unit is KiB."""
-    fields = dict(row.split(":", 1) for row in meminfo.splitlines() if ":" in row)
-    return int(fields["MemAvailable"].split()[0]) / 1024**2
+    """Return MemAvailable of /proc/meminfo."""
+    return memory_mib(meminfo, "MemAvailable") / 1024
 
 
 def require(findings: Iterable[Finding]) -> None:

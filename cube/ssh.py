@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import re
 import select
 import shlex
 import time
@@ -25,6 +26,9 @@ ATTEMPTS = 3
 #: sshd_config(5), PerSourcePenalties.
 RETRY_S = 0.5
 
+#: A path that needs no quotes.
+PLAIN_PATH = re.compile(r"[A-Za-z0-9/._+@=-]+")
+
 logging.getLogger("paramiko").addHandler(logging.NullHandler())
 logging.getLogger("paramiko").propagate = False
 
@@ -32,11 +36,34 @@ logging.getLogger("paramiko").propagate = False
 def ssh_args(endpoint: Endpoint) -> list[str]:
     """Build the OpenSSH client's command for a machine; a command may follow."""
     return [
-        "ssh", "-p", str(endpoint.port), "-i", str(endpoint.key_file),
+        "ssh", "-p", str(endpoint.port), *key_args(endpoint.key_file),
         "-o", "IdentitiesOnly=yes", "-o", "StrictHostKeyChecking=accept-new",
-        "-o", f"UserKnownHostsFile={endpoint.known_hosts}",
+        "-o", f"UserKnownHostsFile={as_word(endpoint.known_hosts)}",
         f"{endpoint.user}@{endpoint.host}",
     ]  # fmt: skip
+
+
+def key_args(path: Path) -> list[str]:
+    """Build the options that name a key.
+
+    Not -i where the path has a %: it looks for the file of that very name, then takes the % for
+    the beginning of a token. Source: OpenSSH, ssh.c, -i; ssh_config(5), TOKENS.
+    """
+    return ["-o", f"IdentityFile={as_word(path)}"] if "%" in str(path) else ["-i", str(path)]
+
+
+def as_word(path: Path) -> str:
+    """Write a path as one word of ssh's configuration, or of ``-o``, where % begins a token.
+
+    Source: ssh_config(5): arguments in double quotes may hold blanks; OpenSSH, misc.c,
+    argv_split: within them a backslash escapes quotes and itself.
+    """
+    escaped = str(path).replace("%", "%%")
+    if PLAIN_PATH.fullmatch(escaped):
+        return escaped
+    for char in "\\\"'":
+        escaped = escaped.replace(char, f"\\{char}")
+    return f'"{escaped}"'
 
 
 def make_key(path: Path) -> str:

@@ -1,21 +1,10 @@
 """Whether the GPU stack that cube.toml describes can work: rules, locks and the disk, offline."""
 
-from cube import hardware, log
+from cube import disk_room, hardware, log
 from cube.spec import Spec
 from cube.spec.model import GPU_LAYERS
 from cube.stack import lockfile, profile, rules, table
 from cube.stack.choice import Choice
-
-#: What the image takes without frameworks, in MiB: the system with layers 1, 3 and 5 (the chain
-#: takes 2.4 GB, docs/figures.md), and the driver with the CUDA toolkit (Debian 13's own: 5,341,
-#: the sum of Installed-Size over what they depend on; the rest is for the packages themselves).
-#: NVIDIA's own cuda-toolkit-13-0 was not measured: it is taken to be of that order.
-SYSTEM_MIB = 3 * 1024
-DRIVER_MIB = 7 * 1024
-#: Part of a disk that is not for files: ext4's reserve and tables, boot and EFI. Source: mke2fs(8)
-#: keeps 5 % for root.
-OVERHEAD = 1.08
-GIB_MIB = 1024
 
 
 def choice_of(spec: Spec) -> Choice:
@@ -56,8 +45,9 @@ def examine(spec: Spec) -> list[str]:
 
     A disk that is too small is only a hint where the layers are not applied.
     """
+    base = [why] if (why := lacking_base(spec)) else []
     if not may_apply(spec):
-        return []
+        return base
     choice = choice_of(spec)
     refused = rules.refusals(choice)
     found = [one.text for one in refused]
@@ -67,26 +57,22 @@ def examine(spec: Spec) -> list[str]:
         found += lockfile.check(choice.profile, framework)
     if short := lacking_disk(spec, choice):
         if will_apply(spec):
-            found.append(short)
-        else:
-            log.info(f"for a machine with GPUs: {short}")
-    return found
+            return [*found, short]
+        log.info(f"for a machine with GPUs: {short}")
+    return [*found, *base]
 
 
 def lacking_disk(spec: Spec, choice: Choice) -> str:
-    """Say what the disk of the image lacks; empty where it is large enough."""
+    """Say what the disk of the image lacks for the stack; empty where it is large enough."""
     layers = set(spec.layers.enabled)
-    parts = {
-        "system": SYSTEM_MIB,
-        "driver and CUDA": DRIVER_MIB if 2 in layers else 0,  # noqa: PLR2004
-        **{one.name: one.disk_mib for one in choice.wanted},
-    }
-    needed, has = int(sum(parts.values()) * OVERHEAD), spec.image.disk_size
-    if has >= needed:
-        return ""
-    told = ", ".join(f"{name} {size / GIB_MIB:.1f}" for name, size in parts.items() if size)
-    least = -(-needed // GIB_MIB)
-    return (
-        f"image.disk_size is {has / GIB_MIB:.0f} GiB, the stack needs {least} GiB"
-        f" ({told}): write at least {least} GiB, or fewer frameworks"
-    )
+    frameworks = {one.name: one.disk_mib for one in choice.wanted}
+    driver = disk_room.DRIVER_MIB if 2 in layers else 0  # noqa: PLR2004
+    room = disk_room.room(spec, {"driver and CUDA": driver, **frameworks})
+    return "" if room.enough else f"{room.said('the stack needs')}, or fewer frameworks"
+
+
+def lacking_base(spec: Spec) -> str:
+    """Say what the disk of the image lacks for system and swap; empty where it is large enough."""
+    room = disk_room.room(spec, {})
+    told = "system and swap need" if spec.image.swap else "the system needs"
+    return "" if room.enough else f"{room.said(told)}{', or less swap' * bool(spec.image.swap)}"

@@ -7,11 +7,11 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from cube import autoinstall, doctor, log, packer, provision, run, stack_gate
+from cube import autoinstall, doctor, log, packer, provision, roles_gate, run, stack_gate
 from cube.errors import CubeError, VerifyError
 from cube.machines.seed import build_seed, render_user_data
 from cube.packer.seed import check_seed
-from cube.spec import Spec
+from cube.spec import Spec, unfit_ca_files
 from cube.workspace import Workspace
 
 #: A key in the right form for templates that are only looked at. It opens nothing.
@@ -37,8 +37,15 @@ class Gate:
 
 def host(spec: Spec) -> list[str]:
     """Tools, rights, disk and memory of this machine."""
-    findings = doctor.examine(spec)
-    return [f"{f.subject}: {f.text} -> {f.remedy}" for f in findings if f.level == "lack"]
+    lacking = [one for one in doctor.examine(spec) if one.level == "lack"]
+    for why in unfit_ca_files(spec):
+        log.warning(f'{spec.file}: network.ca_certificates = "host": left out: {why}')
+    return [
+        f"{spec.file}: {one.subject}: {one.text}: {one.remedy}"
+        if one.asked
+        else f"{one.subject}: {one.text} -> {one.remedy}"
+        for one in lacking
+    ]
 
 
 def templates(spec: Spec) -> list[str]:
@@ -58,9 +65,14 @@ def unattended(spec: Spec) -> list[str]:
     return check_seed(render_user_data(build_seed(SAMPLE_KEY)))
 
 
+def roles(spec: Spec) -> list[str]:
+    """Roles without which an image cannot be sealed, or another role cannot be applied."""
+    return roles_gate.examine(spec)
+
+
 def stack(spec: Spec) -> list[str]:
     """Versions, locks and disk of the GPU stack, offline."""
-    return stack_gate.examine(spec)
+    return [f"{spec.file}: {problem}" for problem in stack_gate.examine(spec)]
 
 
 def layers(spec: Spec) -> list[str]:
@@ -122,6 +134,7 @@ GATES = (
     Gate(name="Packer accepts every template", problems=templates, patient=True),
     Gate(name="This machine has what a build needs", problems=host),
     Gate(name="The unattended installation is well formed", problems=unattended),
+    Gate(name="The roles fit together", problems=roles),
     Gate(name="The GPU stack can work", problems=stack),
     Gate(name="Every layer runs offline", problems=layers),
     Gate(name="The code is clean", problems=lint),

@@ -122,9 +122,10 @@ def test_names_can_be_looked_up(host: Host) -> None:
     assert host.service("systemd-resolved").is_running
 
 
-def test_apparmor_profiles_came_compiled(host: Host) -> None:
+def test_apparmor_profiles_came_compiled(host: Host, spec: Spec) -> None:
     # Compiling them all is a minute of a first boot without KVM; /dev/null is as old as it.
     cache = "/var/cache/apparmor -type f -name '[!.]*'"
-    made = len(host.check_output(f"find {cache} -cnewer /dev/null").splitlines())
-    known = len(host.check_output(f"find {cache}").splitlines())
-    assert made < known / 2
+    made = len(host.run(f"find {cache} -cnewer /dev/null").stdout.splitlines())
+    known = len(host.run(f"find {cache}").stdout.splitlines())
+    # The role docker brings AppArmor; without it there is nothing to compile.
+    assert made < known / 2 or (known == 0 and "docker" not in spec.layers.roles(1))

@@ -151,7 +151,8 @@ def parse_settings(text: str) -> dict[str, list[str]]:
     settings: dict[str, list[str]] = {}
     for line in text.splitlines():
         name, _, value = line.partition(" ")
-        settings.setdefault(name, []).extend(value.split())
+        # The path of a key may have blanks; only other settings are lists of words.
+        settings.setdefault(name, []).extend([value] if name == "identityfile" else value.split())
     return settings
 
 

@@ -59,6 +59,8 @@ IMAGE_SOURCES = (
     "cube/secure_boot.py",
 )  # fmt: skip
 
+#: Digits of a digest that tell two files of one name apart.
+DIGITS = 12
 #: The data that name files of this machine: their content counts, not where they are.
 FILES = ("ca_certificates", "framework_locks", "image_archives")
 
@@ -199,12 +201,22 @@ def plain(data: dict[str, object]) -> dict[str, object]:
 def plain_value(name: str, value: object) -> object:
     """Return one value: files by name and content, a URL with a login as its digest."""
     if isinstance(value, list | tuple):
-        if name in FILES:  # of two with one name, the host gets the last
-            return {Path(file).name: file_digest(Path(file)) for file in value}
+        if name in FILES:
+            return file_digests([Path(file) for file in value])
         return [plain_value(name, item) for item in value]
     if isinstance(value, str) and "://" in value and "@" in value:
         return f"sha256:{digest(value)}"
     return value
+
+
+def file_digests(paths: Sequence[Path]) -> dict[str, str]:
+    """Return the digest of each file by its name; of several with one name, each has its own."""
+    names = [path.name for path in paths]
+    found = [(path.name, file_digest(path)) for path in paths]
+    return {
+        name if names.count(name) == 1 else f"{name} {digest[:DIGITS]}": digest
+        for name, digest in found
+    }
 
 
 def file_digest(path: Path) -> str:

@@ -67,7 +67,7 @@ class Store:
         """
         file = self.folder / "format"
         if file.exists() and (found := words(file)) != str(keys.FORMAT):
-            shown = found if found.isdecimal() and len(found) <= SHOWN else repr(found[:SHOWN])
+            shown = found if found.isalnum() and len(found) <= SHOWN else repr(found[:SHOWN])
             raise ChainError(
                 f"{self.folder}: format {shown}, this cube writes {keys.FORMAT}",
                 hint=f"use the cube that made it, or remove the folder: rm -r {self.folder}",

@@ -1,6 +1,7 @@
 """`cube bisect`."""
 
 import argparse
+import re
 import shlex
 from collections.abc import Sequence
 
@@ -31,9 +32,20 @@ def add_commands(commands: "Commands[argparse.ArgumentParser]") -> None:
     command.add_argument("--machine", choices=["auto", "vm", "container"], default="",
                          help="default: build.machine of cube.toml")  # fmt: skip
     command.add_argument(
-        "--timeout", type=float, default=TIMEOUT_S, metavar="SECONDS",
+        "--timeout", type=seconds, default=TIMEOUT_S, metavar="SECONDS",
         help=f"a COMMAND that takes longer has failed; default: {TIMEOUT_S:.0f}",
     )  # fmt: skip
+
+
+def seconds(word: str) -> float:
+    """Accept a time that ends.
+
+    Raises:
+        ArgumentTypeError: it is none.
+    """
+    if not re.fullmatch(r"[0-9]{1,7}(\.[0-9]{1,3})?", word) or float(word) == 0:
+        raise argparse.ArgumentTypeError(f"{word!r}: write seconds, like 300")
+    return float(word)
 
 
 def cmd_bisect(args: argparse.Namespace, spec: Spec) -> int:

@@ -1,6 +1,7 @@
 """`cube chain` and its verbs."""
 
 import argparse
+import re
 from pathlib import Path
 
 from cube import lock, log, pipeline
@@ -69,7 +70,7 @@ def count(word: str) -> int:
     Raises:
         ArgumentTypeError: it is none.
     """
-    if not word.isdecimal():
+    if not re.fullmatch(r"[0-9]{1,6}", word):
         raise argparse.ArgumentTypeError(f"{word!r} is no number of chains")
     return int(word)
 

@@ -55,7 +55,7 @@ def count(word: str) -> int:
     Raises:
         ArgumentTypeError: it is none.
     """
-    if not word.isdecimal() or int(word) == 0:
+    if not re.fullmatch(r"[0-9]{1,6}", word) or int(word) == 0:
         raise argparse.ArgumentTypeError(f"{word!r}: write a number, 1 or more")
     return int(word)
 
@@ -66,7 +66,7 @@ def seconds(word: str) -> float:
     Raises:
         ArgumentTypeError: it is none.
     """
-    found = re.fullmatch(r"([1-9]\d*) ?(s|min|h)", word)
+    found = re.fullmatch(r"([1-9][0-9]{0,6}) ?(s|min|h)", word)
     if not found:
         raise argparse.ArgumentTypeError(f'{word!r}: write a time like "90 s", "30 min", "2 h"')
     return float(int(found[1]) * SECONDS[found[2]])

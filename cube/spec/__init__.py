@@ -2,7 +2,14 @@
 
 from cube.spec.load import load, load_text
 from cube.spec.model import GPU_LAYERS, LAYER_ROLES, OS_NAMES, OsName, Spec
-from cube.spec.view import build_data, ca_files, host_data, proxy_environment, security_mirror
+from cube.spec.view import (
+    build_data,
+    ca_files,
+    host_data,
+    proxy_environment,
+    security_mirror,
+    unfit_ca_files,
+)
 
 __all__ = [
     "GPU_LAYERS",
@@ -17,4 +24,5 @@ __all__ = [
     "load_text",
     "proxy_environment",
     "security_mirror",
+    "unfit_ca_files",
 ]

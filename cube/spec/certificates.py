@@ -64,6 +64,15 @@ def check_certificates(path: Path, *, now: datetime | None = None) -> None:
         refuse_unfit(path, name, one, now or datetime.now(UTC))
 
 
+def trouble(path: Path) -> str:
+    """Say why a file may not be trusted; empty when it may."""
+    try:
+        check_certificates(path)
+    except ValueError as error:
+        return str(error)
+    return ""
+
+
 def refuse_other(path: Path, data: bytes) -> None:
     """Refuse what is no certificate in PEM.
 

@@ -20,7 +20,7 @@ from cube.spec.accounts import Login, User
 from cube.spec.addresses import Download, Hostname, Index, LibvirtUri, Mirror, Proxy
 from cube.spec.certificates import Certificates
 from cube.spec.gpu import Gpu, Stack
-from cube.spec.paths import AnyPath, Folder, optional_file
+from cube.spec.paths import Folder, KeyPath, optional_file
 from cube.spec.ssh_keys import SshKey
 from cube.spec.values import (
     Locale,
@@ -221,7 +221,7 @@ class Host(Section):
     address: Annotated[addresses.Host, Field(examples=["192.0.2.10"])]
     port: Annotated[int, Field(ge=1, le=65535)] = 22
     user: Login = "cube"
-    key: Annotated[AnyPath | None, Field(examples=["~/.ssh/id_ed25519"])] = None
+    key: Annotated[KeyPath | None, Field(examples=["~/.ssh/id_ed25519"])] = None
 
 
 class Spec(Section):

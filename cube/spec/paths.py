@@ -9,19 +9,18 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BeforeValidator, ValidationInfo
 
+from cube.mistakes import NoPathError
+
 #: A larger file is none of those that cube.toml names and that are read whole.
 FILE_BYTES = 1024 * 1024
-#: What libvirt, QEMU's options and systemd-nspawn's take for an end of a path or as its escape;
-#: ssh(1) reads its configuration by lines and words, so no path there may hold a quote.
-#: Source: qemu(1), "-drive"; systemd-nspawn(1), "--bind="; ssh_config(5).
-SEPARATORS = ',:\\"'
-#: What a name of a socket leaves of 108 bytes for a folder. Source: unix(7); the longest name
-#: below build.dir is OS/work/machines/NAME/NAME.sock.
-FOLDER_BYTES = 512
-
-
-class NoPathError(ValueError):
-    """A value is no path; whoever tells it adds an example of the key."""
+#: What a tool would read as something else in the path of a build: options of QEMU and of
+#: systemd-nspawn end there, Packer looks for files that match and for variables, apt refuses it.
+#: Source: qemu(1), "-drive"; systemd-nspawn(1), "--bind="; mmdebstrap: "apt cannot handle paths
+#: with double quotes"; Packer, "Template engine" and HCL's string templates.
+SEPARATORS = (",", ":", "\\", '"', "*", "?", "[", "]", "{{", "${", "%{")
+#: An overlay names the disk below it in 1023 bytes, of which those of a link need about 100.
+#: Source: QEMU, docs/interop/qcow2.rst, "backing_file_size".
+FOLDER_BYTES = 900
 
 
 class MissingFileError(ValueError):
@@ -96,11 +95,26 @@ def check_folder(path: Path) -> Path:
     Raises:
         ValueError: they would read the path otherwise than it is meant.
     """
-    if found := [char for char in SEPARATORS if char in str(path)]:
+    if found := [text for text in SEPARATORS if text in str(path)]:
         raise ValueError(
-            f"QEMU and ssh cannot work in a path with {found[0]} ({path}):"
+            f"QEMU, Packer or apt cannot work in a path with {found[0]} ({path}):"
             ' name a folder without it, like "build"'
         )
+    if len(os.fsencode(path)) > FOLDER_BYTES:
+        raise ValueError(f"longer than {FOLDER_BYTES} bytes as a whole path: name a shorter one")
+    return path
+
+
+def check_key_path(path: Path) -> Path:
+    """Accept the path of a key that ssh can be told.
+
+    Source: ssh_config(5), "ENVIRONMENT VARIABLES": nothing escapes the beginning of a variable.
+
+    Raises:
+        ValueError: ssh would look for a variable in it.
+    """
+    if "${" in str(path):
+        raise ValueError("ssh takes ${ for a variable: name a file without it")
     return path
 
 
@@ -110,5 +124,5 @@ def optional_file(value: object, info: ValidationInfo) -> Path | str:
 
 
 FilePath = Annotated[Path, BeforeValidator(resolve_path), AfterValidator(check_file)]
-AnyPath = Annotated[Path, BeforeValidator(resolve_path)]
+KeyPath = Annotated[Path, BeforeValidator(resolve_path), AfterValidator(check_key_path)]
 Folder = Annotated[Path, BeforeValidator(resolve_path), AfterValidator(check_folder)]

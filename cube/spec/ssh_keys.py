@@ -123,14 +123,6 @@ def parse_line(line: str) -> str:
     return " ".join(words)
 
 
-def is_key(line: str) -> bool:
-    """Tell whether text is the line of a key that sshd lets in."""
-    try:
-        return bool(parse_line(line))
-    except ValueError:
-        return False
-
-
 def refuse_types(line: str, words: list[str]) -> None:
     """Refuse a line that does not begin with the type of a key.
 

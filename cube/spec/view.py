@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from cube.spec import certificates
 from cube.spec.model import Spec
 from cube.stack import profile
 
@@ -68,12 +69,26 @@ def known_frameworks(spec: Spec) -> list[str]:
 
 
 def ca_files(spec: Spec) -> list[str]:
-    """Name the certificates that the image trusts while it is built."""
+    """Name the certificates that the image trusts while it is built.
+
+    Of this machine's own, those that can be trusted: `unfit_ca_files` names the others.
+    """
     wanted = spec.network.ca_certificates
-    if wanted == "none":
+    if wanted == "host":
+        return [str(file) for file in own_ca_files() if not certificates.trouble(file)]
+    return [] if wanted == "none" else [str(file) for file in wanted]
+
+
+def own_ca_files() -> list[Path]:
+    """Name the certificates of this machine's own."""
+    return sorted(CA_FOLDER.glob("**/*.crt"))
+
+
+def unfit_ca_files(spec: Spec) -> list[str]:
+    """Say of each certificate of this machine that is left out what is wrong with it."""
+    if spec.network.ca_certificates != "host":
         return []
-    files = sorted(CA_FOLDER.glob("**/*.crt")) if wanted == "host" else wanted
-    return [str(file) for file in files]
+    return [why for file in own_ca_files() if (why := certificates.trouble(file))]
 
 
 def security_mirror(spec: Spec) -> str:

@@ -1,15 +1,30 @@
 """Strict reading of TOML: what is unknown or missing is told with its file and key."""
 
-import tomllib
+import re
 from pathlib import Path
 from typing import Annotated, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from pydantic_core import ErrorDetails
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
+from cube import tomlfile
 from cube.errors import StackError
+from cube.mistakes import describe
 
-Version = Annotated[str, Field(pattern=r"^\d+(\.\d+)*$")]
+VERSION = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9}){0,5}")
+
+
+def check_version(value: str) -> str:
+    """Accept numbers with dots.
+
+    Raises:
+        ValueError: it is something else.
+    """
+    if not VERSION.fullmatch(value):
+        raise ValueError('write numbers with dots, like "13.0"')
+    return value
+
+
+Version = Annotated[str, AfterValidator(check_version), Field(examples=["13.0"])]
 
 
 class Table(BaseModel):
@@ -33,18 +48,11 @@ def read_toml(file: Path, *, hint: str = "correct the file") -> dict[str, object
         StackError: it cannot be read, or is not TOML.
     """
     try:
-        return tomllib.loads(file.read_text())
+        return tomlfile.read(file)
     except OSError as error:
         raise StackError(f"{file}: cannot be read: {error.strerror}", hint=hint) from error
     except ValueError as error:
-        raise StackError(f"{file}: not valid TOML: {error}", hint="correct the file") from error
-
-
-def frozen(value: object) -> object:
-    """Return TOML data with tuples for lists, as the tables hold them."""
-    if isinstance(value, dict):
-        return {key: frozen(item) for key, item in value.items()}
-    return tuple(frozen(item) for item in value) if isinstance(value, list) else value
+        raise StackError(f"{file}: {error}", hint="correct the file") from error
 
 
 def validate(model: type[Model], data: dict[str, object], file: Path) -> Model:
@@ -54,19 +62,8 @@ def validate(model: type[Model], data: dict[str, object], file: Path) -> Model:
         StackError: every mistake, with file and key.
     """
     try:
-        return model.model_validate({key: frozen(item) for key, item in data.items()})
+        return model.model_validate({key: tomlfile.frozen(item) for key, item in data.items()})
     except ValidationError as error:
-        lines = [f"{file}: {describe(problem)}" for problem in error.errors()]
+        lines = [describe(file, problem, model) for problem in error.errors()]
         details = "\n".join(lines[1:])
         raise StackError(lines[0], hint="correct the file", details=details) from error
-
-
-def describe(problem: ErrorDetails) -> str:
-    """Return ``key: what is wrong``."""
-    key = ".".join(f'"{word}"' if "." in str(word) else str(word) for word in problem["loc"])
-    match problem["type"]:
-        case "extra_forbidden":
-            return f"{key}: unknown key: remove it"
-        case "missing":
-            return f"{key}: missing: it has no default, write it"
-    return f"{key} = {problem['input']!r}: {problem['msg']}"

@@ -20,11 +20,12 @@ from urllib.parse import urlsplit
 
 from cube import log, wheelhouse
 from cube.chain.keys import link_name
+from cube.disk_room import DRIVER_MIB, SYSTEM_MIB
 from cube.errors import CubeError
 from cube.spec import Spec, host_data
 from cube.stack import lockfile, table
 from cube.stack.lockfile import Entry
-from cube.stack_gate import DRIVER_MIB, SYSTEM_MIB, may_apply
+from cube.stack_gate import may_apply
 from cube.wheel_cache import WheelCache
 from cube.wheels import fitting
 from cube.wheels.fitting import Ranks

@@ -1,7 +1,6 @@
 """Role common: packages, names, time, first boot and kernel settings of every Cube."""
 
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from pyinfra import host
 
@@ -129,16 +128,15 @@ def set_up_apt(data: Common) -> None:
 def trust_certificates(data: Common) -> None:
     """Trust the given certificates; the seal finds those of the build by their names."""
     prefix = "cube" if data.keep_ca_certificates else "cube-build"
-    names = []
-    for path in host.loop(data.ca_certificates):
-        names.append(f"{prefix}-{Path(path).stem}.crt")
+    found = certificates.named(prefix, data.ca_certificates)
+    for name in host.loop(found):
         put_atomic(
-            name=f"Bring the certificate {Path(path).name}",
-            dest=f"{certificates.FOLDER}/{names[-1]}",
-            content=Path(path).read_text().rstrip("\n") + "\n",
+            name=f"Bring the certificate {name}",
+            dest=f"{certificates.FOLDER}/{name}",
+            content=found[name],
         )
-    if names:
-        certificates.trust(name="Trust the certificates", names=names)
+    if found:
+        certificates.trust(name="Trust the certificates", names=tuple(found))
 
 
 def set_names_and_time(data: Common) -> None:

@@ -15,7 +15,9 @@ from cube.packer import check, inputs, tool
 @pytest.fixture
 def shop(tmp_path: Path) -> Workshop:
     file = tmp_path / "cube.toml"
-    file.write_text('[admin]\nssh_keys = ["ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAA me"]\n')
+    file.write_text(
+        '[admin]\nssh_keys = ["ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAI' + "A" * 43 + ' me"]\n'
+    )
     return Workshop(folder=tmp_path, venv=tmp_path / "venv", spec=spec.load(file))
 
 

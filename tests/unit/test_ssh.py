@@ -3,8 +3,11 @@ from pathlib import Path
 
 import pytest
 
-from cube import ssh
+from checks.targets import from_endpoint, render_ssh_config
+from cube import run, ssh
 from cube.errors import MachineError
+from cube.machines import Endpoint
+from tests.unit import sshd
 from tests.unit.greeter import make_endpoint, serving
 
 
@@ -41,3 +44,46 @@ def test_server_that_is_none_is_one_clear_error(tmp_path: Path) -> None:
     ssh.make_key(tmp_path / "key")
     with serving(b"HTTP/1.1 400\r\n") as port, pytest.raises(MachineError):
         ssh.execute(make_endpoint(tmp_path, port), "true")
+
+
+ODD = [
+    "plain",
+    "a blank",
+    "100%",
+    "%d",
+    "%%h",
+    "it's",
+    'say "x"',
+    "back\\slash",
+    "#no comment",
+    "$HOME",
+    "é",
+    "a;b&c|d",
+    "~",
+    "-o",
+    "tab\tx",
+    "b %d 'q' \"x\" \\",
+]
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_openssh_finds_key_and_host_keys_whatever_the_path(tmp_path: Path, name: str) -> None:
+    folder = tmp_path / name
+    folder.mkdir()
+    ssh.make_key(folder / "the key")
+    with sshd.serving(folder / "the key.pub") as port:
+        access = Endpoint(
+            host="127.0.0.1",
+            port=port,
+            user="cube",
+            key_file=folder / "the key",
+            known_hosts=folder / "known hosts",
+        )
+        *words, destination = ssh.ssh_args(access)
+        argv = [*words, "-o", "BatchMode=yes", "-F", "none", destination, "true"]
+        assert run.run(argv, timeout_s=60).stdout == "hello\n"
+        assert (folder / "known hosts").read_text().startswith(f"[127.0.0.1]:{port} ")
+        config = tmp_path / "config"
+        config.write_text(render_ssh_config([from_endpoint("box", access)], tmp_path))
+        argv = ["ssh", "-F", str(config), "-o", "ControlPath=none", "box", "true"]
+        assert run.run(argv, timeout_s=60).stdout == "hello\n"

@@ -20,6 +20,8 @@ from tests.unit.chain.project import (
     layer_ingredients,
     spec,
 )
+from tests.unit.spec.test_certificates import made as certificate
+from tests.unit.spec.test_certificates import pem
 
 GPU: Names = {2, 3, 4}
 NOTHING: Names = set()
@@ -195,9 +197,10 @@ def test_a_certificate_of_this_machine_counts_by_its_content(
 ) -> None:
     made = spec(**{"network.ca_certificates": "host"})
     found = []
-    for folder, content in (("a", "one"), ("b", "one"), ("b", "two"), ("b", "one")):
+    one, two = (pem(certificate(name)) for name in ("one", "two"))
+    for folder, content in (("a", one), ("b", one), ("b", two), ("b", one)):
         (tmp_path / folder).mkdir(exist_ok=True)
-        (tmp_path / folder / "company.crt").write_text(content)
+        (tmp_path / folder / "company.crt").write_bytes(content)
         monkeypatch.setattr(view, "CA_FOLDER", tmp_path / folder)
         found.append(digests(checkout, made))
     assert found[0] == found[1] == found[3]

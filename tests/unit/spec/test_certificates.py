@@ -11,8 +11,11 @@ from cryptography.x509.oid import NameOID
 
 from cube import spec
 from cube.errors import SpecError
+from cube.spec import view
 from cube.spec.certificates import check_certificates
 
+#: Whatever the clock of the machine that runs this says.
+BEGINNING, END = datetime(2020, 1, 1, tzinfo=UTC), datetime(2120, 1, 1, tzinfo=UTC)
 KEY = ec.generate_private_key(ec.SECP256R1())
 NOW = datetime(2026, 12, 1, tzinfo=UTC)
 DAY = timedelta(days=1)
@@ -23,8 +26,8 @@ def made(
     *,
     issuer: str = "",
     authority: bool | None = True,
-    first: datetime = NOW - DAY,
-    last: datetime = NOW + DAY,
+    first: datetime = BEGINNING,
+    last: datetime = END,
 ) -> x509.Certificate:
     """Make a certificate."""
     builder = (
@@ -113,3 +116,22 @@ def test_cube_toml_refuses_them_with_file_and_key(tmp_path: Path, name: str, exp
     with pytest.raises(SpecError, match=expected) as caught:
         spec.load_text(f"[network]\nca_certificates = ['{name}']", tmp_path / "cube.toml")
     assert f"cube.toml: network.ca_certificates = ['{name}']: " in caught.value.message
+
+
+def test_of_this_machines_own_the_others_are_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "company").mkdir()
+    (tmp_path / "company/good.crt").write_bytes(pem(made()))
+    (tmp_path / "key.crt").write_bytes(PRIVATE)
+    (tmp_path / "old.crt").write_bytes(pem(made(last=BEGINNING + DAY)))
+    (tmp_path / "folder.crt").mkdir()
+    monkeypatch.setattr(view, "CA_FOLDER", tmp_path)
+    loaded = spec.load_text("", tmp_path / "cube.toml")
+    assert spec.ca_files(loaded) == [str(tmp_path / "company/good.crt")]
+    told = spec.unfit_ca_files(loaded)
+    assert [name for name in ("folder", "key", "old") if any(name in one for one in told)] == [
+        "folder",
+        "key",
+        "old",
+    ]

@@ -5,8 +5,8 @@ from datetime import UTC, date, time
 
 from hypothesis import strategies as st
 
+from cube.mistakes import known_keys, tables_in
 from cube.spec import Spec
-from cube.spec.mistakes import known_keys, tables_in
 
 Value = object
 

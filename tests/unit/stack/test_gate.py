@@ -72,6 +72,31 @@ def test_what_is_never_applied_is_not_judged(text: str) -> None:
     assert not stack_gate.may_apply(spec_of(text))
 
 
+@pytest.mark.parametrize("layout", ["plain", "lvm"])
+@pytest.mark.parametrize("mode", ["skip", "auto", "assume"])
+def test_swap_and_layout_count(layout: str, mode: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hardware, "nvidia_gpus", list)
+
+    def examine(disk: str, swap: str) -> list[str]:
+        image = f'[image]\ndisk_size = "{disk}"\nswap = "{swap}"\nlayout = "{layout}"\n'
+        return stack_gate.examine(spec_of(f'{image}[gpu]\nmode = "{mode}"\n'))
+
+    assert examine("64 GiB", "16 GiB") == []
+    (told,) = examine("16 GiB", "13 GiB")
+    assert told.startswith("image.disk_size is 16 GiB, ")
+    assert "system 3.0" in told
+    assert "swap 13.0" in told
+    least = 49 if mode == "assume" else 18
+    assert f"write at least {least} GiB, or " in told
+    assert len(examine("35 GiB", "1 GiB")) == (1 if mode == "assume" else 0)
+    assert examine(f"{least} GiB", "13 GiB") == []
+
+
+def test_a_disk_that_holds_the_bare_system_is_enough() -> None:
+    for text in ('disk_size = "6 GiB"', 'disk_size = "6 GiB"\nlayout = "lvm"\nswap = "1 GiB"'):
+        assert stack_gate.examine(spec_of(f'[image]\n{text}\n[gpu]\nmode = "skip"\n')) == []
+
+
 def test_a_5090_with_the_specifications_stack_is_refused_with_the_nearest_one() -> None:
     found = stack_gate.examine(spec_of(f"{BIG}{SPECIFICATION}"))
     assert "driver 550.163.01 cannot drive rtx-5090" in found[0]

@@ -11,10 +11,14 @@ PROFILE = (profile.SHIPPED / "cube" / profile.FILE).read_text()
 TABLE = table.FILE.read_text()
 
 BAD_PROFILES = [
-    ("unknown key", PROFILE.replace("branch =", "brunch ="), "brunch: unknown key: remove it"),
+    (
+        "unknown key",
+        PROFILE.replace("branch =", "brunch ="),
+        'brunch: unknown key: did you mean "branch"?',
+    ),
     ("missing", PROFILE.replace('cudnn = "9"\n', ""), "cudnn: missing: it has no default"),
     ("no version", PROFILE.replace('"13.0"', '"newest"', 1), "cuda = 'newest'"),
-    ("a number", PROFILE.replace('"9"', "9", 1), "cudnn = 9: Input should be a valid string"),
+    ("a number", PROFILE.replace('"9"', "9", 1), "cudnn = 9: write text in quotes"),
     ("modules", PROFILE.replace('"open"', '"nouveau"'), "modules = 'nouveau'"),
     ("no size", PROFILE.replace("disk_mib = 5900", "disk_mib = 0"), "pytorch.disk_mib = 0"),
     ("key of a framework", PROFILE + "\npip = 1\n", "frameworks.vllm.pip: unknown key"),
@@ -52,9 +56,9 @@ BAD_TABLES = [
     ("no source", TABLE.replace("source =", "sauce =", 1), "gpu.v100.source: missing"),
     ("empty source", TABLE.replace('source = "PCI', 'source = "" # "PCI', 1), "gpu.v100.source"),
     ("unknown key", TABLE.replace("memory_mib", "memory", 1), "gpu.v100.memory: unknown key"),
-    ("a wrong id", TABLE.replace('"2b85"', '"0x2b85"'), "gpu.rtx-5090.pci.0 = '0x2b85'"),
+    ("a wrong id", TABLE.replace('"2b85"', '"0x2b85"'), "gpu.rtx-5090.pci[0] = '0x2b85'"),
     ("a version", TABLE.replace('floor = "580"', 'floor = "R580"', 1), 'cuda."13.0".floor'),
-    ("modules", TABLE.replace('["open"]', '["opened"]'), "architecture.blackwell.modules.0"),
+    ("modules", TABLE.replace('["open"]', '["opened"]'), "architecture.blackwell.modules[0]"),
 ]
 
 

@@ -1,4 +1,4 @@
-"""A mistake in cube.toml in words: the file, the key, the value, what is allowed, an example."""
+"""A mistake in a TOML file in words: the file, the key, the value, what is allowed, an example."""
 
 import datetime
 import difflib
@@ -12,7 +12,11 @@ from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from cube.logins import masked_value
-from cube.spec.paths import NoPathError
+
+
+class NoPathError(ValueError):
+    """A value is no path; whoever tells it adds an example of the key."""
+
 
 Loc = tuple[int | str, ...]
 
@@ -97,6 +101,9 @@ def remedy(problem: ErrorDetails, loc: Loc, model: type[BaseModel]) -> str:
         "bool_type": "write true or false",
         "string_type": f"write text in quotes{like}",
         "tuple_type": f"write a list{like}",
+        "too_short": f"it is empty: write at least one{like}",
+        "string_too_short": f"it is too short: write more{like}",
+        "greater_than": f"write a number above {problem.get('ctx', {}).get('gt')}{like}",
         **dict.fromkeys(NUMBERS, f"write a whole number{limits(field)}{like}"),
     }
     return told.get(problem["type"], f"{problem['msg']}{like}")
