@@ -1,18 +1,20 @@
 """Where packages come from: the distributions' archives, and mirrors of them while building."""
 
+import functools
 import re
+import shutil
+from pathlib import Path
 from urllib.parse import urlsplit
 
-from cube.errors import SpecError
+from cube.errors import HostError, SpecError
 from cube.logins import parted
 from cube.spec import OsName, Spec, security_mirror
 
-#: Address of the archive, and of its security updates.
-#: Source: debian.org/mirror/list, "deb.debian.org"; ubuntu.sources of ubuntu-server 24.04.
-ARCHIVES: dict[OsName, tuple[str, str]] = {
-    "debian-13": ("http://deb.debian.org/debian", "http://security.debian.org/debian-security"),
-    "ubuntu-24.04": ("http://archive.ubuntu.com/ubuntu/", "http://security.ubuntu.com/ubuntu/"),
-}
+#: Ubuntu's archive, and its security updates. Source: ubuntu.sources of ubuntu-server 24.04.
+UBUNTU = ("http://archive.ubuntu.com/ubuntu/", "http://security.ubuntu.com/ubuntu/")
+#: Where mmdebstrap, a script, has Debian's two: what it takes where no mirror is named.
+MMDEBSTRAP = "mmdebstrap"
+DEFAULTS = re.compile(r"^\s*my \$(?:sec)?mirror\s*=\s*'(https?://[^']+)';", re.MULTILINE)
 #: What Ubuntu's installer writes where nobody names a mirror.
 UBUNTU_SOURCES = """\
 Types: deb
@@ -29,6 +31,34 @@ Signed-By: /usr/share/keyrings/ubuntu-archive-keyring.gpg
 """
 
 
+def archives(os: OsName) -> tuple[str, str]:
+    """Return the address of a distribution's archive, and of its security updates.
+
+    Raises:
+        HostError: mmdebstrap is missing, or its defaults are not found in it.
+    """
+    return UBUNTU if os == "ubuntu-24.04" else debian_archives()
+
+
+@functools.cache
+def debian_archives() -> tuple[str, str]:
+    """Return Debian's own archives, as mmdebstrap knows them.
+
+    Raises:
+        HostError: see `archives`.
+    """
+    tool = shutil.which(MMDEBSTRAP)
+    if tool is None:
+        raise HostError("mmdebstrap: program not found", hint="run 'cube doctor'")
+    found = DEFAULTS.findall(Path(tool).read_text(errors="replace"))
+    if len(found) != len(UBUNTU):
+        raise HostError(
+            f"{tool} names {len(found)} archives of Debian, not 2",
+            hint="set network.apt_mirror and network.apt_security_mirror, and report it",
+        )
+    return found[0], found[1]
+
+
 def debian_sources(archive: str, security: str) -> list[str]:
     """Return apt's one-line sources of Debian 13 from two addresses."""
     return [
@@ -40,14 +70,14 @@ def debian_sources(archive: str, security: str) -> list[str]:
 
 def addresses(spec: Spec) -> tuple[str, str]:
     """Return where an image that is built takes its packages from, logins left out."""
-    own, own_security = ARCHIVES[spec.image.os]
+    own, own_security = archives(spec.image.os)
     archive = parted(spec.network.apt_mirror).url.rstrip("/") or own
     return archive, parted(security_mirror(spec)).url.rstrip("/") or own_security
 
 
 def image_sources(os: OsName) -> tuple[str, str]:
     """Return name, below the root, and text of an image's own sources: no mirror is in them."""
-    found = ARCHIVES[os]
+    found = archives(os)
     if os == "debian-13":
         return "etc/apt/sources.list", "".join(f"{line}\n" for line in debian_sources(*found))
     return "etc/apt/sources.list.d/ubuntu.sources", UBUNTU_SOURCES.format(*found)
@@ -81,7 +111,7 @@ def remains(spec: Spec) -> list[str]:
     These are hosts and logins of the mirrors. What an image may name is not among them: the
     distribution's own hosts, and those of the repositories that stay in it.
     """
-    kept = [*ARCHIVES[spec.image.os], spec.stack.nvidia_url, spec.stack.toolkit_url]
+    kept = [*archives(spec.image.os), spec.stack.nvidia_url, spec.stack.toolkit_url]
     hosts = {urlsplit(parted(url).url).netloc for url in kept}
     patterns = set[str]()
     for url in filter(None, (spec.network.apt_mirror, security_mirror(spec))):

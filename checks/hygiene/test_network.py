@@ -3,7 +3,7 @@
 import re
 
 from checks.hygiene.tree import Tree
-from cube.mirrors import ARCHIVES, remains
+from cube.mirrors import archives, remains
 from cube.spec import Spec
 
 #: An assignment of a proxy in the forms that apt, shells, systemd, pip and Docker read.
@@ -46,7 +46,7 @@ def test_packages_come_from_the_distribution(image: Tree, spec: Spec) -> None:
     sources = image.files("etc/apt/sources.list", "etc/apt/sources.list.d/*")
     lines = [line for name in sources for line in image.lines(name)]
     words = {word.rstrip("/") for line in lines for word in line.split()}
-    assert [url for url in ARCHIVES[spec.image.os] if url.rstrip("/") not in words] == []
+    assert [url for url in archives(spec.image.os) if url.rstrip("/") not in words] == []
 
 
 def test_no_mirror_of_the_build_is_named(image: Tree, spec: Spec) -> None:

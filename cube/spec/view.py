@@ -95,7 +95,7 @@ def security_mirror(spec: Spec) -> str:
     """Return the mirror of security updates: cube.toml's, else that of the archive itself.
 
     Debian's security archive is another one than its archive: mirrors have it beside the other,
-    under the name that it has at deb.debian.org.
+    under the name that it has on Debian's own.
     """
     own, mirror = spec.network.apt_security_mirror, spec.network.apt_mirror.rstrip("/")
     if own or spec.image.os != "debian-13" or not mirror.endswith("/debian"):

@@ -16,13 +16,14 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import quote, unquote
 
+from cube.mirrors import archives
+
 #: What shells, sed, URLs and apt each read in their own way.
 USER, PASSWORD = "build", "s&#1%:/w\\0"
 #: Folders of the mirror, and whose they are.
-FOLDERS = {
-    "/a&b/debian/": "http://deb.debian.org/debian/",
-    "/updates&1/": "http://security.debian.org/debian-security/",
-}
+FOLDERS = dict(
+    zip(("/a&b/debian/", "/updates&1/"), (f"{url}/" for url in archives("debian-13")), strict=True)
+)
 #: Headers of a question, and of an answer, that matter to apt.
 ASKED = ("If-Modified-Since", "Range", "If-Range")
 TOLD = ("Content-Length", "Content-Range", "Last-Modified", "Content-Type")

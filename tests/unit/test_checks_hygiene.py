@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from checks.hygiene.tree import Tree
+from cube.mirrors import archives, debian_sources
 
 PROJECT = Path(__file__).parents[2]
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ0Kf0mJx0Z1mC0Yb0l1u1J0sD0o0y0c0b0a0Z0Y0X0W"
@@ -21,10 +22,7 @@ ssh_keys = ["{KEY}"]
 apt_mirror = "http://me:s%26cret@mirror:8080/debian"
 apt_security_mirror = "https://deb/security"
 """
-SOURCES = """\
-deb http://deb.debian.org/debian trixie main
-deb http://security.debian.org/debian-security trixie-security main
-"""
+SOURCES = "".join(f"{line}\n" for line in debian_sources(*archives("debian-13")))
 UNIT = "[Unit]\nDescription=x\n[Service]\nExecStart=true\n[Install]\nWantedBy=multi-user.target\n"
 MOZILLA = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"
 LENT = "-----BEGIN CERTIFICATE-----\nBBBB\n-----END CERTIFICATE-----\n"
@@ -231,7 +229,7 @@ PLANTS: dict[str, list[dict[str, str | None]]] = {
         {"etc/docker/daemon.json": '{"proxies": {"http-proxy": "http://10.0.2.2:3128"}}'},
     ],
     "packages come from the distribution": [
-        {"etc/apt/sources.list": "deb http://deb.debian.org/debian trixie main\n"},
+        {"etc/apt/sources.list": SOURCES.splitlines()[0]},
         {"etc/apt/sources.list": None},
     ],
     "no mirror of the build is named": [

@@ -10,15 +10,15 @@ from deploy.mirrors import Mirrors, machine, names_archive
 BOTH = Mirrors(archive="http://me:p%26w@m:8080/d&x/", security="http://s/sec")
 
 ONE_LINE = """\
-# deb http://deb.debian.org/debian trixie contrib
-deb http://deb.debian.org/debian trixie main
+# deb http://ftp.xx.debian.org/debian trixie contrib
+deb http://ftp.xx.debian.org/debian trixie main
 deb-src [arch=amd64 signed-by=/a/b.gpg] https://ftp.de.debian.org/debian/ trixie-updates main
   deb http://security.debian.org/debian-security trixie-security main
-deb http://deb.debian.org/debian-security trixie-security main
+deb http://ftp.xx.debian.org/debian-security trixie-security main
 deb https://download.docker.com/linux/debian trixie stable
 """
 ONE_LINE_MIRRORED = """\
-# deb http://deb.debian.org/debian trixie contrib
+# deb http://ftp.xx.debian.org/debian trixie contrib
 deb http://m:8080/d&x/ trixie main
 deb-src [arch=amd64 signed-by=/a/b.gpg] http://m:8080/d&x/ trixie-updates main
   deb http://s/sec trixie-security main
@@ -78,7 +78,7 @@ def test_mirrors_take_the_place_of_archives_and_of_nothing_else(
 def test_one_mirror_alone_leaves_the_other_archive() -> None:
     alone = Mirrors(archive="", security="http://s/sec")
     lines = alone.replaced("sources.list", ONE_LINE).splitlines()
-    assert lines[1] == "deb http://deb.debian.org/debian trixie main"
+    assert lines[1] == "deb http://ftp.xx.debian.org/debian trixie main"
     assert lines[3] == "  deb http://s/sec trixie-security main"
 
 
