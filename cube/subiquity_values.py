@@ -6,26 +6,23 @@ from typing import Annotated
 from pydantic import AfterValidator, BeforeValidator
 
 from cube import noble
-from cube.spec import addresses
+from cube.spec import accounts, addresses, known
 
-#: Every user and group of a bare system; an account brings a group of its own name.
-#: Source: Debian's and Ubuntu's base-passwd, passwd.master and group.master.
-SYSTEM = """root daemon bin sys sync games man lp mail news uucp proxy www-data backup list irc
-    gnats _apt nobody adm tty disk kmem dialout fax voice cdrom floppy tape sudo audio dip operator
-    src shadow utmp video sasl plugdev staff users nogroup"""
+#: The installer's operating system, and its installed system's.
+OS = "ubuntu-24.04"
 
 
 def check_account(value: str) -> str:
     """Accept the name of a person's account.
 
     Source: subiquity, controllers/identity.py: USERNAME_REGEX, USERNAME_MAXLEN and the reserved
-    names; to these base-passwd's later users and groups are added.
+    names; to these the users and groups of the image are added.
     """
-    if value in noble.reserved_names() or value in SYSTEM.split():
+    if value in noble.reserved_names() or value in known.names(OS, "accounts"):
         raise ValueError(f"{value!r} is reserved for the system")
-    if not re.fullmatch(r"[a-z_][a-z0-9_-]{0,31}", value):
+    if not accounts.USER.fullmatch(value):
         raise ValueError(
-            f"{value!r} is no account name: small letters, digits, - and _, 32 at most"
+            f"{value!r} is not an account name: write small letters, digits, - and _, 32 at most"
         )
     return value
 
@@ -57,18 +54,23 @@ def check_password(value: str) -> str:
 
 
 def check_timezone(value: str) -> str:
-    """Accept a time zone of `timedatectl list-timezones`."""
+    """Accept a time zone that the installed system has.
+
+    Source: subiquity, controllers/timezone.py: it asks timedatectl, which lists what tzdata has.
+    """
     if value in ("", "geoip"):
         raise ValueError("write a time zone: the installer would ask the internet where it is")
-    if value not in noble.timezones():
+    if value not in known.names(OS, "timezones"):
         raise ValueError(f'{value!r} is not a time zone of Ubuntu 24.04: write one like "Etc/UTC"')
     return value
 
 
 def check_locale(value: str) -> str:
-    """Accept a UTF-8 locale; the installer takes any text."""
-    if not re.fullmatch(r"[a-z]{2,3}_[A-Z]{2}\.UTF-8|C\.UTF-8", value):
-        raise ValueError(f'{value!r} is not a UTF-8 locale: write one like "en_US.UTF-8"')
+    """Accept a locale that the installed system can make; the installer takes any text."""
+    if value not in known.names(OS, "locales"):
+        raise ValueError(
+            f'{value!r} is not a UTF-8 locale of Ubuntu 24.04: write one like "en_US.UTF-8"'
+        )
     return value
 
 

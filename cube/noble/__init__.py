@@ -1,4 +1,4 @@
-"""What Ubuntu 24.04 and its installer know by name; each file says where its names come from."""
+"""What Ubuntu 24.04's installer knows by name; each file says where its names come from."""
 
 import functools
 from pathlib import Path
@@ -10,12 +10,6 @@ def lines(name: str) -> list[str]:
     """Return the lines of a file, without comments; an indented line continues the one above."""
     text = (FOLDER / name).read_text(encoding="ascii").replace("\n ", " ")
     return [line for line in text.splitlines() if not line.startswith("#")]
-
-
-@functools.cache
-def timezones() -> frozenset[str]:
-    """Return the time zones that the installer and the installed system have."""
-    return frozenset(" ".join(lines("timezones.txt")).split())
 
 
 @functools.cache
