@@ -27,7 +27,7 @@ def test_the_build_itself_is_searched_for(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("key", ["proxy", "apt_mirror", "apt_security_mirror", "pypi_index"])
 def test_the_address_and_the_login_of_every_url(tmp_path: Path, key: str) -> None:
-    url = "http://anna:p%40ssword@host.example:3128/x"
+    url = "http://anna:p%40ssword@host.example:3128"
     found = known(tmp_path, f'[network]\nca_certificates = "none"\n{key} = "{url}"\n')
     where = f"network.{key}"
     assert found["//host.example:3128"] == found["@host.example:3128"] == f"the address of {where}"

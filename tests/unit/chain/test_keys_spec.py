@@ -86,7 +86,6 @@ UBUNTU: dict[str, Names] = {
     "image.layout": NOTHING,  # it is Ubuntu's default
     "image.locale": {BASE, 1},
     "image.timezone": {BASE, 1},
-    "network.apt_security_mirror": {BASE},
     "os.ubuntu.iso_sha256": {BASE},
     "os.debian.kernel": NOTHING,
 }
