@@ -171,7 +171,8 @@ def as_word(path: Path) -> str:
 
 
 def _host_lines(target: Target) -> list[str]:
-    lines = [f"Host {target.name}", f"    HostName {target.address}", f"    Port {target.port}"]
+    address = target.address.replace("%", "%%")  # the scope of an IPv6 address is no token
+    lines = [f"Host {target.name}", f"    HostName {address}", f"    Port {target.port}"]
     if target.user:
         lines.append(f"    User {target.user}")
     if target.key:

@@ -119,22 +119,25 @@ keep_units() {
 search_for_remains() {
     for word in "$BUILD_USER" "$BUILD_KEY" "$PROXY"; do
         [ -n "$word" ] || continue
-        found=$(search "/etc /root /home" -F -e "$word")
+        # Not among grep's words: a proxy or a mirror may have a password, and ps shows them.
+        printf '%s\n' "$word" >"$STATE/words"
+        found=$(search "/etc /root /home" -F)
         [ -z "$found" ] || fail "still mentions the build (its user, key or proxy): $found"
     done
     [ -n "$REMAINS" ] || return 0
-    found=$(search "/etc /root /home /opt /usr/local /var/cache /var/lib" -iE -e "$REMAINS")
+    printf '%s\n' "$REMAINS" >"$STATE/words"
+    found=$(search "/etc /root /home /opt /usr/local /var/cache /var/lib" -iE)
     [ -z "$found" ] || fail "still mentions a mirror of the build, or its login: $found"
 }
 
-# Names files that say something; what containers and packages bring is not the build's.
-search() { # FOLDERS GREP'S WORDS...
+# Names files that say one of $STATE/words; what containers and packages bring is not the build's.
+search() { # FOLDERS GREP'S OPTIONS...
     folders=$1
     shift
     # shellcheck disable=SC2086 # several
     find $folders -xdev -type f -size -1024k -not -path '/var/lib/docker/*' \
         -not -path '/var/lib/containerd/*' -not -path '/var/lib/dpkg/info/*' \
-        -exec grep -l "$@" {} + || true
+        -exec grep -l "$@" -f "$STATE/words" {} + || true
 }
 
 # --- what belongs to one machine --------------------------------------------------------------

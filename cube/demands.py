@@ -4,6 +4,7 @@ import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import unquote
 
 from cube import build_folder
 from cube.machines import trial
@@ -38,7 +39,7 @@ class Unmet:
 
 def unmet(spec: Spec) -> list[Unmet]:
     """Return every key that this machine cannot serve; what costs time is tried last."""
-    looks: tuple[Callable[[Spec], Iterator[Unmet]], ...] = (cpus, memory, folder, libvirt)
+    looks: tuple[Callable[[Spec], Iterator[Unmet]], ...] = (cpus, memory, folder, iso, libvirt)
     return [one for look in looks for one in look(spec)]
 
 
@@ -86,6 +87,21 @@ def folder(spec: Spec) -> Iterator[Unmet]:
             value=str(spec.build.dir),
             text=f"builds cannot be kept there: {why}",
             remedy='name a folder that can be written, like "build"',
+        )
+
+
+def iso(spec: Spec) -> Iterator[Unmet]:
+    """Yield the installer's ISO, if it should be on this machine and is not."""
+    if spec.image.os != "ubuntu-24.04" or spec.os.ubuntu is None:
+        return
+    url = spec.os.ubuntu.iso_url
+    path = Path(unquote(url.removeprefix("file://")))
+    if url.startswith("file://") and not path.is_file():
+        yield Unmet(
+            key='os."ubuntu-24.04".iso_url',
+            value=url,
+            text=f"there is no file {path}",
+            remedy='name one that is there, like "file:///folder/ubuntu.iso"',
         )
 
 

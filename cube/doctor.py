@@ -280,7 +280,8 @@ def require(findings: Iterable[Finding]) -> None:
         return
     rows = "\n".join(f"{f.subject}: {f.text} -> {f.remedy}" for f in lacking)
     message = f"this machine lacks {len(lacking)} of the things a build needs"
-    raise HostError(message, hint="install them: make setup", details=rows)
+    hint = "correct cube.toml" if all(one.asked for one in lacking) else "install them: make setup"
+    raise HostError(message, hint=hint, details=rows)
 
 
 SIGNS: dict[Level, str] = {"ok": "ok  ", "note": "note", "lack": "LACK"}

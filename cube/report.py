@@ -27,7 +27,7 @@ class Failure:
 
 def write(path: Path, data: Mapping[str, Any], failure: Failure | None = None) -> None:
     """Render a report and put it in its place whole. See `render`."""
-    write_whole(path, render(masked_data(data), failure))
+    write_whole(path, render(data, failure))
 
 
 def render(data: Mapping[str, Any], failure: Failure | None = None) -> str:
@@ -38,6 +38,7 @@ def render(data: Mapping[str, Any], failure: Failure | None = None) -> str:
             much of it as there is.
         failure: why the build stopped; None when it succeeded.
     """
+    data = masked_data(dict(data))
     template = environment().get_template(TEMPLATE)
     return template.render(
         image={"name": "Image", "version": "", "built_at": "", **data.get("image", {})},

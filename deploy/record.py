@@ -31,7 +31,7 @@ class RecordedLayers(FactBase[Layers]):
         """Parse it."""
         try:
             layers = json.loads("\n".join(output))["layers"]
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, RecursionError):
             return {}
         if not isinstance(layers, dict):
             return {}

@@ -13,7 +13,9 @@ from cube.spec.accounts import image_os
 UNITS_MIB = {"MiB": 1, "GiB": 1024, "TiB": 1024 * 1024}
 SIZE = re.compile(r"([0-9]{1,12}) ?(MiB|GiB|TiB)")
 #: Source: Semantic Versioning 2.0.0, 2, 9 and 10; each part of a length that a file name bears.
-VERSION = re.compile(r"[0-9]{1,9}\.[0-9]{1,9}\.[0-9]{1,9}([-+][0-9A-Za-z.-]{1,64})?")
+NUMBERS = r"(0|[1-9][0-9]{0,8})(\.(0|[1-9][0-9]{0,8})){2}"
+LABELS = r"[0-9A-Za-z-]{1,32}(\.[0-9A-Za-z-]{1,32}){0,3}"
+VERSION = re.compile(rf"{NUMBERS}(-{LABELS})?(\+{LABELS})?")
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 AGE = re.compile(r"[1-9][0-9]{0,5} (hour|day|week)s?")
 

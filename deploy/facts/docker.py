@@ -44,7 +44,7 @@ class DockerDaemon(FactBase[Daemon]):
         text, note = ("\n".join(part).strip() for part in (output[:at], output[at + 1 :]))
         try:
             settings = json.loads(text or "{}")
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             return Daemon(fault=str(error))
         if not isinstance(settings, dict):
             return Daemon(fault="it holds no JSON object")
@@ -55,7 +55,7 @@ def parse_note(text: str) -> dict[str, Settings]:
     """Return what was noted, by role; nothing when it cannot be read."""
     try:
         noted = json.loads(text or "{}")
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return noted if isinstance(noted, dict) else {}
 

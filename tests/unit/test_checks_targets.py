@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from checks import targets
 from checks.inventory import known_targets
 from checks.targets import (
     Target,
@@ -17,8 +18,9 @@ from checks.targets import (
     select,
 )
 from checks.wording import stable_id, title
-from cube import spec, testing
+from cube import run, spec, testing
 from cube.machines import Endpoint, record
+from cube.spec.model import Host
 from cube.workspace import Workspace
 
 PROJECT = Path(__file__).parents[2]
@@ -188,3 +190,10 @@ def test_a_check_is_named_by_what_it_says(
 ) -> None:
     assert title(name, parameters) == sentence
     assert stable_id("f.py", name, parameters) == known_as
+
+
+def test_ssh_takes_the_scope_of_an_address_for_itself(tmp_path: Path) -> None:
+    target = targets.from_host("box", Host(address="fe80::1%eth0", user="anna"))
+    (tmp_path / "config").write_text(render_ssh_config([target], tmp_path))
+    told = run.run(["ssh", "-F", tmp_path / "config", "-G", "box"]).stdout.splitlines()
+    assert "hostname fe80::1%eth0" in told

@@ -56,6 +56,18 @@ def test_what_is_not_there_is_told_with_key_and_example(
     assert found in f"{one.text}: {one.remedy}"
 
 
+def test_an_iso_that_should_be_here_is_asked_for(tmp_path: Path) -> None:
+    ubuntu = (
+        f"[os.'ubuntu-24.04']\niso_sha256 = '{'0' * 64}'\niso_url = 'file://{tmp_path}/a%20b.iso'"
+    )
+    wanted = spec.load_text(ubuntu, tmp_path / "cube.toml", os="ubuntu-24.04")
+    (one,) = demands.unmet(wanted)
+    assert one.text == f"there is no file {tmp_path}/a b.iso"
+    (tmp_path / "a b.iso").touch()
+    assert demands.unmet(wanted) == []
+    assert demands.unmet(spec.load_text(ubuntu, tmp_path / "cube.toml")) == []
+
+
 def test_doctor_and_gate_tell_it_with_the_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -176,3 +176,13 @@ def test_progress_of_the_compression_is_told(tmp_path: Path, chain: Path) -> Non
     said = [event.text for event in told if event.kind == "status"]
     assert "compressing the image 3%" in said
     assert said[-1] == "compressing the image 16%"  # the last byte that the disk holds
+
+
+def test_no_program_of_the_script_has_a_word_of_the_build_in_its_arguments() -> None:
+    """ps shows arguments to everybody, and a proxy may have a password."""
+    lines = [line.strip() for line in seal.SCRIPT.read_text().splitlines()]
+    secrets = ('"$word"', "$PROXY", "$REMAINS")
+    using = [line for line in lines if any(word in line for word in secrets)]
+    for line in using:
+        assert line.startswith(("for word in ", "[ -n ", "printf ", "#")), line
+    assert any("printf" in line for line in using)

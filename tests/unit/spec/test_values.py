@@ -225,3 +225,69 @@ def test_a_loop_and_a_long_path_are_told_with_file_and_key(tmp_path: Path) -> No
             spec.load_text(f"{key} = '{path}'", tmp_path / "cube.toml")
         assert expected in caught.value.message
         assert key.rsplit("\n", 1)[1] in caught.value.message
+
+
+@pytest.mark.parametrize("text", ["0.1.0", "1.2.3-rc.1", "1.2.3+build.7", "1.2.3-a+b", "10.0.99"])
+def test_versions(text: str) -> None:
+    assert spec.load_text(f"[image]\nversion = '{text}'", FILE).image.version == text
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *(
+            "",
+            "1",
+            "1.2",
+            "1.2.3.4",
+            "01.2.3",
+            "1.2.3-",
+            "1.2.3-a..b",
+            "1.2.3+",
+            "1.2.3-.",
+            "v1.2.3",
+        ),
+        *("1.2.3 ", "1.2.3-é", "1.2.3/x", "9999999999.0.0", "1.2.3-" + "a" * 300, "latest"),
+    ],
+)
+def test_what_is_no_version(text: str) -> None:
+    assert "write three numbers with dots" in refusal(f"[image]\nversion = '{text}'")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *(
+            "",
+            "16",
+            "16 GB",
+            "16  GiB",
+            "16.5 GiB",
+            "-1 GiB",
+            "+1 GiB",
+            "0x10 GiB",
+            "1e3 GiB",
+            "GiB",
+        ),
+        *("1_6 GiB", "16 gib", "16 GiB ", " 16 GiB", "16\tGiB", "1" * 13 + " MiB", "sixteen GiB"),
+    ],
+)
+@pytest.mark.parametrize("key", ["image]\ndisk_size", "image]\nswap", "build]\nmemory"])
+def test_what_is_no_size(key: str, text: str) -> None:
+    assert "write a size as a number and MiB, GiB or TiB" in refusal(f"[{key} = '{text}'")
+
+
+@pytest.mark.parametrize(
+    "char", [",", ":", "\\", '"', "*", "?", "[", "]", "{{", "${", "%{", "\n", "\x07"]
+)
+def test_a_build_folder_that_no_tool_could_name_is_refused(char: str) -> None:
+    text = f"/a{char}b".replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+    told = refusal(f'[build]\ndir = "{text}"'.replace("\x07", "\\u0007"))
+    assert told.startswith("build.dir = ")
+    assert 'like "build"' in told or "write it without" in told
+
+
+@pytest.mark.parametrize("name", ["a b", "100%", "%d", "it's", "é", "#1", "a;b", "a&b", "a|b"])
+def test_a_build_folder_may_have_other_characters(name: str) -> None:
+    loaded = spec.load_text(f'[build]\ndir = "/tmp/{name}"', FILE)
+    assert loaded.build.dir == Path("/tmp") / name
