@@ -65,6 +65,8 @@ def variables(spec: Spec) -> dict[str, Any]:
         "python_packages": list(python.PACKAGES),
         "docker_daemon": json.loads((DEPLOY / "files/docker/daemon.json").read_text()),
         "kex": list(security.KEX[OS]),
+        "host_keys": list(security.HOST_KEYS),
+        "rsa_bits": security.RSA_BITS,
         "origins": list(security.ORIGINS[OS]),
         "held": list(held.HELD),
     }

@@ -181,9 +181,8 @@ class Store:
         """Return the links of the head, base first; those made last when there is no head.
 
         Raises:
-            ChainError: the head, or a link below it, is missing.
+            ChainError: a link below the head is missing.
         """
-        self.require_head()
         usable = [link for link in self.links() if not link.skipped and not link.aside]
         head = self.head or next(reversed(usable), None)
         return self.lineage(head) if head else []

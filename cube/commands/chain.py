@@ -185,6 +185,8 @@ def cmd_export(args: argparse.Namespace, spec: Spec) -> int:
     if not args.file.absolute().parent.is_dir() or args.file.is_dir():
         raise HostError(f"{args.file}: no file can have this name", hint="name a file in a folder")
     with store.reading(), log.step(f"Exporting to {args.file}"):
+        if not args.link:
+            store.require_head()
         link = store.named(args.link)
         links = archive.wanted_links(store, link, only=args.only)
         index = archive.describe(store, links, os_name=spec.image.os, head=link)

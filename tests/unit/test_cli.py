@@ -59,7 +59,9 @@ def test_what_the_doctor_finds_is_a_result(
     assert cli.main(["doctor", view, "--spec", str(spec_file)]) == 0
     first = capsys.readouterr().out.splitlines()[0]
     if view == "--json":
-        found = {"level": "ok", "subject": "ssh", "text": "/usr/bin/ssh", "remedy": ""}
+        found = {
+            "level": "ok", "subject": "ssh", "text": "/usr/bin/ssh", "remedy": "", "asked": False,
+        }  # fmt: skip
         assert json.loads(first) == {"kind": "doctor", "findings": [found]}
     else:
         assert first.split() == ["ok", "ssh", "/usr/bin/ssh"]
