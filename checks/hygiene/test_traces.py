@@ -39,6 +39,12 @@ def test_every_log_is_empty(image: Tree) -> None:
     assert [name for name in logs if image.path(name).stat().st_size] == []
 
 
+def test_image_has_no_swap(image: Tree) -> None:
+    # Pages that were swapped out hold what was in memory; each box makes a file of its own.
+    areas = [line for line in image.lines("etc/fstab") if line.split()[2:3] == ["swap"]]
+    assert image.find("swap.img*", "swapfile*") + areas == []
+
+
 def test_cloud_init_has_not_run(image: Tree) -> None:
     # Source: https://docs.cloud-init.io/en/latest/reference/cli.html#clean
     state = image.find("var/lib/cloud/instance", "var/lib/cloud/instances/*")

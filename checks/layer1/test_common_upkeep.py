@@ -12,7 +12,7 @@ MIB = 1 << 20
 #: Prints how needrestart is set, all of its files read as it reads them.
 #: Source: needrestart, ex/needrestart.conf, the last lines.
 NEEDRESTART = (
-    'our %nrconf; do "/etc/needrestart/needrestart.conf" or die $@; print $nrconf{restart}'
+    'our %nrconf; do "/etc/needrestart/needrestart.conf"; die $@ if $@; print $nrconf{restart}'
 )
 #: Units that run as root and belong to us, or were closed by us.
 UNITS = [

@@ -15,6 +15,10 @@ DRIVER = re.compile(r"(?:\d+:)?(\d{3}\.\d+(?:\.\d+)?)")
 APART = ("nvidia-modprobe", "nvidia-settings", "nvidia-xconfig", "nvidia-persistenced")
 #: Layer 3's.
 LATER = ("nvidia-container", "libnvidia-container")
+#: Metapackages of kernels. Source: packages.debian.org and packages.ubuntu.com, "linux-*".
+KERNEL = re.compile(
+    r"linux-(image|headers)-(?!\d|unsigned|extra)[\w.-]+|linux-(generic|virtual)[\w.-]*"
+)
 #: What prefers a host's archive. Source: apt_preferences(5)
 PREFERRED = "Package: *\nPin: origin {}\nPin-Priority: 600\n"
 
@@ -79,6 +83,20 @@ def test_new_kernels_bring_what_a_module_needs(packages: Mapping[str, str]) -> N
         )
     ]
     assert bring == []
+
+
+def test_kernels_move_with_signed_modules_or_freely(
+    host: Host, packages: Mapping[str, str]
+) -> None:
+    # What brings each new kernel, by its name without a version; DKMS follows any kernel.
+    kernels = {name for name in packages if KERNEL.fullmatch(name)}
+    signed = any(name.startswith("linux-modules-nvidia-") for name in packages)
+    held = kernels & set(host.check_output("apt-mark showhold").split())
+    settings = host.check_output("apt-config dump Unattended-Upgrade::Package-Blacklist")
+    patterns = re.findall(r'^Unattended-Upgrade::Package-Blacklist:: "(.+)";$', settings, re.M)
+    kept = {name for name in kernels if any(re.match(one, name) for one in patterns)}
+    assert kernels, "no package brings new kernels"
+    assert (held, kept) == ((kernels, kernels) if signed else (set(), set()))
 
 
 def test_nvidias_archive_is_preferred_when_it_is_the_source(host: Host, spec: Spec) -> None:

@@ -24,6 +24,15 @@ OFFERED = (
     " -o UserKnownHostsFile=/dev/null nobody@127.0.0.1 2>&1 | grep -q password; do sleep 0.1; done'"
 )
 DAEMON = "/etc/docker/daemon.json"
+ECDSA = "/etc/ssh/ssh_host_ecdsa_key"
+RESOLVED = "/etc/systemd/resolved.conf.d/zz-fault.conf"
+SANDBOX = "/etc/systemd/system/fail2ban.service.d/60-cube.conf"
+CONTAINERD = "/etc/containerd/config.toml"
+CORES = "/etc/systemd/system/containerd.service.d/zz-fault.conf"
+NOTHING_NEW = (
+    "#clear Unattended-Upgrade::Origins-Pattern;\\nUnattended-Upgrade::Origins-Pattern {"
+    ' "origin=Debian,codename=${distro_codename}-security,label=Debian-Security"; };\\n'
+)
 JAIL = "/etc/fail2ban/jail.d/zz-fault.local"
 #: systemd starts a unit five times in ten seconds and then no more.
 RESTART_DOCKER = "systemctl reset-failed docker; systemctl restart docker"
@@ -110,17 +119,116 @@ FAULTS = {
         "checks/layer1/test_security_ssh.py",
         ("a login that takes long is cut off",),
     ),
-    "fail2ban forgives everybody": Fault(
-        f"printf '[sshd]\\nignoreip = 0.0.0.0/0\\n' >{JAIL} && systemctl restart fail2ban",
+    "fail2ban counts no attempt on an account that exists": Fault(
+        f"printf '[sshd]\\nmode = normal\\n' >{JAIL} && systemctl restart fail2ban",
         f"rm {JAIL} && systemctl restart fail2ban",
         "checks/layer1/test_security_fail2ban.py",
-        ("failed logins lead to a ban", "a banned address cannot connect"),
+        ("failed logins lead to a ban (root)", "a banned address cannot connect (root)"),
+    ),
+    "a unit may remove the rules of all firewalls": Fault(
+        "systemctl unmask nftables.service",
+        "systemctl mask nftables.service",
+        "checks/layer1/test_security_firewall.py",
+        ("nothing removes the rules of all firewalls",),
+    ),
+    "an ECDSA key is offered": Fault(
+        f"ssh-keygen -q -t ecdsa -N '' -f {ECDSA} && echo HostKey {ECDSA} >{SSHD}-ecdsa.conf"
+        f" && {RELOAD}",
+        f"rm {ECDSA}* {SSHD}-ecdsa.conf && {RELOAD}",
+        "checks/layer1/test_security_ssh.py",
+        ("host keys are strong",),
+    ),
+    "a short RSA key lets in": Fault(
+        f"echo RequiredRSASize 2048 >{SSHD}-rsa.conf && {RELOAD}",
+        f"rm {SSHD}-rsa.conf && {RELOAD}",
+        "checks/layer1/test_security_ssh.py",
+        ("short rsa keys let nobody in",),
+    ),
+    "logs pile up": Fault(
+        "systemctl disable --now logrotate.timer",
+        "systemctl enable --now logrotate.timer",
+        "checks/layer1/test_common_upkeep.py",
+        ("logs are rotated",),
+    ),
+    "a rule for logs is broken": Fault(
+        "echo '/var/log/x { sometimes }' >/etc/logrotate.d/zz-fault",
+        "rm /etc/logrotate.d/zz-fault",
+        "checks/layer1/test_common_upkeep.py",
+        ("rules for logs are valid",),
+    ),
+    "updates restart services": Fault(
+        "echo '$nrconf{restart} = q(a);' >/etc/needrestart/conf.d/zz-fault.conf",
+        "rm /etc/needrestart/conf.d/zz-fault.conf",
+        "checks/layer1/test_common_upkeep.py",
+        ("updates restart no service",),
+    ),
+    "neighbours are asked for names": Fault(
+        f"printf '[Resolve]\\nLLMNR=yes\\n' >{RESOLVED} && systemctl restart systemd-resolved",
+        f"rm {RESOLVED} && systemctl restart systemd-resolved",
+        "checks/layer1/test_common_upkeep.py",
+        ("nobody is asked for names by multicast",),
+    ),
+    "the administrator cannot ping": Fault(
+        "sysctl -q -w net.ipv4.ping_group_range='1 0'",
+        "sysctl -q -w net.ipv4.ping_group_range='0 2147483647'",
+        "checks/layer1/test_common_upkeep.py",
+        ("admin can ping",),
+    ),
+    "a service may do anything": Fault(
+        f"mv {SANDBOX} /root/sandbox && systemctl daemon-reload",
+        f"mv /root/sandbox {SANDBOX} && systemctl daemon-reload",
+        "checks/layer1/test_common_upkeep.py",
+        ("a service has only what it needs (fail2ban.service)",),
+    ),
+    "a recommended package is missing": Fault(
+        "dpkg --remove libnss-myhostname",
+        "apt-get -q -y --no-install-recommends install libnss-myhostname",
+        "checks/layer1/test_common_upkeep.py",
+        ("no recommended package is missing without a reason",),
+    ),
+    "swapped-out memory is read by everybody": Fault(
+        "install -m 644 /dev/null /swap.img",
+        "rm /swap.img",
+        "checks/layer1/test_common_upkeep.py",
+        ("nobody else reads what was swapped out",),
+    ),
+    "containerd opens a port": Fault(
+        f"mv {CONTAINERD} /root/config.toml && systemctl restart containerd",
+        f"mv /root/config.toml {CONTAINERD} && systemctl restart containerd",
+        "checks/layer1/test_docker.py",
+        ("containerd listens to no network",),
+    ),
+    "a crashed container leaves its memory": Fault(
+        f"printf '[Service]\\nLimitCORE=infinity\\n' >{CORES} && systemctl daemon-reload"
+        " && systemctl restart containerd",
+        f"rm {CORES} && systemctl daemon-reload && systemctl restart containerd",
+        "checks/layer1/test_docker.py",
+        ("a container that crashes leaves no memory behind",),
+    ),
+    "a guard of the kernel is lost": Fault(
+        "echo kernel.kptr_restrict = 0 >/etc/sysctl.d/99-zz-guard.conf",
+        "rm /etc/sysctl.d/99-zz-guard.conf",
+        "checks/layer1/test_common.py",
+        ("kernel guard is kept (kernel.kptr_restrict)",),
+    ),
+    "updates remove kernels": Fault(
+        "echo 'Unattended-Upgrade::Remove-Unused-Kernel-Packages \"true\";'"
+        " >/etc/apt/apt.conf.d/99zz-kernels",
+        "rm /etc/apt/apt.conf.d/99zz-kernels",
+        "checks/layer1/test_security_updates.py",
+        ("updates remove no (Unused-Kernel-Packages)",),
+    ),
+    "updates bring nothing new": Fault(
+        f"printf '{NOTHING_NEW}' >/etc/apt/apt.conf.d/99zz-origins",
+        "rm /etc/apt/apt.conf.d/99zz-origins",
+        "checks/layer1/test_security_updates.py",
+        ("an update may bring new packages of the release",),
     ),
     "fail2ban bans in name only": Fault(
         f"printf '[sshd]\\nbanaction = dummy\\n' >{JAIL} && systemctl restart fail2ban",
         f"rm {JAIL} && systemctl restart fail2ban",
         "checks/layer1/test_security_fail2ban.py",
-        ("a banned address cannot connect",),
+        tuple(f"a banned address cannot connect ({who})" for who in ("nobody-at-all", "root")),
     ),
     "an account has an empty password": Fault(
         "passwd --delete daemon",
@@ -255,7 +363,23 @@ ROUNDS = {
         "a weak cipher is offered",
         "windows of X are forwarded",
         "a login may take for ever",
-        "fail2ban forgives everybody",
+        "fail2ban counts no attempt on an account that exists",
+        "a unit may remove the rules of all firewalls",
+        "an ECDSA key is offered",
+        "a short RSA key lets in",
+        "logs pile up",
+        "a rule for logs is broken",
+        "updates restart services",
+        "neighbours are asked for names",
+        "the administrator cannot ping",
+        "a service may do anything",
+        "a recommended package is missing",
+        "swapped-out memory is read by everybody",
+        "containerd opens a port",
+        "a crashed container leaves its memory",
+        "a guard of the kernel is lost",
+        "updates remove kernels",
+        "updates bring nothing new",
         "an account has an empty password",
         "root has a password",
         "the administrator lost sudo",

@@ -192,6 +192,10 @@ PLANTS: dict[str, list[dict[str, str | None]]] = {
     "image is free of (files of pyinfra)": [{"root/.pyinfra/x": "x"}],
     "image is free of (mail)": [{"var/mail/root": "x"}],
     "every log is empty": [{"var/log/apt/history.log": "x"}],
+    "image has no swap": [
+        {"swap.img": "x"},
+        {"etc/fstab": "/swapfile none swap sw 0 0\n"},
+    ],
     "cloud init has not run": [
         {"var/lib/cloud/instances/i-1/datasource": "x"},
         {"var/lib/cloud/instance": "-> /var/lib/cloud/instances/i-1"},
