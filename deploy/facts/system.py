@@ -203,6 +203,24 @@ class Firewall(FactBase[str]):
         return ""
 
 
+class Missing(FactBase[list[str]]):
+    """Files of a list that are not there."""
+
+    def command(self, paths: Sequence[str]) -> str:
+        """Print their names."""
+        names = " ".join(map(quote, paths))
+        return f'for file in {names}; do test -e "$file" || echo "$file"; done'
+
+    @staticmethod
+    def default() -> list[str]:
+        """Return none."""
+        return []
+
+    def process(self, output: list[str]) -> list[str]:
+        """Return the lines."""
+        return output
+
+
 class Newer(FactBase[list[str]]):
     """Files of a list that are newer than another file, or all when that is missing."""
 

@@ -6,8 +6,7 @@ from collections.abc import Generator, Mapping, Sequence
 from pyinfra import host
 from pyinfra.api import operation
 
-from deploy.facts.apt import FileExists
-from deploy.facts.system import Hostnames, KernelSettings, Linked, Locales
+from deploy.facts.system import Hostnames, KernelSettings, Linked, Locales, Missing
 
 
 @operation()
@@ -65,7 +64,7 @@ def made_by(files: Sequence[str], unit: str) -> Generator[str, None, None]:
         files: what it makes.
         unit: it makes them when it starts, and ends.
     """
-    if not all(host.get_fact(FileExists, path=path) for path in files):
+    if host.get_fact(Missing, paths=tuple(files)):
         yield f"systemctl start {unit}"
 
 

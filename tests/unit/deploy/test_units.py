@@ -7,7 +7,7 @@ import pytest
 from pyinfra import logger
 
 from deploy.facts.apt import Package
-from deploy.facts.system import ShortRsaKeys
+from deploy.facts.system import Missing, ShortRsaKeys
 from deploy.facts.systemd import Unit
 from deploy.operations import apt, system, systemd
 from deploy.operations.files import put_atomic
@@ -90,13 +90,21 @@ def test_a_unit_is_masked_unless_its_owner_has_enabled_it(
 
 
 @pytest.mark.parametrize(
-    ("there", "commands"), [(True, []), (False, ["systemctl start k.service"])]
+    ("missing", "commands"), [([], []), (["/b"], ["systemctl start k.service"])]
 )
 def test_a_unit_makes_files_where_one_is_missing(
-    there: bool, commands: list[str], monkeypatch: pytest.MonkeyPatch
+    missing: list[str], commands: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(system, "host", Host(FileExists=there))
+    monkeypatch.setattr(system, "host", Host(Missing=missing))
     assert list(system.made_by._inner(files=("/a", "/b"), unit="k.service")) == commands
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    there, gone = tmp_path / "it's there", tmp_path / "it's gone"
+    there.touch()
+    command = Missing().command(paths=(str(there), str(gone)))
+    done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=False)
+    assert done.stdout.splitlines() == [str(gone)]
 
 
 INSTALLED = {
