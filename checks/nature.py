@@ -1,8 +1,8 @@
 """What kind of machine a guest is, and which checks it can therefore answer."""
 
-import json
-
 from testinfra.host import Host
+
+from cube import documents
 
 #: Where a box notes which layers it has.
 LAYERS = "/var/lib/cube/layers.json"
@@ -35,7 +35,7 @@ class Nature:
 def recorded(host: Host) -> frozenset[int]:
     """Return the layers that a box says it has; none where its record cannot be read."""
     try:
-        layers = json.loads(host.run(f"cat {LAYERS}").stdout)["layers"]
+        layers = documents.parse(host.run(f"cat {LAYERS}").stdout)["layers"]
         return frozenset(map(int, layers))
     except (ValueError, KeyError, TypeError):
         return frozenset()

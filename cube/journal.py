@@ -1,12 +1,11 @@
 """What a run of pyinfra tells while it goes on: events in a file, and its output around them."""
 
-import json
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from cube import log, run
+from cube import documents, log, run
 from cube.errors import ProvisionError
 
 #: pyinfra's words before an operation's name.
@@ -113,7 +112,7 @@ def parse(text: str, file: Path) -> dict[str, Any]:
         ProvisionError: it is none; a full disk may have taken half of a line.
     """
     try:
-        event: dict[str, Any] = json.loads(text)
+        event: dict[str, Any] = documents.parse(text)
     except ValueError as error:
         message = f"{file}: a line of pyinfra's events is broken: {text[:LINE_WIDTH]}"
         raise ProvisionError(message, hint=ROOM) from error

@@ -1,7 +1,6 @@
 """When a build did what, how long it took, and what it was spared."""
 
 import contextlib
-import json
 import math
 import re
 import time
@@ -11,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
-from cube import findings
+from cube import documents, findings
 from cube.log import Event
 
 Kind = Literal["step", "operation", "check"]
@@ -199,7 +198,7 @@ def read_entries(file: Path) -> Iterator[dict[str, Any]]:
     """Yield the entries of a report log; the last line may have been cut off by a kill."""
     for line in file.read_text(errors="replace").splitlines():
         with contextlib.suppress(ValueError):
-            yield json.loads(line)
+            yield documents.parse(line)
 
 
 def check_span(phases: Sequence[dict[str, Any]], began: float, *, thread: str) -> Span:

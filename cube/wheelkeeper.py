@@ -1,7 +1,6 @@
 """The index of wheels as a program: started by a build, and ended with it."""
 
 import contextlib
-import json
 import os
 import queue
 import sys
@@ -12,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from http import HTTPStatus
 from pathlib import Path
 
-from cube import cacher, log, run, wheelhouse
+from cube import cacher, documents, log, run, wheelhouse
 from cube.errors import CommandError
 from cube.wheelhouse.shelf import Shelf
 
@@ -134,7 +133,7 @@ def traffic(url: str) -> tuple[int, int]:
         OSError: it does not answer.
         ValueError: somebody else does.
     """
-    found = json.loads(ask(f"{url}/traffic", cacher.ANSWER_S))
+    found = documents.parse(ask(f"{url}/traffic", cacher.ANSWER_S))
     return int(found["fetched"]), int(found["given"])
 
 

@@ -14,6 +14,7 @@ from pydantic import (
     model_validator,
 )
 
+from cube.mistakes import shown
 from cube.shape import Layout
 from cube.spec import addresses
 from cube.spec.accounts import Login, User
@@ -119,8 +120,8 @@ def layer_mistakes(enabled: tuple[int, ...]) -> Iterator[str]:
     """Name unknown and repeated layers, none at all, and a stack without its foundation."""
     for number in sorted(set(enabled)):
         if number not in LAYER_ROLES:
-            yield f"there is no layer {number}: choose from 1 to 5"
-        if enabled.count(number) > 1:
+            yield f"there is no layer {shown(number)}: choose from 1 to 5"
+        elif enabled.count(number) > 1:
             yield f"layer {number} is listed twice: name it once"
     if not enabled:
         yield "it is empty: name at least layer 1"
@@ -137,9 +138,9 @@ def role_mistakes(layer: int, roles: tuple[str, ...]) -> Iterator[str]:
     for role in sorted(set(roles)):
         if role not in LAYER_ROLES[layer]:
             known = ", ".join(LAYER_ROLES[layer])
-            yield f"layer{layer} has no role {role!r}: choose from {known}"
-        if roles.count(role) > 1:
-            yield f"layer{layer} lists the role {role!r} twice: name it once"
+            yield f"layer{layer} has no role {shown(role)}: choose from {known}"
+        elif roles.count(role) > 1:
+            yield f"layer{layer} lists the role {shown(role)} twice: name it once"
 
 
 def refuse(mistakes: Iterable[str]) -> None:

@@ -1,11 +1,12 @@
 """Pages of a package index: read in either form, and written with their files at this server."""
 
-import json
 import re
 from dataclasses import dataclass
 from html.parser import HTMLParser
 from typing import Any
 from urllib.parse import quote, urldefrag, urljoin
+
+from cube import documents
 
 #: Source: PyPA, "Simple repository API", JSON serialization and content types.
 JSON = "application/vnd.pypi.simple.v1+json"
@@ -53,7 +54,7 @@ def read(body: bytes, kind: str, url: str, name: str) -> Page:
         ValueError: it is no page of an index.
     """
     if kind.partition(";")[0].strip().lower().endswith("json"):
-        page = json.loads(body)
+        page = documents.parse(body)
     else:
         page = read_html(body.decode("utf-8", errors="replace"), name)
     if not isinstance(page, dict) or not isinstance(page.get("files"), list):

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, cast
 
+from cube import documents
 from cube.wheelhouse.page import Page
 
 #: Files that were not wanted for so long are removed. In seconds.
@@ -108,7 +109,7 @@ class Shelf:
         for one in (path, path.with_suffix(DOUBTED)) if doubted else (path,):
             with contextlib.suppress(OSError, ValueError):
                 os.utime(one)
-                return cast(Page, json.loads(one.read_text()))
+                return cast(Page, documents.parse(one.read_text()))
         return None
 
     def doubt_page(self, index: str, name: str) -> None:

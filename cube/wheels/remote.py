@@ -1,12 +1,12 @@
 """A file on a server, read in ranges: a wheel's directory and a part of it, never all of it."""
 
 import io
-import json
 import urllib.error
 import urllib.parse
 import urllib.request
 from dataclasses import dataclass
 
+from cube import documents
 from cube.errors import StackError
 
 #: One request brings this much: few requests, little that is not needed.
@@ -104,7 +104,7 @@ def listing(index: str, package: str) -> list[Listed]:
     """
     url = f"{index.rstrip('/')}/{package}/"
     try:
-        files = json.loads(fetch(url, {"Accept": SIMPLE_JSON}))["files"]
+        files = documents.parse(fetch(url, {"Accept": SIMPLE_JSON}))["files"]
         return [
             Listed(
                 filename=file["filename"], url=urllib.parse.urljoin(url, file["url"]),

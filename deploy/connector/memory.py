@@ -39,7 +39,7 @@ def load(path: Path) -> list[str]:
         if not is_own(path.parent) or not is_own(path):
             return []
         commands = json.loads(path.read_text())
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return []
     if not isinstance(commands, list) or not all(isinstance(one, str) for one in commands):
         return []

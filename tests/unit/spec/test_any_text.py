@@ -30,6 +30,7 @@ FOREIGN = (
     "codec",
     "object",
     "Value error",
+    "Exceeds",
 )
 BOUNDED = settings(
     max_examples=150,
@@ -95,6 +96,8 @@ def test_any_bytes_are_accepted_or_told(
         "[gpu]\ncount = 0x" + "f" * 5000,
         "[gpu]\nmemory_mib = 0x" + "f" * 5000,
         "[build]\nrefresh = '" + "9" * 5000 + " days'",
+        "[layers]\nenabled = [0x" + "f" * 5000 + "]",
+        "[layers]\nlayer1 = ['" + "x" * 7000 + "', '" + "\u202e" * 9 + "']",
         "[build]\nmemory = '" + "9" * 5000 + " GiB'",
         "[stack]\nimages = [" + "1," * 4000 + "]",
         "\n".join(f"key{at} = 1" for at in range(20_000)),
@@ -106,7 +109,7 @@ def test_any_bytes_are_accepted_or_told(
         "\n".join(["'" * 8000] * 30),
         "\n".join(["a." * 39 + "b-" * 3000] * 30),
     ],
-    ids=range(20),
+    ids=range(22),
 )
 def test_what_is_deep_huge_or_long_is_told_at_once(text: str) -> None:
     started = time.monotonic()
