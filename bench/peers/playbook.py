@@ -12,6 +12,7 @@ from cube import log, run
 from cube.machines import Endpoint
 from cube.spec import Spec
 from deploy import held
+from deploy.operations import containerd
 from deploy.roles import common, docker, python, security, users
 
 FOLDER = Path(__file__).resolve().parents[1] / "ansible"
@@ -59,10 +60,12 @@ def variables(spec: Spec) -> dict[str, Any]:
         "admin_user": spec.admin.user,
         "admin_ssh_keys": list(spec.admin.ssh_keys),
         "admin_groups": list(users.GROUPS),
-        "common_packages": list(common.PACKAGES),
+        "swap_mib": spec.image.swap,
+        "common_packages": [*common.PACKAGES, *common.OWN_PACKAGES[OS]],
         "security_packages": list(security.PACKAGES),
         "docker_packages": [*docker.COMMON, *docker.PACKAGES[OS]],
         "python_packages": list(python.PACKAGES),
+        "without_cri": containerd.LINE.strip(),
         "docker_daemon": json.loads((DEPLOY / "files/docker/daemon.json").read_text()),
         "kex": list(security.KEX[OS]),
         "host_keys": list(security.HOST_KEYS),

@@ -2,7 +2,7 @@
 
 import hashlib
 import shlex
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from pathlib import PurePosixPath
 
 from pyinfra import host, logger, state
@@ -10,7 +10,7 @@ from pyinfra.api import OperationValueError, StringCommand, operation
 from pyinfra.facts.files import FileContents
 from pyinfra.operations.util.files import generate_color_diff
 
-from deploy.facts.files import FileState, Stat
+from deploy.facts.files import FileState, FileStates, Stat
 
 
 @operation()
@@ -37,19 +37,51 @@ def put_atomic(
     Raises:
         OperationValueError: the content is no text file.
     """
+    wanted = described(dest, content, mode=mode, user=user, group=group)
+    if host.get_fact(FileState, path=dest) == wanted:
+        host.noop(f"{dest} is as wanted")
+        return
+    yield written(dest, content, wanted, validate=validate)
+
+
+@operation()
+def put_each(
+    files: Mapping[str, str], *, mode: str = "644"
+) -> Generator[StringCommand, None, None]:
+    """Write text files of root's, each as `put_atomic` does, after one look at all of them.
+
+    Args:
+        files: content by absolute path.
+        mode: octal, without a leading zero.
+
+    Raises:
+        OperationValueError: a content is no text file.
+    """
+    there = host.get_fact(FileStates, paths=tuple(files))
+    for dest, content in files.items():
+        wanted = described(dest, content, mode=mode, user="root", group="root")
+        if there.get(dest) != wanted:
+            yield written(dest, content, wanted, validate="")
+
+
+def described(dest: str, content: str, *, mode: str, user: str, group: str) -> Stat:
+    """Return what a file shall be.
+
+    Raises:
+        OperationValueError: the content is no text file.
+    """
     if not content.endswith("\n") or "\0" in content:
         raise OperationValueError(f"{dest}: the content must be text that ends in a newline")
     digest = hashlib.sha256(content.encode()).hexdigest()
-    wanted = Stat(mode=mode, user=user, group=group, sha256=digest)
-    current: Stat | None = host.get_fact(FileState, path=dest)
-    if current == wanted:
-        host.noop(f"{dest} is as wanted")
-        return
+    return Stat(mode=mode, user=user, group=group, sha256=digest)
+
+
+def written(dest: str, content: str, wanted: Stat, *, validate: str) -> StringCommand:
+    """Return the command that writes a file; show what it changes for --diff."""
     if state.config.DIFF:
         show_diff(dest, content)
-    yield StringCommand(
-        put_script(dest, mode=mode, user=user, group=group, validate=validate), _stdin=content
-    )
+    owner = {"mode": wanted.mode, "user": wanted.user, "group": wanted.group}
+    return StringCommand(put_script(dest, **owner, validate=validate), _stdin=content)
 
 
 def put_script(dest: str, *, mode: str, user: str, group: str, validate: str) -> str:

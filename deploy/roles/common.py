@@ -7,7 +7,7 @@ from pyinfra import host
 from deploy import supported
 from deploy.data import read
 from deploy.operations import apt, apt_sources, apt_timers, certificates, system, systemd
-from deploy.operations.files import put_atomic
+from deploy.operations.files import put_atomic, put_each
 from deploy.role import Packages, role
 from deploy.sources import file_text, template_text
 
@@ -42,6 +42,12 @@ UNITS = ("cube-grow-root.service", "cube-ssh-host-keys.service", "cube-swap.serv
 PROGRAMS = {
     "cube-grow-root": "Bring the program that grows the root file system",
     "cube-swap": "Bring the program that makes the swap file",
+}
+#: Settings of apt and of what it calls, by their places.
+APT = {
+    "/etc/apt/apt.conf.d/50cube-lock": "50cube-lock",
+    "/etc/apt/apt.conf.d/50cube-network": "50cube-network",
+    "/etc/needrestart/conf.d/60-cube.conf": "needrestart.conf",
 }
 SWAP = "/etc/cube/swap.conf"
 RESOLVED = "/etc/systemd/resolved.conf.d/60-cube.conf"
@@ -90,20 +96,9 @@ def common() -> Packages:
 def set_up_apt(data: Common) -> None:
     """Keep others from the lock, then say where packages come from."""
     apt_timers.hold_timers(name="Keep apt's timers away until updates are set up", until=UNATTENDED)
-    put_atomic(
-        name="Let apt runs wait for each other",
-        dest="/etc/apt/apt.conf.d/50cube-lock",
-        content=file_text("common/50cube-lock"),
-    )
-    put_atomic(
-        name="Let apt try again, within bounds, what it could not load",
-        dest="/etc/apt/apt.conf.d/50cube-network",
-        content=file_text("common/50cube-network"),
-    )
-    put_atomic(
-        name="Let needrestart list what waits for a restart, and restart nothing",
-        dest="/etc/needrestart/conf.d/60-cube.conf",
-        content=file_text("common/needrestart.conf"),
+    put_each(
+        name="Let apt runs wait for each other and try again, and restart no service",
+        files={dest: file_text(f"common/{name}") for dest, name in APT.items()},
     )
     if data.proxy:
         put_atomic(
@@ -201,12 +196,10 @@ def prepare_first_boot(data: Common) -> None:
         dest=SWAP,
         content=template_text("common/swap.conf.j2", data),
     )
-    for unit in host.loop(UNITS):
-        put_atomic(
-            name=f"Describe {unit}",
-            dest=f"/etc/systemd/system/{unit}",
-            content=file_text(f"common/{unit}"),
-        )
+    put_each(
+        name="Describe the units of the first boot",
+        files={f"/etc/systemd/system/{unit}": file_text(f"common/{unit}") for unit in UNITS},
+    )
     systemd.units(
         names=(*UNITS, "systemd-timesyncd.service"),
         name="Grow the disk, make host keys and swap, and set the clock at every boot",

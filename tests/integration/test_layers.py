@@ -417,9 +417,9 @@ def test_fail2ban_counts_refused_logins(box: Box) -> None:
         intruder = [*ssh.ssh_args(box.machine.endpoint)[:-1], f"intruder{number}@127.0.0.1"]
         subprocess.run([*intruder, "true"], check=False, capture_output=True, timeout=30)
     deadline = time.monotonic() + COUNTED_S
-    while (counted := failures(box)) < before + 2 and time.monotonic() < deadline:
+    while failures(box) < before + 2 and time.monotonic() < deadline:
         time.sleep(0.2)
-    assert counted == before + 2
+    assert failures(box) >= before + 2  # a connection that ends before its login counts, too
 
 
 def failures(box: Box) -> int:

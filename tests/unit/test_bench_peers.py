@@ -389,7 +389,7 @@ def test_the_playbook_reads_only_variables_that_it_is_given_and_each_of_them(
     all_texts += [(playbook.DEPLOY / "templates" / name).read_text() for name in templates]
     read = set().union(*(read_by(text) for text in all_texts))
     assert read - OF_ANSIBLE - registered == given
-    assert len(templates) == 4
+    assert len(templates) == 5
 
 
 def test_every_file_that_the_playbook_copies_is_ours() -> None:

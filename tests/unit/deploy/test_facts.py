@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from deploy.facts.apt import Installed, Lists, Package, PackageLists, Packages, Upgradable
-from deploy.facts.files import FileState, Stat
+from deploy.facts.files import FileState, FileStates, Stat
 from deploy.facts.system import AccountState, AuthorizedKeys, KernelSettings, bare_key
 from deploy.facts.systemd import ConfigNewer, Unit, Units, parse_timestamp
 
@@ -23,6 +23,17 @@ def test_file_state_is_read_from_a_real_file(tmp_path: Path) -> None:
     state = FileState().process(sh(FileState().command(str(file))))
     sha256 = "5891b5b522d5df086d0ff0b110fbd9d21bb4fc7163af34d08286a2e846f6be03"
     assert state == Stat(mode="640", user=file.owner(), group=file.group(), sha256=sha256)
+
+
+def test_several_files_are_read_in_one_look(tmp_path: Path) -> None:
+    one, two, gone = (tmp_path / name for name in ("it's one", "two", "gone"))
+    for file in (one, two):
+        file.write_text("hello\n")
+        file.chmod(0o640)
+    fact = FileStates()
+    found = fact.process(sh(fact.command(paths=(str(one), str(gone), str(two)))))
+    (state,) = {FileState().process(sh(FileState().command(str(file)))) for file in (one, two)}
+    assert found == {str(one): state, str(two): state}
 
 
 def test_a_missing_file_is_no_error() -> None:
