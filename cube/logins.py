@@ -33,6 +33,9 @@ PRIVATE_KEY = re.compile(
 PRIVATE_MASK = "(a private key)"
 #: What a person may take for an @, and how a URL escapes one.
 AT = re.compile("@|%40|\N{FULLWIDTH COMMERCIAL AT}|\N{SMALL COMMERCIAL AT}")
+#: The end of an image that is named by its digest: "registry:5000/name@sha256:..." is no login.
+#: Source: opencontainers/image-spec, descriptor.md, "Digests"
+DIGEST = re.compile(r"@[a-z0-9]+(?:[+._-][a-z0-9]+)*:[A-Fa-f0-9]{32,}\s*")
 #: A value that begins like a URL, however it is written.
 SCHEME = re.compile(r"\s*(?:[A-Za-z][A-Za-z0-9+.-]*:[/\\]+|(?:https?|socks[45]?h?|ftp|ssh):)")
 
@@ -98,6 +101,8 @@ def masked_value(text: str) -> str:
     if found and not HOST.fullmatch(authority):
         return f"{scheme}{MASK}"
     at = AT.search(rest)
+    if at and not found and DIGEST.fullmatch(rest, at.start()):
+        return text
     return f"{scheme}{MASK}" if at and (found or ":" in rest[: at.start()]) else text
 
 
@@ -118,7 +123,9 @@ def remember(text: str) -> None:
     It is known as it is, quoted, escaped and decoded.
     """
     found = SCHEME.match(text)
-    login, _, _ = (text[found.end() :] if found else text).rpartition("@")
+    login, at, host = (text[found.end() :] if found else text).rpartition("@")
+    if not found and DIGEST.fullmatch(at + host):
+        return
     token = found is not None and found[0].lower() in TOKENS
     if not login or not (":" in login or token):
         return

@@ -16,10 +16,10 @@ ROOT_MIB = 64
 PV_MIB = ROOT_MIB + shape.PV_START_MIB
 
 
-def loops() -> list[str]:
-    """Return the files that loop devices of this machine show."""
+def loops(folder: Path) -> list[str]:
+    """Return the files of a folder that loop devices of this machine show."""
     found = run.run(["losetup", "--noheadings", "--output", "BACK-FILE"]).stdout
-    return sorted(line for line in found.splitlines() if "pytest" in line)
+    return sorted(line for line in found.splitlines() if line.startswith(str(folder)))
 
 
 def make_tree(folder: Path, fstab: str = "LABEL=cube-root / ext4 defaults 0 1\n") -> Path:
@@ -66,7 +66,7 @@ def test_a_root_is_written_and_read_back(tmp_path: Path, layout: Layout) -> None
     with mount.mounted(image, tmp_path / "run") as root:
         assert (root / "etc/hostname").read_text() == "changed\n"
         assert os.statvfs(root).f_frsize * os.statvfs(root).f_blocks < ROOT_MIB * MIB
-    assert loops() == []
+    assert loops(tmp_path) == []
 
 
 def test_groups_of_one_name_are_mounted_side_by_side(tmp_path: Path) -> None:
@@ -141,20 +141,20 @@ def test_a_boot_of_its_own_is_mounted(tmp_path: Path, foreign: Path, source: str
     with mount.mounted(image, tmp_path / "run") as root:
         assert (root / "boot/vmlinuz").read_text() == "kernel"
         assert (root / "boot/lost+found").is_dir(), "/boot is a file system of its own"
-    assert loops() == []
+    assert loops(tmp_path) == []
 
 
 def test_a_device_of_fstab_that_is_not_there_is_told(tmp_path: Path, foreign: Path) -> None:
     make_volumes(foreign, lambda _: [create("100%FREE", "root")], at=33, mib=PV_MIB)
     tree = make_tree(tmp_path / "tree", "UUID=1234-abcd /boot ext4 defaults 0 1\n")
     run.run(gpt.root_args(tree, foreign, at=34 * MIB, size=ROOT_MIB * MIB))
-    image, before = as_qcow2(foreign), loops()
+    image, before = as_qcow2(foreign), loops(tmp_path)
     with (
         pytest.raises(MachineError, match="UUID=1234-abcd for /boot, which is not on the disk"),
         mount.mounted(image, tmp_path / "run"),
     ):
         pass
-    assert loops() == before == []
+    assert loops(tmp_path) == before == []
 
 
 def test_a_volume_in_pieces_is_refused(tmp_path: Path, foreign: Path) -> None:
@@ -176,4 +176,4 @@ def test_a_volume_in_pieces_is_refused(tmp_path: Path, foreign: Path) -> None:
         pass
     assert "\n" not in caught.value.message
     assert "machine = 'vm'" in caught.value.hint
-    assert loops() == []
+    assert loops(tmp_path) == []

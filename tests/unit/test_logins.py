@@ -4,6 +4,7 @@ import json
 import shlex
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 from urllib.parse import quote, unquote
 
 import pytest
@@ -142,6 +143,15 @@ def test_no_url_of_somebody_else_shows_a_password(name: str, word: str) -> None:
     name = "".join(name.split()).strip("/@:'\"") or "u"
     for text in (f"http://{name}:{secret}@host.example/x", f"see ssh://u:{secret}@h/ and more"):
         assert not shows(logins.masked(text), secret)
+
+
+@pytest.mark.parametrize("module", [logins, layers])
+def test_an_image_named_by_its_digest_is_no_login(module: ModuleType) -> None:
+    name = f"127.0.0.1:5000/cuda@sha256:{64 * '0'}"
+    module.remember_all({"stack": {"images": [name]}})
+    told = f"{name}: cannot be pulled"
+    assert module.masked(told) == told
+    assert module.masked_value(name) == name
 
 
 def test_a_layer_masks_as_we_do() -> None:
