@@ -13,10 +13,7 @@ from deploy.operations import apt, system, systemd
 from deploy.operations.files import put_atomic
 from deploy.sources import ROOT, template_text
 
-#: Not closed yet: each runs a tool of the distribution that writes boot sectors and file systems
-#: (grub-install), or that compiles and installs kernel modules (dkms).
-OPEN = ("cube-boot-loader.service", "cube-secure-boot.service")
-OURS = sorted(unit for unit in (ROOT / "files").rglob("cube-*.service") if unit.name not in OPEN)
+OURS = sorted((ROOT / "files").rglob("cube-*.service"))
 #: Exposure in tenths that none exceeds. Source: systemd-analyze(1), security --threshold.
 MOST_EXPOSED = 50
 
