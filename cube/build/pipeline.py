@@ -126,8 +126,15 @@ class Build:
                 machine = stack.enter_context(self.workbench.boot(self.store.extend(head(links))))
                 report = finalize.validate(machine, self.spec, self.work)
             with self.stage(5):
-                sealing.clean(machine, self.spec, work=self.work.machines)
+                with log.step("Stopping the machine"):
+                    machine.shutdown()
                 stack.close()
+                sealing.clean(
+                    machine.disk,
+                    self.spec,
+                    key_file=self.work.build_key,
+                    work=self.work.machines,
+                )
                 self.finish(links, report, machine.disk)
 
     def status(self) -> str:

@@ -110,6 +110,26 @@ def unmount_tree(cell: Cell, root: Path) -> None:
 
 
 @contextlib.contextmanager
+def opened(disk: Path, run_dir: Path, *, writable: bool = False) -> Iterator[tuple[Cell, Path]]:
+    """Mount a disk's file systems in a cell of their own; see `mounted`.
+
+    Yields:
+        The cell, and the root folder as the cell sees it.
+
+    Raises:
+        MachineError: the disk cannot be opened, or holds no root.
+    """
+    run_dir.mkdir(parents=True, exist_ok=True)
+    cell = open_cell(run_dir / "cell.log")
+    with contextlib.closing(cell):
+        shown = export(cell, disk, run_dir, writable=writable)
+        with releasing(shown.close):
+            tree = mount_tree(cell, shown.raw, run_dir.absolute() / "root", writable=writable)
+            with releasing(lambda: unmount_tree(cell, tree.root)):
+                yield cell, tree.root
+
+
+@contextlib.contextmanager
 def mounted(disk: Path, run_dir: Path, *, writable: bool = False) -> Iterator[Path]:
     """Mount a disk's file systems; read-only is certain to write nothing.
 
@@ -124,11 +144,5 @@ def mounted(disk: Path, run_dir: Path, *, writable: bool = False) -> Iterator[Pa
     Raises:
         MachineError: the disk cannot be opened, or holds no root.
     """
-    run_dir.mkdir(parents=True, exist_ok=True)
-    cell = open_cell(run_dir / "cell.log")
-    with contextlib.closing(cell):
-        shown = export(cell, disk, run_dir, writable=writable)
-        with releasing(shown.close):
-            tree = mount_tree(cell, shown.raw, run_dir.absolute() / "root", writable=writable)
-            with releasing(lambda: unmount_tree(cell, tree.root)):
-                yield cell.path(tree.root)
+    with opened(disk, run_dir, writable=writable) as (cell, root):
+        yield cell.path(root)

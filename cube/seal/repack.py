@@ -27,6 +27,10 @@ BOOT_CODE = 440
 #: Boot code begins with a jump: no image format does, so nothing takes the raw file for another.
 JUMP = b"\xeb"
 
+#: systemd-boot's seed of randomness: cleaning cannot reach it on a kernel without vfat.
+#: Source: systemd-boot-random-seed.service(8).
+ESP_SEED = "loader/random-seed"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
@@ -136,6 +140,7 @@ def copy_esp(source: Source, target: Path, work: Path) -> None:
     folder.mkdir()
     old, new = (f"{file}@@{esp.start}" for file in (source.cell.path(source.raw), target))
     run.run(["mcopy", "-s", "-m", "-n", "-i", old, "::*", folder])
+    (folder / ESP_SEED).unlink(missing_ok=True)
     serial = esp.tags["ID_FS_UUID"].replace("-", "")
     gpt.make_esp(target, at=esp.start, size=esp.size, serial=serial)
     for entry in sorted(folder.iterdir()):

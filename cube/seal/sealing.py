@@ -1,39 +1,29 @@
-"""Stage 5: cleans the machine from inside, flattens its disk, judges the result offline."""
+"""Stage 5: cleans the disk, flattens it, checks the result offline."""
 
 import contextlib
 import errno
 import os
-import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import zstandard
 
-from cube.config import Spec, mirrors
+from cube.config import Spec
 from cube.config.workspace import Workspace
 from cube.disks import ext4, mount
 from cube.disks import qcow2 as disks
-from cube.machines import BUILD_USER, Endpoint, Machine, ssh
 from cube.provision import pytest_run
 from cube.provision.pytest_run import CheckRun
-from cube.runtime import log, run
+from cube.runtime import log
 from cube.runtime.check_report import CheckReport
 from cube.runtime.errors import DISK_FULL, MAKE_ROOM, CommandError, MachineError, SealError
 from cube.seal import leaks, repack
+from cube.seal.cleaning import steps
+from cube.seal.cleaning.settings import settings_of
 from cube.seal.flatten import compress
 from cube.seal.flatten.extents import extents_of
 
-SCRIPT = Path(__file__).with_name("clean.sh")
-PRESETS = Path(__file__).resolve().parents[2] / "guest/presets.sh"
-#: Where the guest script, its settings and its log lie: in memory, never on the disk.
-GUEST_DIR = "/run/cube-seal"
-#: The script's last act, and what it leaves instead when a step fails; below the root.
-DONE = Path("var/lib/cube/sealed")
-FAILED = Path("var/lib/cube/seal-failed")
-
-#: Seconds for the guest script; 25 s were measured without KVM, trust stores take longer.
-CLEAN_S = 600.0
 NOT_COMPRESSED = "the image could not be compressed"
 NOT_COPIED = "the files could not be copied onto new file systems"
 
@@ -55,79 +45,32 @@ class Inspection:
     root_bytes: int
 
 
-def clean(machine: Machine, spec: Spec, *, work: Path) -> None:
-    """Remove what belongs to one machine or to the build; the guest then powers itself off.
+def clean(disk: Path, spec: Spec, *, key_file: Path, work: Path) -> None:
+    """Remove what belongs to one machine or to the build from a disk.
 
     Args:
-        machine: up, on a fresh overlay over the last link.
+        disk: of a machine that is off; a fresh overlay over the last link.
         spec: says what stays.
-        work: folder for what looking at the disk needs.
+        key_file: the build's private key; its public half is beside it.
+        work: folder for what mounting needs.
 
     Raises:
-        SealError: a step failed; its name and the script's log are told.
-        MachineError: the guest did not power off.
+        SealError: something cannot be cleaned, or remains of the build are left.
     """
-    with log.step("Cleaning the machine"):
-        start_script(machine.endpoint, spec)
-        machine.wait_until_off(CLEAN_S)
-    with log.step("Reading whether it is clean"):
-        expect_sealed(machine.disk, work)
-
-
-def start_script(endpoint: Endpoint, spec: Spec) -> None:
-    """Start the guest script, detached: it ends the login that started it."""
-    put = f"sudo install -d -m 700 {GUEST_DIR} && sudo tee {GUEST_DIR}/%s >/dev/null"
-    ssh.execute(endpoint, put % "clean.sh", stdin=SCRIPT.read_text())
-    ssh.execute(endpoint, put % PRESETS.name, stdin=PRESETS.read_text())
-    ssh.execute(endpoint, put % "settings", stdin=render_settings(endpoint.key_file, spec))
-    ssh.execute(
-        endpoint,
-        f"sudo systemd-run --quiet --collect --unit=cube-seal sh {GUEST_DIR}/clean.sh",
-        accept=(0, ssh.BROKEN),
-    )
-
-
-def render_settings(key_file: Path, spec: Spec) -> str:
-    """Return the variables that the guest script reads."""
-    public = key_file.with_name(f"{key_file.name}.pub").read_text().split()[1]
-    variables = {
-        "BUILD_USER": BUILD_USER,
-        "BUILD_KEY": public,
-        "KEEP_CA": "yes" if spec.network.keep_ca_certificates else "no",
-        "KEEP_IMAGES": "yes" if spec.stack.images else "no",
-        "PROXY": spec.network.proxy,
-        "REMAINS": "\n".join(mirrors.remains(spec)),
-    }
-    return "".join(f"{name}={shlex.quote(value)}\n" for name, value in variables.items())
-
-
-def expect_sealed(disk: Path, work: Path) -> None:
-    """Believe only what the script left on the disk.
-
-    Raises:
-        SealError: the mark of its end is missing.
-    """
-    with mount.mounted(disk, work / "mount") as root:
-        read_mark(root, disk)
+    with log.step("Cleaning the disk"):
+        steps.clean_disk(disk, settings_of(spec, key_file), work / "mount")
 
 
 def read_mark(root: Path, disk: Path) -> None:
-    """Read the script's mark in a mounted root.
+    """Read the mark of the cleaning in a mounted root.
 
     Raises:
-        SealError: it says that a step failed, or there is none.
+        SealError: there is none: the disk was not cleaned to the end.
     """
-    if (root / FAILED).exists():
-        first, _, rest = (root / FAILED).read_text(errors="replace").partition("\n")
+    if not (root / steps.DONE).exists():
         raise SealError(
-            f"the machine could not be cleaned: {first}",
-            hint="the script's log is below; correct the layer that leaves this behind",
-            details=run.tail(rest),
-        )
-    if not (root / DONE).exists():
-        raise SealError(
-            f"{disk}: the machine went off before it was clean: /{DONE} is missing",
-            hint="look at its console log; the build can be tried again",
+            f"{disk}: was not cleaned: /{steps.DONE} is missing",
+            hint="build again; if this recurs, report it",
         )
 
 

@@ -5,7 +5,7 @@ from typing import Literal
 from pyinfra.api import FactBase
 
 #: What the kernel that the image boots says of its AppArmor, copied at its first boot.
-#: Source: packer/prove.sh; apparmor_parser(8), --kernel-features
+#: Source: packer/prove.py; apparmor_parser(8), --kernel-features
 FEATURES = "/usr/share/cube/apparmor-features"
 PROFILES = "/etc/apparmor.d"
 

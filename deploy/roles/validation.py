@@ -1,4 +1,4 @@
-"""Role validation: the box judges itself, at boot and every 15 minutes."""
+"""Role validation: the box checks itself, at boot and every 15 minutes."""
 
 import dataclasses
 import json
@@ -6,15 +6,30 @@ from dataclasses import dataclass
 
 from pyinfra.api import deploy
 
-from deploy.operations.files import put_atomic
+from deploy.operations.files import put_atomic, put_each
 from deploy.operations.systemd import restart_if_older, units
 from deploy.runner.data import read
-from deploy.runner.sources import Programs, file_text
+from deploy.runner.sources import ON_HOST, Programs, file_text
 
-#: On a box the programs of all three lie side by side, so their names are unique.
-ROOMS = (Programs("gpus"), Programs("health"), Programs("suites"))
+SUITE_PROGRAMS = Programs("suites")
+#: The health checks and GPU detection: one package on a host, started by `LAUNCHER`.
+PACKAGE = (
+    Programs("__init__.py"),
+    Programs("__main__.py"),
+    Programs("checking"),
+    Programs("health"),
+    Programs("gpus"),
+)
 
-LIBRARY = "/usr/local/lib/cube/health.sh"
+#: Starts a program of `PACKAGE` by its module, with arguments before those of the user.
+LAUNCHER = f'#!/bin/sh\nexec /usr/bin/python3 -IB {ON_HOST} %s "$@"\n'
+
+#: Programs in /usr/local/bin by what `LAUNCHER` starts.
+LAUNCHERS = {
+    **{f"health-check-layer{layer}.sh": f"health.layers {layer}" for layer in range(1, 6)},
+    "validate-gpus.sh": "gpus.validate",
+    "cube-health": "health.summary",
+}
 
 #: The suites of workloads; docs/suites.md tells what each of them proves.
 SUITES = (
@@ -24,25 +39,16 @@ SUITES = (
     "test-docker-gpu.sh",
 )
 
-#: The programs with their sources in `ROOMS`.
+#: The suites with their sources in guest/suites.
 PROGRAMS = {
-    **{
-        f"/usr/local/bin/health-check-layer{n}.sh": f"health-check-layer{n}.sh" for n in range(1, 6)
-    },
-    "/usr/local/bin/validate-gpus.sh": "validate-gpus.sh",
-    "/usr/local/bin/cube-health": "cube_health.py",
     **{f"/usr/local/bin/{name}": name for name in SUITES},
     "/usr/local/lib/cube/test_docker_gpu.py": "test_docker_gpu.py",
 }
 
 #: What the suites are made of; not to be run by themselves.
 MODULES = {
-    f"/usr/local/lib/cube/{name}.py": f"{name}.py"
-    for name in (
-        "gpu_burn", "gpu_device", "gpu_idle", "gpu_load", "gpu_machine", "gpu_pcie",
-        "gpu_report", "gpu_system", "gpu_watch", "suite_process", "suite_report", "validate_gpus",
-    )
-}  # fmt: skip
+    f"/usr/local/lib/cube/{name}.py": f"{name}.py" for name in ("suite_process", "suite_report")
+}
 
 TIMER = "cube-health.timer"
 UNIT_FILES = ("/etc/systemd/system/cube-health.service", f"/etc/systemd/system/{TIMER}")
@@ -60,33 +66,36 @@ class Validation:
 
 @deploy("Validation")
 def validation() -> None:
-    """Install the health checks and the timer that runs them."""
+    """Install the health checks, the suites and the timer of the health checks."""
     put_atomic(
         name="Say what this machine is expected to carry",
         dest="/etc/cube/expectations.json",
         content=render_expectations(read(Validation)),
     )
-    put_atomic(
-        name="Install the library of the health checks",
-        dest=LIBRARY,
-        content=program_text("health.sh"),
+    put_each(
+        name="Install the modules of the health checks and of GPU detection",
+        files=package_files(),
+    )
+    put_each(
+        name="Install the health checks and GPU detection",
+        files={f"/usr/local/bin/{name}": LAUNCHER % words for name, words in LAUNCHERS.items()},
+        mode="755",
     )
     for dest, source in MODULES.items():
-        put_atomic(name=f"Install {dest}", dest=dest, content=program_text(source))
+        put_atomic(name=f"Install {dest}", dest=dest, content=SUITE_PROGRAMS.text(source))
     for dest, source in PROGRAMS.items():
         put_atomic(
             name=f"Install {dest}",
             dest=dest,
-            content=program_text(source),
+            content=SUITE_PROGRAMS.text(source),
             mode="755",
         )
     install_timer()
 
 
-def program_text(name: str) -> str:
-    """Return the source of a program or of one of its modules."""
-    (room,) = [room for room in ROOMS if room.has(name)]
-    return room.text(name)
+def package_files() -> dict[str, str]:
+    """Return the modules of `PACKAGE` by their path on a host."""
+    return {path: text for place in PACKAGE for path, text in place.modules().items()}
 
 
 def install_timer() -> None:

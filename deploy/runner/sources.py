@@ -12,6 +12,8 @@ import jinja2
 ROOT = Path(__file__).resolve().parents[1]
 #: The folder of the programs that run on a host.
 GUEST = ROOT.parent / "guest"
+#: Where the modules of `GUEST` are on a host, as one package.
+ON_HOST = "/usr/local/lib/cube/guest"
 
 _environment = jinja2.Environment(
     loader=jinja2.FileSystemLoader(ROOT / "templates"),
@@ -37,13 +39,14 @@ class Programs:
     def __init__(self, place: str) -> None:
         self.path = GUEST / place
 
-    def has(self, name: str) -> bool:
-        """Tell whether the folder has a file of this name."""
-        return (self.path / name).is_file()
-
     def text(self, name: str = "") -> str:
         """Return a file of the folder, or the file that the place is."""
         return (self.path / name).read_text()
+
+    def modules(self) -> dict[str, str]:
+        """Return the place's Python modules by their path on a host."""
+        found = sorted(self.path.glob("*.py")) if self.path.is_dir() else [self.path]
+        return {f"{ON_HOST}/{path.relative_to(GUEST)}": path.read_text() for path in found}
 
 
 def template_text(name: str, data: object = None, **values: object) -> str:

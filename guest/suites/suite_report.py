@@ -15,7 +15,7 @@ from typing import Any
 from suite_process import adopt_orphans, raise_on_signals
 
 ROOT = os.environ.get("CUBE_ROOT", "")
-#: Exit codes. Source: guest/health/health.sh.
+#: Exit codes. Source: guest/checking/report.py.
 EXIT_CODES = {"pass": 0, "fail": 1, "not_run": 77}
 EXIT_CANNOT_RUN = 2
 

@@ -60,8 +60,8 @@ build {
   sources = ["source.qemu.first-boot"]
 
   provisioner "shell" {
-    script           = "${path.root}/../prove.sh"
+    script           = "${path.root}/../prove.py"
     environment_vars = ["CUBE_NONCE=${var.nonce}"]
-    execute_command  = "sudo env {{ .Vars }} sh {{ .Path }}"
+    execute_command  = "sudo env {{ .Vars }} python3 {{ .Path }}"
   }
 }

@@ -179,7 +179,7 @@ Keep = Callable[[Run], Run]
         ("base", "Applying layer 1", ""),
         ("base", r"(changed|ok) +common", ""),
         ("layer5", "Stage 4", "qemu-storage-daemon"),
-        ("layer5", "Cleaning the machine", ""),
+        ("layer5", "Cleaning the disk", ""),
         pytest.param("layer5", "Compressing the image", "qemu-img", marks=pytest.mark.exhaustive),
         ("layer5", "Booting two clones", "qemu-system"),
     ],

@@ -27,6 +27,8 @@ from cube.provision.pytest_run import CheckRun, run_checks
 from cube.runtime.check_report import CheckReport
 from cube.runtime.errors import CommandError, ProvisionError
 from cube.stack import lockfile
+from deploy.roles.validation import package_files
+from deploy.runner.sources import ON_HOST
 from tests.integration.conftest import PROJECT
 from tests.integration.index import Index, serve
 
@@ -296,10 +298,11 @@ def judge(box: Box, wanted: Spec) -> CheckReport:
 
 
 def test_the_box_finds_itself_well(box: Box, story: Story) -> None:
-    for name in ("health.sh", "health-check-layer4.sh"):
-        text = (PROJECT / "guest/health" / name).read_text()
-        ssh.execute(box.machine.endpoint, f"cat > /tmp/{name}", stdin=text)
-    told = json.loads(box.sh("CUBE_LIB=/tmp bash /tmp/health-check-layer4.sh --json"))
+    for path, text in package_files().items():
+        dest = path.replace(ON_HOST, "/tmp/guest")
+        put = f"mkdir -p {Path(dest).parent} && cat > {dest}"
+        ssh.execute(box.machine.endpoint, put, stdin=text)
+    told = json.loads(box.sh("/usr/bin/python3 -IB /tmp/guest health.layers 4 --json"))
     assert [(one["name"], one["status"]) for one in told["checks"]] == [
         ("numpy starts", "OK"), ("tensorflow starts", "OK"),
     ]  # fmt: skip

@@ -42,7 +42,7 @@ sources()
 """
 #: Reads the sources that the image will have.
 OWN = "find /etc/apt/sources.list* -type f -exec cat {} +"
-#: The words of `remove_build_trust` in cube/seal/clean.sh.
+#: What `cube.seal.cleaning.build.remove_named` does, on a machine that runs.
 SEAL = "find /etc -xdev -depth -name '*cube-build*' -exec rm -rf {} +"
 
 

@@ -40,6 +40,8 @@ def raw(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     run.run(["mcopy", "-i", esp, "-", "::EFI/BOOT/BOOTX64.EFI"], stdin="loader")
     run.run(["mcopy", "-i", esp, "-", "::EFI/old"], stdin=SECRET.decode())
     run.run(["mdel", "-i", esp, "::EFI/old"])
+    run.run(["mmd", "-i", esp, "::loader"])
+    run.run(["mcopy", "-i", esp, "-", f"::{repack.ESP_SEED}"], stdin="a seed")
     with image.open("r+b") as file:
         file.write(repack.JUMP + b"boot code")
         file.seek(shape.BIOS_AT * MIB)
@@ -112,6 +114,9 @@ def test_nothing_deleted_is_copied_and_all_else_is(lived_in: Path, tmp_path: Pat
         assert os.getxattr(root / "bin/ping", "user.note") == b"kept"
     loader = run.run(["mtype", "-i", f"{target}@@{shape.ESP_AT}M", "::EFI/BOOT/BOOTX64.EFI"])
     assert loader.stdout == "loader"
+    left = run.run(["mdir", "-b", "-i", f"{target}@@{shape.ESP_AT}M", "-/", "::"]).stdout
+    assert "random-seed" not in left
+    assert "BOOTX64.EFI" in left
 
 
 BLKID = ("blkid", "-p", "-o", "value", "-s", "UUID")

@@ -118,7 +118,8 @@ def test_ubuntus_disk_goes_through_the_pipeline(
         ssh.execute(machine.endpoint, "sudo update-grub 2>/dev/null")
         menu = ssh.execute(machine.endpoint, "sudo cat /boot/grub/grub.cfg").stdout
         assert f"root={shape.root_device('lvm')} " in menu
-        sealing.clean(machine, built.spec, work=tmp_path)
+        machine.shutdown()
+    sealing.clean(installed, built.spec, key_file=key_file, work=tmp_path)
 
     work = replace(Workspace.of(built.spec), root=tmp_path / "build")
     work.build_key.parent.mkdir(parents=True)

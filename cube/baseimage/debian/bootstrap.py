@@ -11,14 +11,12 @@ from pathlib import Path
 from cube.baseimage import base_files
 from cube.config import Spec, mirrors, proxy_environment
 from cube.config.workspace import Workspace
-from cube.disks import gpt, shape
+from cube.disks import gpt, presets, shape
 from cube.runtime import log, run
 from cube.runtime.errors import CommandError, HostError, PackerError
 from cube.supply.package_cache import PackageCache, carries, poisoned, suspect
 
 SUITE = "trixie"
-#: Run in a finished system: presets then say what its units are.
-PRESETS = Path(__file__).resolve().parents[3] / "guest/presets.sh"
 #: Enough for an unhurried mirror; a mirror that cannot be reached fails within seconds.
 TIMEOUT_S = 1800
 #: The kernel's metapackage by `spec.os.debian.kernel`.
@@ -188,7 +186,7 @@ def finish_tree(spec: Spec, tree: Path) -> None:
 
 def keep_units(tree: Path) -> None:
     """Let the first boot of a tree change no unit; its own systemctl says what each is."""
-    run.run(["chroot", tree, "sh", "-s"], stdin=PRESETS.read_text())
+    presets.write(tree, lambda *words: run.run(["chroot", tree, "systemctl", *words]).stdout)
 
 
 def bootstrap(spec: Spec, workspace: Workspace, cache: PackageCache | None = None) -> Path:

@@ -8,7 +8,7 @@ from cube.disks import shape
 from cube.runtime import run
 from cube.runtime.errors import CommandError, PackerError
 
-#: File in which the guest leaves the nonce, written by packer/prove.sh and late-commands.
+#: File in which the guest leaves the nonce, written by packer/prove.py and late-commands.
 MARKER = "/var/lib/cube/base"
 #: A logical volume's data starts here when the group has one volume in one piece.
 #: Source: lvm.conf(5), default_data_alignment (1 MiB).

@@ -55,23 +55,23 @@ BASE_SOURCES = {
 ANY_BASE_SOURCES = (
     "cube/baseimage/base_files.py",
     "cube/config/mirrors.py",
-    "guest/presets.sh",
+    "cube/disks/presets.py",
     "cube/disks/shape.py",
     "cube/machines/seed.py",
     "cube/baseimage/base.py",
     "cube/baseimage/packer/inputs.py",
-    "packer/prove.sh",
+    "packer/prove.py",
     *base_files.COPIES.values(),
 )
 #: What seals and proves an image, besides ``checks/`` and what compresses it.
 IMAGE_SOURCES = (
-    "cube/seal/clean.sh",
     "cube/seal/clones.py",
     "cube/disks/ext4.py",
+    "cube/disks/mount.py",
     "cube/build/finalize.py",
     "cube/seal/leaks.py",
     "cube/config/mirrors.py",
-    "guest/presets.sh",
+    "cube/disks/presets.py",
     "cube/seal/boot_test.py",
     "cube/seal/repack.py",
     "cube/seal/sealing.py",
@@ -192,7 +192,8 @@ def layer_sources(layer: int, roles: Sequence[str], *, project: Path) -> dict[st
 
 def image_ingredients(spec: Spec, *, head: str, project: Path = PROJECT) -> Ingredients:
     """Return what makes the sealed and proven image out of the chain's last link."""
-    paths = [*sources.tree(project / "checks"), *sources.tree(project / "cube/seal/flatten")]
+    rooms = ("checks", "cube/seal/cleaning", "cube/seal/flatten")
+    paths = [path for room in rooms for path in sources.tree(project / room)]
     paths += [project / path for path in IMAGE_SOURCES]
     return {
         "format": FORMAT, "name": "image", "parent": head,

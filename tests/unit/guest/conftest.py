@@ -4,12 +4,10 @@ The scripts run for real, under the real shell; what they see of the machine is 
 they say so.
 """
 
-import atexit
 import json
 import os
 import shlex
 import sys
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,19 +15,13 @@ from typing import Any
 import pytest
 
 from cube.runtime.run import Completed, run
+from deploy.roles.validation import LAUNCHER, LAUNCHERS
+from deploy.runner.sources import GUEST, ON_HOST
 
 PROJECT = Path(__file__).parents[3]
-GUEST = PROJECT / "guest"
 MONITORING = PROJECT / "deploy/files/monitoring"
 
-#: On a box the programs of these rooms lie side by side; here their links do.
-SIDE_BY_SIDE = tempfile.TemporaryDirectory()
-atexit.register(SIDE_BY_SIDE.cleanup)
-VALIDATION = Path(SIDE_BY_SIDE.name)
-for room in ("gpus", "health", "suites"):
-    for program in (GUEST / room).iterdir():
-        (VALIDATION / program.name).symlink_to(program)
-
+SUITES = GUEST / "suites"
 FAKES = Path(__file__).parent / "fakes"
 
 ROLES = {
@@ -101,8 +93,7 @@ class Box:
         path = f"{self.bin}:{FAKES}:{os.environ['PATH']}"
         return {
             "CUBE_ROOT": str(self.root),
-            "CUBE_LIB": str(VALIDATION),
-            "CUBE_BIN": str(VALIDATION),
+            "CUBE_LIB": str(SUITES),
             "PATH": path,
             **more,
         }
@@ -129,15 +120,21 @@ def told(done: Completed) -> dict[str, Any]:
     return data
 
 
+def launcher(program: str) -> str:
+    """Return a launcher of the box that starts the modules of this checkout."""
+    return (LAUNCHER % LAUNCHERS[program]).replace(ON_HOST, str(GUEST))
+
+
 def interpreter(program: str) -> list[str | Path]:
     """Return how a program of the box is started from its source."""
+    if program in LAUNCHERS:
+        return ["/bin/sh", "-c", launcher(program), program]
     sources = {
         "cube-top": GUEST / "cube_top.py",
-        "cube-health": VALIDATION / "cube_health.py",
         "60-cube": MONITORING / "60-cube",
         "cube-secure-boot": GUEST / "cube_secure_boot.py",
     }
-    source = sources.get(program, VALIDATION / program)
+    source = sources.get(program, SUITES / program)
     if source.suffix == ".py":
         return [sys.executable, source]
     return ["bash" if source.suffix == ".sh" else "sh", source]

@@ -8,7 +8,7 @@ from typing import Any
 
 from cube.runtime.run import Completed
 
-from .conftest import FAKES, VALIDATION, Box, told
+from .conftest import FAKES, SUITES, Box, told
 
 SOURCES = {
     "pytorch": "test-pytorch-ddp.py",
@@ -24,7 +24,7 @@ FRAMEWORKS = ("pytorch", "tensorflow", "vllm")
 def load(suite: str) -> ModuleType:
     """Import a suite's source, whose name is no module's."""
     name = f"suite_{suite}"
-    spec = importlib.util.spec_from_file_location(name, VALIDATION / SOURCES[suite])
+    spec = importlib.util.spec_from_file_location(name, SUITES / SOURCES[suite])
     assert spec
     assert spec.loader
     module = importlib.util.module_from_spec(spec)

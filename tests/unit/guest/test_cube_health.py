@@ -8,7 +8,7 @@ import pytest
 
 from cube.runtime.run import Completed, run
 
-from .conftest import Box, interpreter
+from .conftest import Box, interpreter, launcher
 
 SCRIPTS = [*(f"health-check-layer{n}.sh" for n in range(1, 6)), "validate-gpus.sh"]
 CODES = {"pass": 0, "fail": 1, "not_run": 77}
@@ -142,8 +142,10 @@ def test_json(box: Box, folder: Path) -> None:
     assert json.loads(done.stdout)["outcome"] == "not_run"
 
 
-def test_over_the_real_scripts(box: Box) -> None:
+def test_over_the_real_scripts(box: Box, tmp_path: Path) -> None:
     box.install(4)
-    done = box.run("cube-health")
+    for script in SCRIPTS:
+        write(tmp_path, script, launcher(script))
+    done = box.run("cube-health", CUBE_BIN=str(tmp_path))
     assert done.returncode == 1
     assert "layer4 FAIL frameworks" in done.stdout.splitlines()[-1]

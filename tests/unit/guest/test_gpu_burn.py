@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from .conftest import VALIDATION
+from .conftest import PROJECT
 
-START = "import sys; sys.path[:0] = sys.argv[1:]; import gpu_burn; sys.exit(gpu_burn.main())"
+START = "import sys; sys.path[:0] = sys.argv[1:]; import burn; sys.exit(burn.main())"
 TORCH = """
     import time
 
@@ -67,7 +67,7 @@ def burn(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Burn]:
     gpus, broken = request.param
     text = textwrap.dedent(TORCH).replace("GPUS", str(gpus)).replace("BROKEN", broken)
     (tmp_path / "torch.py").write_text(text)
-    command = [sys.executable, "-IB", "-c", START, str(tmp_path), str(VALIDATION)]
+    command = [sys.executable, "-IB", "-c", START, str(tmp_path), str(PROJECT / "guest/gpus")]
     with subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=dict(os.environ)
     ) as process:

@@ -4,19 +4,19 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 
-import gpu_machine
 import pytest
 
 from cube.runtime.run import run
+from guest.checking import program
+from guest.gpus import machine as machines
 from tests.processes import alive
 from tests.simulated.box import ON_A_GUEST, SimulatedBox
 
-from .conftest import VALIDATION
+from .conftest import PROJECT, interpreter
 from .test_validate_gpus import LOAD, SCRIPT, judge
 
 LIMIT_S = 20
@@ -45,7 +45,7 @@ def wait_until(what: Callable[[], bool]) -> None:
 def start(box: SimulatedBox, *arguments: str) -> "subprocess.Popen[str]":
     """Start the suite."""
     return subprocess.Popen(
-        [sys.executable, "-IB", SCRIPT, *arguments], env=box.environment(),
+        [*SCRIPT, *arguments], env=box.environment(),
         stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
     )  # fmt: skip
 
@@ -71,19 +71,18 @@ def test_a_missing_nvidia_smi_is_named(healthy: SimulatedBox) -> None:
     assert verdict.check("driver answers")["detail"] == "nvidia-smi: not installed"
 
 
-def test_children_of_a_program_that_hangs_are_ended(tmp_path: Path) -> None:
-    machine = gpu_machine.Machine(state=tmp_path, hardware=tmp_path, simulated=True)
+def test_children_of_a_program_that_hangs_are_ended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machine = machines.Machine(state=tmp_path, hardware=tmp_path, simulated=True)
     mark = tmp_path / "child"
     (tmp_path / "bin").mkdir()
-    program = tmp_path / "bin/forks"
-    program.write_text(f"#!/bin/sh\nsleep 300 &\necho $! >{mark}\nwait\n")
-    program.chmod(0o755)
-    limit, gpu_machine.LIMIT_S = gpu_machine.LIMIT_S, 1.0
-    try:
-        answer = gpu_machine.ask(machine, str(program))
-    finally:
-        gpu_machine.LIMIT_S = limit
-    assert answer.code == gpu_machine.NO_ANSWER
+    forks = tmp_path / "bin/forks"
+    forks.write_text(f"#!/bin/sh\nsleep 300 &\necho $! >{mark}\nwait\n")
+    forks.chmod(0o755)
+    monkeypatch.setattr(program, "LIMIT_S", 1.0)
+    answer = machines.ask(machine, str(forks))
+    assert answer.code == program.NO_ANSWER
     wait_until(lambda: not alive(int(mark.read_text())))
 
 
@@ -121,20 +120,17 @@ def test_the_last_words_of_a_broken_pytorch_are_told(healthy: SimulatedBox) -> N
 
 
 def test_the_script_starts_it(healthy: SimulatedBox) -> None:
-    done = run(
-        ["bash", VALIDATION / "validate-gpus.sh"],
-        env=healthy.environment(CUBE_LIB=str(VALIDATION)), timeout_s=60,
-    )  # fmt: skip
+    done = run(interpreter("validate-gpus.sh"), env=healthy.environment(), timeout_s=60)
     lines = done.stdout.splitlines()
     assert lines[0] == "OK    GPUs on the PCI bus: 4"
     assert lines[-1] == "PASS gpus: 44 passed, 0 failed, 5 skipped (simulated)"
-    assert not (VALIDATION / "__pycache__/validate_gpus.cpython-311.pyc").exists()
+    assert not (PROJECT / "guest/gpus/__pycache__/validate.cpython-311.pyc").exists()
 
 
 @pytest.mark.parametrize("arguments", [["--seconds", "0"], ["--seconds", "1e9"], ["--lo"]])
 def test_a_bad_argument_is_refused(healthy: SimulatedBox, arguments: list[str]) -> None:
     run(
-        [sys.executable, "-IB", SCRIPT, *arguments], accept=[2], env=healthy.environment(),
+        [*SCRIPT, *arguments], accept=[2], env=healthy.environment(),
         timeout_s=60,
     )  # fmt: skip
 
@@ -146,7 +142,7 @@ def test_a_machine_without_marks_is_hardware(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("CUBE_ROOT", raising=False)
-    assert not gpu_machine.find_machine(tmp_path).simulated
+    assert not machines.find_machine(tmp_path).simulated
 
 
 def test_a_mark_of_a_stand_in_makes_it_simulated(
@@ -156,7 +152,7 @@ def test_a_mark_of_a_stand_in_makes_it_simulated(
     mark = tmp_path / "usr/share/cube/stand-ins/driver"
     mark.parent.mkdir(parents=True)
     mark.touch()
-    machine = gpu_machine.find_machine(tmp_path)
+    machine = machines.find_machine(tmp_path)
     assert machine.simulated
     assert machine.hardware == tmp_path
 
@@ -166,14 +162,14 @@ def test_a_simulated_box_on_a_guest_plays_its_hardware(
 ) -> None:
     monkeypatch.delenv("CUBE_ROOT", raising=False)
     box = SimulatedBox.make(tmp_path / ON_A_GUEST.lstrip("/"), "x8")
-    machine = gpu_machine.find_machine(tmp_path)
+    machine = machines.find_machine(tmp_path)
     assert machine.simulated
     assert (machine.state, machine.hardware) == (tmp_path, box.folder)
-    assert len(gpu_machine.read_bus(machine).gpus) == 4
-    assert gpu_machine.query(machine, ("index",))[3] == {"index": "3"}
+    assert len(machines.read_bus(machine).gpus) == 4
+    assert machines.query(machine, ("index",))[3] == {"index": "3"}
 
 
 def test_a_root_for_tests_is_simulated(healthy: SimulatedBox) -> None:
     environment = {**healthy.environment(), "CUBE_ROOT": str(healthy.folder) + os.sep}
-    done = run([sys.executable, "-IB", SCRIPT, "--json"], env=environment, timeout_s=60)
+    done = run([*SCRIPT, "--json"], env=environment, timeout_s=60)
     assert json.loads(done.stdout)["evidence"] == "simulated"

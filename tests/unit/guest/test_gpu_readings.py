@@ -4,13 +4,12 @@ import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
-import gpu_idle
-import gpu_machine
-import gpu_system
 import pytest
-from gpu_device import Gpu
-from gpu_machine import Machine
-from gpu_report import Report
+
+from guest.gpus import idle, machine, system
+from guest.gpus.device import Gpu
+from guest.gpus.machine import Machine
+from guest.gpus.report import Report
 
 from .conftest import PROJECT
 
@@ -20,7 +19,7 @@ GPUS = tomllib.loads((PROJECT / "cube/stack/compatibility.toml").read_text())["g
 @pytest.mark.parametrize("model", GPUS)
 def test_every_known_model_is_told_by_its_name(model: str) -> None:
     name = f"NVIDIA {GPUS[model]['title']}"
-    assert [other for other in GPUS if gpu_system.is_model(name, other)] == [model]
+    assert [other for other in GPUS if system.is_model(name, other)] == [model]
 
 
 @pytest.mark.parametrize(
@@ -33,7 +32,7 @@ def test_every_known_model_is_told_by_its_name(model: str) -> None:
     ],
 )
 def test_a_name_may_go_on(name: str, model: str) -> None:
-    assert gpu_system.is_model(name, model)
+    assert system.is_model(name, model)
 
 
 @pytest.mark.parametrize(
@@ -42,7 +41,7 @@ def test_a_name_may_go_on(name: str, model: str) -> None:
      "NVIDIA GeForce RTX 5080", "", "[N/A]"],
 )  # fmt: skip
 def test_another_model_is_not_a_5090(name: str) -> None:
-    assert not gpu_system.is_model(name, "rtx-5090")
+    assert not system.is_model(name, "rtx-5090")
 
 
 @pytest.mark.parametrize(
@@ -61,7 +60,7 @@ def test_the_running_driver_is_read(tmp_path: Path, text: str, version: str) -> 
     file.parent.mkdir(parents=True)
     file.write_text(text)
     machine = Machine(state=tmp_path, hardware=tmp_path, simulated=True)
-    assert next(gpu_system.read_versions(machine)) == ("kernel", version)
+    assert next(system.read_versions(machine)) == ("kernel", version)
 
 
 @pytest.mark.parametrize(
@@ -78,11 +77,11 @@ def test_the_running_driver_is_read(tmp_path: Path, text: str, version: str) -> 
     ],
 )  # fmt: skip
 def test_a_fault_in_the_log_has_its_class(line: str, told: tuple[str, str]) -> None:
-    assert gpu_system.classify(line) == told
+    assert system.classify(line) == told
 
 
 def test_no_xid_has_two_classes() -> None:
-    xids = [xid for group in gpu_system.CLASSES.values() for xid in group]
+    xids = [xid for group in system.CLASSES.values() for xid in group]
     assert len(xids) == len(set(xids))
 
 
@@ -96,16 +95,16 @@ def test_no_xid_has_two_classes() -> None:
     ],
 )
 def test_reasons_of_the_clocks_are_named(bits: int, words: str) -> None:
-    assert gpu_idle.described(bits) == words
+    assert idle.described(bits) == words
 
 
 @pytest.mark.parametrize("text", ["[N/A]", "", "[Unknown Error]", "idle"])
 def test_reasons_that_are_not_told_are_none(text: str) -> None:
-    assert gpu_idle.reasons_of({"clocks_event_reasons.active": text}) is None
+    assert idle.reasons_of({"clocks_event_reasons.active": text}) is None
 
 
 def test_a_matrix_of_one_gpu_has_no_pair() -> None:
-    assert gpu_system.read_p2p("\t\x1b[4mGPU0\x1b[0m\n GPU0\tX\n\nLegend:\n  X    = Self\n") == []
+    assert system.read_p2p("\t\x1b[4mGPU0\x1b[0m\n GPU0\tX\n\nLegend:\n  X    = Self\n") == []
 
 
 # --- what is read twice -------------------------------------------------------------------
@@ -120,9 +119,10 @@ def answers(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, str]]:
     def query(_machine: Machine, fields: tuple[str, ...]) -> list[dict[str, str]]:
         return [{"index": "0", **next(left)}]
 
-    monkeypatch.setattr(gpu_machine, "query", query)
-    monkeypatch.setattr(gpu_idle, "SETTLE_STEP_S", 0.001)
-    monkeypatch.setattr(gpu_idle, "SECOND_LOOK_S", 0.001)
+    monkeypatch.setattr(idle, "query", query)
+    monkeypatch.setattr(machine, "query", query)
+    monkeypatch.setattr(idle, "SETTLE_STEP_S", 0.001)
+    monkeypatch.setattr(idle, "SECOND_LOOK_S", 0.001)
     return rows
 
 
@@ -135,14 +135,14 @@ def warm(celsius: str, **more: str) -> Gpu:
 
 def temperature(gpu: Gpu, *, settled: bool) -> str:
     report = Report(evidence="simulated")
-    gpu_idle.judge_temperature(report, gpu, settled=settled)
+    idle.judge_temperature(report, gpu, settled=settled)
     return str(report.checks["GPU 0 temperature"]["status"])
 
 
 def test_a_gpu_that_cools_after_work_has_its_time(answers: list[dict[str, str]]) -> None:
     answers += [{"temperature.gpu": text} for text in ("75", "66", "58")]
     gpu = warm("80")
-    gpu_idle.settle(MACHINE, [gpu], limit_s=5)
+    idle.settle(MACHINE, [gpu], limit_s=5)
     assert temperature(gpu, settled=True) == "OK"
 
 
@@ -151,7 +151,7 @@ def test_a_short_look_lets_a_cooling_gpu_pass_and_a_long_one_does_not(
 ) -> None:
     answers += [{"temperature.gpu": "75"}]
     gpu = warm("80")
-    gpu_idle.settle(MACHINE, [gpu], limit_s=0.0005)
+    idle.settle(MACHINE, [gpu], limit_s=0.0005)
     assert temperature(gpu, settled=False) == "OK"
     assert temperature(gpu, settled=True) == "FAIL"
 
@@ -159,7 +159,7 @@ def test_a_short_look_lets_a_cooling_gpu_pass_and_a_long_one_does_not(
 def test_an_idle_gpu_that_stays_warm_fails(answers: list[dict[str, str]]) -> None:
     answers += [{"temperature.gpu": "72"}]
     gpu = warm("72")
-    gpu_idle.settle(MACHINE, [gpu], limit_s=5)
+    idle.settle(MACHINE, [gpu], limit_s=5)
     assert temperature(gpu, settled=False) == "FAIL"
 
 
@@ -177,5 +177,5 @@ def test_a_slowdown_of_a_moment_is_a_change_of_the_clocks(
     answers += [{"clocks_event_reasons.active": again}]
     gpu = warm("40", **{"clocks_event_reasons.active": "0x0000000000000008"})
     report = Report(evidence="simulated")
-    gpu_idle.judge_throttling(report, [gpu], MACHINE)
+    idle.judge_throttling(report, [gpu], MACHINE)
     assert report.checks["GPU 0 throttling"]["status"] == status

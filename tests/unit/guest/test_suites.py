@@ -15,7 +15,7 @@ import pytest
 from cube.runtime.run import run
 from tests.processes import alive
 
-from .conftest import FAKES, VALIDATION, Box, interpreter
+from .conftest import FAKES, SUITES, Box, interpreter
 from .suites import FRAMEWORKS, PROGRAMS, judge, load, start
 
 DOCS = Path(__file__).parents[3] / "docs/suites.md"
@@ -80,7 +80,7 @@ def test_the_documentation_names_every_check(suite: str) -> None:
 
 @pytest.mark.skipif(shutil.which("shellcheck") is None, reason="shellcheck is not installed")
 def test_shellcheck_finds_nothing() -> None:
-    run(["shellcheck", VALIDATION / "test-docker-gpu.sh"])
+    run(["shellcheck", SUITES / "test-docker-gpu.sh"])
 
 
 # -- the report
@@ -181,7 +181,7 @@ def test_workers_end_with_a_suite_that_is_killed(box: Box, tmp_path: Path) -> No
     )
     with subprocess.Popen(
         [sys.executable, program], stdout=subprocess.PIPE, text=True,
-        env=os.environ | {"CUBE_LIB": str(VALIDATION)},
+        env=os.environ | {"CUBE_LIB": str(SUITES)},
     ) as suite:  # fmt: skip
         assert suite.stdout
         pid = int(suite.stdout.readline())

@@ -2,21 +2,21 @@
 
 import json
 import re
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import gpu_report
 import pytest
 
 from cube.runtime.run import run
+from guest.checking.report import EXIT_CODES
+from guest.gpus import report
 from tests.simulated.box import SimulatedBox
 from tests.simulated.faults import FAULTS, HEALTHY, UNDER_LOAD
 
-from .conftest import PROJECT, VALIDATION
+from .conftest import PROJECT, interpreter
 
-SCRIPT = VALIDATION / "validate_gpus.py"
+SCRIPT = interpreter("validate-gpus.sh")
 LOAD = ("--load", "--seconds", "0.2")
 
 
@@ -41,7 +41,7 @@ class Verdict:
 def judge(box: SimulatedBox, *arguments: str, **more: str) -> Verdict:
     """Run the suite on a box."""
     done = run(
-        [sys.executable, "-IB", SCRIPT, "--json", *arguments], accept=range(256),
+        [*SCRIPT, "--json", *arguments], accept=range(256),
         env=box.environment(**more), timeout_s=60,
     )  # fmt: skip
     return Verdict(code=done.returncode, told=json.loads(done.stdout))
@@ -72,11 +72,11 @@ def test_a_fault_fails_its_own_checks_and_no_other(tmp_path: Path, fault: str, l
     expected = {*box.fault.fails, *(box.fault.fails_loaded if load else ())}
     outcome = box.fault.outcome or ("fail" if expected else "pass")
     assert verdict.failed == expected
-    assert (verdict.told["outcome"], verdict.code) == (outcome, gpu_report.EXIT_CODES[outcome])
+    assert (verdict.told["outcome"], verdict.code) == (outcome, EXIT_CODES[outcome])
     assert verdict.told["evidence"] == ("none" if outcome == "not_run" else "simulated")
     if outcome != "not_run":
         names = [check["name"] for check in verdict.told["checks"]]
-        assert names == gpu_report.names(4, load=load)
+        assert names == report.names(4, load=load)
     if expected:
         details = [c["detail"] for c in verdict.told["checks"] if c["status"] == "FAIL"]
         assert any(box.fault.says in detail for detail in details), details
@@ -85,14 +85,14 @@ def test_a_fault_fails_its_own_checks_and_no_other(tmp_path: Path, fault: str, l
 def test_every_check_has_a_fault_that_fails_it() -> None:
     planted = {name for fault in FAULTS.values() for name in (*fault.fails, *fault.fails_loaded)}
     kinds = {re.sub(r"^GPU \d", "GPU", name) for name in planted}
-    assert kinds == {re.sub(r"^GPU \d", "GPU", name) for name in gpu_report.names(4, load=True)}
+    assert kinds == {re.sub(r"^GPU \d", "GPU", name) for name in report.names(4, load=True)}
 
 
 def test_every_check_is_described() -> None:
     text = (PROJECT / "docs/suites.md").read_text().partition("## GPU detection")[2]
     text = text.partition("\n## ")[0]
     rows = {line.split("`")[1] for line in text.splitlines() if line.startswith("| `")}
-    assert rows == {re.sub(r"^GPU \d", "GPU N", name) for name in gpu_report.names(4, load=True)}
+    assert rows == {re.sub(r"^GPU \d", "GPU N", name) for name in report.names(4, load=True)}
 
 
 @pytest.mark.parametrize("fault", ["three", "lost", "no_driver", "load_dies"])
@@ -162,7 +162,7 @@ def test_numbers_carry_their_limit_and_unit(healthy: SimulatedBox) -> None:
 @pytest.mark.parametrize("text", ["", "{}", "[]", '{"gpu_count": "four", "gpu_memory_mib": 1}'])
 def test_without_expectations_it_cannot_run(healthy: SimulatedBox, text: str) -> None:
     healthy.write("etc/cube/expectations.json", text)
-    done = run([sys.executable, "-IB", SCRIPT], accept=[2], env=healthy.environment(), timeout_s=60)
+    done = run(SCRIPT, accept=[2], env=healthy.environment(), timeout_s=60)
     assert "expectations.json" in done.stderr
 
 

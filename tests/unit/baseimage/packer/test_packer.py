@@ -133,7 +133,7 @@ def test_plugins_are_declared_where_packer_wants_them(
 ) -> None:
     with tool.staged("debian-13", tmp_path, found) as folder:
         assert (folder / "plugins.pkr.hcl").exists() is staged
-        assert (folder.parent / "prove.sh").exists()
+        assert (folder.parent / "prove.py").exists()
     assert not folder.exists()
 
 
@@ -305,7 +305,7 @@ def test_a_template_that_does_not_validate_is_told(
     shutil.copytree(tool.TEMPLATES / "debian-13", broken)
     text = (broken / "first-boot.pkr.hcl").read_text().replace("disk_image ", "disk_imagine ")
     (broken / "first-boot.pkr.hcl").write_text(text)
-    shutil.copy(tool.TEMPLATES / "prove.sh", broken.parent)
+    shutil.copy(tool.TEMPLATES / "prove.py", broken.parent)
     monkeypatch.setattr(tool, "TEMPLATES", broken.parent)
     found = a_spec(tmp_path)
     with pytest.raises(PackerError, match="packer/debian-13 is not valid") as caught:

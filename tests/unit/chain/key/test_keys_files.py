@@ -11,6 +11,8 @@ import pytest
 
 from cube.chain.key import keys, sources
 from cube.config import LAYER_ROLES
+from deploy.roles.validation import package_files
+from deploy.runner.sources import ON_HOST
 from tests.unit.chain.project import (
     BASE,
     IMAGE,
@@ -64,7 +66,13 @@ def test_no_other_file_changes_a_layers_key(tmp_path: Path, layer: int) -> None:
         ("deploy/files/frameworks/new.txt", {4}),
         ("deploy/roles/monitoring.py", {5}),
         ("deploy/files/monitoring/new", {5}),
-        ("guest/health/cube_health.py", {5}),
+        ("guest/suites/suite_report.py", {5}),
+        ("guest/health/layer1.py", {5}),
+        ("guest/gpus/new.py", {5}),
+        ("guest/checking/report.py", {5}),
+        ("guest/__main__.py", {5}),
+        ("guest/new/new.py", set()),
+        ("guest/health/__pycache__/layer1.cpython-311.pyc", set()),
         ("deploy/files/validation/cube-health.timer", {5}),
         ("deploy/runner/layers.py", LAYERS),
         ("deploy/roles/new.py", set()),
@@ -75,11 +83,13 @@ def test_no_other_file_changes_a_layers_key(tmp_path: Path, layer: int) -> None:
         ("packer/debian-13/first-boot.pkr.hcl", {BASE}),
         ("packer/debian-13/new.pkr.hcl", {BASE}),
         ("packer/ubuntu-24.04/install.pkr.hcl", set()),
-        ("packer/prove.sh", {BASE}),
+        ("packer/prove.py", {BASE}),
         ("cube/baseimage/debian/bootstrap.py", {BASE}),
         ("cube/machines/seed.py", {BASE}),
         ("cube/baseimage/ubuntu/autoinstall.py", set()),
-        ("cube/seal/clean.sh", {IMAGE}),
+        ("cube/seal/cleaning/build.py", {IMAGE}),
+        ("cube/seal/cleaning/new.py", {IMAGE}),
+        ("cube/disks/presets.py", {BASE, IMAGE}),
         ("cube/seal/flatten/qcow2.py", {IMAGE}),
         ("cube/build/pipeline.py", set()),
         ("checks/layer1/test_common.py", {IMAGE}),
@@ -98,7 +108,7 @@ def test_a_file_changes_what_it_is_part_of(
     [
         ("packer/ubuntu-24.04/install.pkr.hcl", {BASE}),
         ("packer/debian-13/first-boot.pkr.hcl", set()),
-        ("packer/prove.sh", {BASE}),
+        ("packer/prove.py", {BASE}),
         ("cube/baseimage/ubuntu/autoinstall.py", {BASE}),
         ("cube/baseimage/ubuntu/installer.py", {BASE}),
         ("cube/baseimage/debian/bootstrap.py", set()),
@@ -114,6 +124,7 @@ def test_ubuntu_is_made_from_its_own_files(checkout: Path, file: str, names: Nam
 def test_a_layer_has_the_files_of_its_own_roles_only(checkout: Path) -> None:
     made = layer_ingredients(checkout, 5, spec(**{"layers.layer5": ("monitoring",)}))
     assert "guest/cube_top.py" in made["sources"]
+    assert not [name for name in made["sources"] if name.startswith("guest/")]
     assert not [name for name in made["sources"] if "validation" in name]
 
 
@@ -155,6 +166,13 @@ def test_a_role_takes_files_from_its_own_folders(role: Path) -> None:
         text = name.values[0] if isinstance(name, ast.JoinedStr) else name
         assert isinstance(text, ast.Constant), f"{role.name}, line {call.lineno}: not a literal"
         assert str(text.value).startswith(f"{role.stem}/"), f"{role.name}, line {call.lineno}"
+
+
+def test_a_key_covers_what_a_role_installs() -> None:
+    """Every module of guest/ on the host is among the files of its layer."""
+    covered = layer_ingredients(PROJECT, 5, spec())["sources"]
+    names = {f"guest/{path.removeprefix(f'{ON_HOST}/')}" for path in package_files()}
+    assert names <= covered.keys()
 
 
 def test_only_roles_take_files() -> None:

@@ -3,10 +3,10 @@
 import re
 from pathlib import Path
 
-import gpu_machine
-from gpu_device import SILENT, Gpu
-from gpu_machine import Machine
-from gpu_report import Report, named
+from guest.checking.state import read_text
+from guest.gpus.device import SILENT, Gpu
+from guest.gpus.machine import Machine, ask, sysfs_address
+from guest.gpus.report import Report, named
 
 LANES = 16  # every slot of a Cube has 16
 #: Source: NVIDIA DCGM, PCIe plugin of its diagnosis, max_pcie_replays.
@@ -41,7 +41,7 @@ def judge_link(report: Report, gpu: Gpu, *, virtual: bool) -> None:
 
 def judge_replays(report: Report, gpus: list[Gpu], machine: Machine) -> None:
     """Few packets had to be sent again since the GPU was reset."""
-    answer = gpu_machine.ask(machine, "nvidia-smi", "--query", "--xml-format")
+    answer = ask(machine, "nvidia-smi", "--query", "--xml-format")
     found = read_replays(answer.text) if answer.code == 0 else {}
     for gpu in gpus:
         name = named(gpu.index, "PCIe replays")
@@ -73,7 +73,7 @@ def read_replays(xml: str) -> dict[str, tuple[int, int]]:
 def judge_aer(report: Report, gpu: Gpu, machine: Machine) -> None:
     """The kernel saw no uncorrectable error on the link, at the card or at its slot."""
     name = named(gpu.index, "PCIe errors")
-    address = gpu_machine.sysfs_address(gpu.values["pci.bus_id"])
+    address = sysfs_address(gpu.values["pci.bus_id"])
     device = (machine.hardware / "sys/bus/pci/devices" / address).resolve()
     counts = {kind: count_aer(device, kind) for kind in AER_KINDS}
     known = {kind: count for kind, count in counts.items() if count is not None}
@@ -96,7 +96,7 @@ def count_aer(device: Path, kind: str) -> int | None:
     """
     total = None
     for place in (device, device.parent):
-        text = gpu_machine.read_text(place / f"aer_dev_{kind}")
+        text = read_text(place / f"aer_dev_{kind}")
         if found := re.search(r"^TOTAL_ERR_\w+ (\d+)$", text, re.MULTILINE):
             total = (total or 0) + int(found[1])
     return total

@@ -1,4 +1,3 @@
-#!/usr/bin/python3 -I
 """Run the health checks of every layer and of the GPUs, and keep what they said.
 
 Exit codes: 0 all that applies passed; 1 something failed; 2 something could not run;
@@ -16,15 +15,16 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
+from guest.checking.report import EXIT_CANNOT_RUN, EXIT_CODES
+
 ROOT = Path(os.environ.get("CUBE_ROOT", "/"))
 HEALTH = ROOT / "var/lib/cube/health.json"
 SCRIPTS = [*(f"health-check-layer{n}.sh" for n in range(1, 6)), "validate-gpus.sh"]
 FOLDER = Path(os.environ.get("CUBE_BIN", "/usr/local/bin"))
 LIMIT_S = 600
 
-#: Exit codes of a script. Source: health.sh.
-OUTCOMES = {0: "pass", 1: "fail", 2: "error", 77: "not_run"}
-EXIT_CODES = {outcome: code for code, outcome in OUTCOMES.items()}
+#: Exit codes; a program that could not run is an error.
+CODES = {**EXIT_CODES, "error": EXIT_CANNOT_RUN}
 #: The journal's priority for an outcome. Source: sd-daemon(3).
 PRIORITIES = {"pass": 6, "fail": 3, "error": 4, "not_run": 4}
 
@@ -33,7 +33,9 @@ Result = dict[str, object]
 
 def main() -> int:
     """Run, show or record, and return the exit code."""
-    parser = argparse.ArgumentParser(description="Run the health checks of this box.")
+    parser = argparse.ArgumentParser(
+        prog="cube-health", description="Run the health checks of this box."
+    )
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
     parser.add_argument("--record", action="store_true", help="keep the result; print one line")
     options = parser.parse_args()
@@ -46,7 +48,7 @@ def main() -> int:
     if options.record:
         return record(health)
     print(json.dumps(health, indent=2) if options.json else health["summary"])  # noqa: T201
-    return EXIT_CODES[str(health["outcome"])]
+    return CODES[str(health["outcome"])]
 
 
 def run(script: str) -> Result:
@@ -61,7 +63,7 @@ def run(script: str) -> Result:
         return broken(check, str(error))
     try:
         result: Result = json.loads(done.stdout)
-        agrees = result["outcome"] == OUTCOMES[done.returncode]
+        agrees = CODES[str(result["outcome"])] == done.returncode
     except (ValueError, TypeError, KeyError):
         last = (done.stderr.strip() or "no output").splitlines()[-1]
         return broken(check, f"exit code {done.returncode}: {last}")
@@ -148,7 +150,3 @@ def write_atomic(path: Path, text: str) -> None:
         with contextlib.suppress(OSError):
             Path(name).unlink()
         raise
-
-
-if __name__ == "__main__":
-    sys.exit(main())

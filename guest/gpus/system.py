@@ -6,10 +6,10 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-import gpu_machine
-from gpu_device import Gpu
-from gpu_machine import Bus, Machine
-from gpu_report import Report
+from guest.checking.state import read_text
+from guest.gpus.device import Gpu
+from guest.gpus.machine import Bus, Machine, ask
+from guest.gpus.report import Report
 
 MODULES = ("nvidia", "nvidia-current", "nvidia-current-open")
 #: Packages of the driver's library: Debian's name, NVIDIA's and Ubuntu's with or without branch.
@@ -130,11 +130,11 @@ def judge_versions(report: Report, machine: Machine, *, answered: str) -> None:
 
 def read_versions(machine: Machine) -> Iterator[tuple[str, str]]:
     """Yield the versions of the module that runs, the one on disk, the library, its package."""
-    text = gpu_machine.read_text(machine.hardware / "proc/driver/nvidia/version")
+    text = read_text(machine.hardware / "proc/driver/nvidia/version")
     running = re.search(r"Kernel Module(?: +for \S+)? +(\d+[\d.]+)", text)
     yield "kernel", running[1] if running else ""
     for module in MODULES:
-        answer = gpu_machine.ask(machine, "modinfo", "--field", "version", module)
+        answer = ask(machine, "modinfo", "--field", "version", module)
         if answer.code == 0:
             yield "module on disk", answer.text.strip()
             break
@@ -142,9 +142,7 @@ def read_versions(machine: Machine) -> Iterator[tuple[str, str]]:
         if found := re.fullmatch(r"libnvidia-ml\.so\.(\d+\.[\d.]+)", library.resolve().name):
             yield "library", found[1]
     form = "${db:Status-Status} ${Version}\n"
-    answer = gpu_machine.ask(
-        machine, "dpkg-query", "--show", f"--showformat={form}", *LIBRARY_PACKAGES
-    )
+    answer = ask(machine, "dpkg-query", "--show", f"--showformat={form}", *LIBRARY_PACKAGES)
     for line in answer.text.splitlines():
         if found := re.match(r"installed (?:\d+:)?(\d+\.[\d.]*\d)", line):
             yield "package", found[1]
@@ -159,7 +157,7 @@ def judge_container_runtime(report: Report, machine: Machine) -> None:
     if not claims_runtime(machine):
         report.skip(name, "layer 3 with the role gpu_runtime is not recorded on this box")
         return
-    answer = gpu_machine.ask(machine, "docker", "info", "--format", "{{json .Runtimes}}")
+    answer = ask(machine, "docker", "info", "--format", "{{json .Runtimes}}")
     if "permission denied" in answer.text + answer.complaint:
         report.skip(name, "Docker does not answer to this user, root can ask")
         return
@@ -187,7 +185,7 @@ def judge_p2p(report: Report, machine: Machine, *, gpus: int) -> None:
     if gpus < 2:  # noqa: PLR2004 (a pair)
         report.skip(name, "there is one GPU")
         return
-    answer = gpu_machine.ask(machine, "nvidia-smi", "topo", "-p2p", "r")
+    answer = ask(machine, "nvidia-smi", "topo", "-p2p", "r")
     states = read_p2p(answer.text) if answer.code == 0 else []
     report.figures["p2p"] = sorted(set(states))
     if not states:
@@ -214,9 +212,7 @@ def read_p2p(text: str) -> list[str]:
 
 def judge_kernel_log(report: Report, machine: Machine) -> None:
     """The driver reported no fault since the boot; any Xid fails, its class says what to do."""
-    answer = gpu_machine.ask(
-        machine, "journalctl", "--dmesg", "--boot", "--output=cat", "--no-pager"
-    )
+    answer = ask(machine, "journalctl", "--dmesg", "--boot", "--output=cat", "--no-pager")
     if answer.code != 0 or not answer.text.strip():
         report.skip("kernel log", "cannot be read, root can")
         return

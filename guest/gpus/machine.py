@@ -9,26 +9,20 @@ packages stand in for others.
 import contextlib
 import csv
 import os
-import signal
-import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-STAND_INS = "usr/share/cube/stand-ins"
-SIMULATED_GPUS = f"{STAND_INS}/simulated-gpus"
+from guest.checking import program
+from guest.checking.program import Answer
+from guest.checking.state import STAND_INS, read_text
 
-#: No healthy program takes longer to answer, in seconds.
-LIMIT_S = float(os.environ.get("CUBE_LIMIT_S", "20"))
-#: How long a killed program may take to go; one that is stuck in the driver never does.
-KILL_S = 2
-NOT_INSTALLED, NO_ANSWER = 127, 124
+SIMULATED_GPUS = f"{STAND_INS}/simulated-gpus"
 
 #: Source: the PCI ID registry: vendor 10de is NVIDIA, class 03 a display controller.
 NVIDIA, DISPLAY = "0x10de", "0x03"
 #: A device that fell off the bus reads as ones. Source: PCI Local Bus Specification 3.0, 6.1.
 NO_DEVICE = b"\xff\xff"
-SBIN = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 #: Source: nvidia-smi(1), "RETURN VALUE"; 18 is NVML's NVML_ERROR_LIB_RM_VERSION_MISMATCH.
 SMI_CODES = {
@@ -54,10 +48,10 @@ class Machine:
     @property
     def environment(self) -> dict[str, str]:
         """Return the variables of the programs that are asked."""
-        path = f"{os.environ.get('PATH', '')}:{SBIN}"
+        variables = program.environment()
         if self.hardware != Path("/"):
-            path = f"{self.hardware / 'bin'}:{path}"
-        return {**os.environ, "PATH": path, "LC_ALL": "C.UTF-8"}
+            variables["PATH"] = f"{self.hardware / 'bin'}:{variables['PATH']}"
+        return variables
 
 
 def find_machine(base: Path = Path("/")) -> Machine:
@@ -70,66 +64,12 @@ def find_machine(base: Path = Path("/")) -> Machine:
     return Machine(state=state, hardware=hardware, simulated=bool(root) or marked)
 
 
-def read_text(path: Path) -> str:
-    """Return a file's text without its end, or "" where it cannot be read."""
-    with contextlib.suppress(OSError, UnicodeDecodeError):
-        return path.read_text().strip()
-    return ""
-
-
 # --- programs -----------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, kw_only=True)
-class Answer:
-    """What a program left: its exit code and its output."""
-
-    program: str
-    code: int
-    text: str
-    complaint: str = ""
-
-    def explain(self) -> str:
-        """Say how it failed."""
-        if self.code == NOT_INSTALLED:
-            return f"{self.program}: not installed"
-        if self.code == NO_ANSWER:
-            return f"{self.program}: {self.complaint}"
-        lines = (self.text + "\n" + self.complaint).strip().splitlines() or ["no output"]
-        return f"{self.program}: exit code {self.code}: {lines[-1]}"
-
-
 def ask(machine: Machine, *argv: str) -> Answer:
-    """Run a program within the time limit; it is ended with its children when it hangs."""
-    try:
-        process = subprocess.Popen(
-            argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-            text=True, errors="replace", env=machine.environment, start_new_session=True,
-        )  # fmt: skip
-    except OSError as error:
-        return Answer(program=argv[0], code=NOT_INSTALLED, text="", complaint=str(error))
-    try:
-        text, complaint = process.communicate(timeout=LIMIT_S)
-    except subprocess.TimeoutExpired:
-        told = f"no answer within {LIMIT_S:g} s"
-        if not end(process):
-            told += f", and process {process.pid} cannot be killed: restart the machine"
-        for pipe in (process.stdout, process.stderr):
-            assert pipe
-            pipe.close()
-        return Answer(program=argv[0], code=NO_ANSWER, text="", complaint=told)
-    return Answer(program=argv[0], code=process.returncode, text=text, complaint=complaint)
-
-
-def end(process: "subprocess.Popen[str]", *, grace_s: float = 0) -> bool:
-    """End a process with its group; false when the kernel does not let go of it."""
-    for number, wait_s in ((signal.SIGTERM, grace_s), (signal.SIGKILL, KILL_S)):
-        if wait_s:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, number)
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(timeout=wait_s)
-    return process.poll() is not None
+    """Run a program as the machine sees it."""
+    return program.ask(*argv, env=machine.environment)
 
 
 # --- nvidia-smi ---------------------------------------------------------------------------

@@ -2,14 +2,13 @@
 
 import statistics
 
-import gpu_machine
-import gpu_watch
-from gpu_device import SILENT, Gpu
-from gpu_idle import BUSY_LIMIT_C, SLOWDOWNS, described, reasons_of
-from gpu_machine import Machine, SmiError, number
-from gpu_pcie import LANES, VIRTUAL
-from gpu_report import LOADED, Report, named
-from gpu_watch import PYTHON, Load, LoadError
+from guest.gpus import watch
+from guest.gpus.device import SILENT, Gpu
+from guest.gpus.idle import BUSY_LIMIT_C, SLOWDOWNS, described, reasons_of
+from guest.gpus.machine import Machine, SmiError, in_virtual_machine, number
+from guest.gpus.pcie import LANES, VIRTUAL
+from guest.gpus.report import LOADED, Report, named
+from guest.gpus.watch import PYTHON, Load, LoadError
 
 #: A slowdown that is seen once may be a change of the clocks.
 LEAST_SIGHTINGS = 2
@@ -34,14 +33,14 @@ def judge_load(report: Report, machine: Machine, gpus: list[Gpu], *, seconds: fl
     if not python.exists():
         return skip_all(report, gpus, f"deferred: there is no PyTorch environment: /{PYTHON}")
     try:
-        load = gpu_watch.run(machine, gpus, seconds=seconds)
+        load = watch.run(machine, gpus, seconds=seconds)
     except (LoadError, SmiError) as error:
         report.judge("load", good=False, detail=str(error))
         return skip_all(report, gpus, "the load failed")
     told = f"{len(gpus)} GPUs busy for {seconds:g} s, {len(load.samples)} samples"
     report.judge("load", good=True, detail=told)
     report.versions["torch"] = load.torch
-    virtual = gpu_machine.in_virtual_machine(machine)
+    virtual = in_virtual_machine(machine)
     for gpu in gpus:
         judge_gpu(report, gpu, load, virtual=virtual)
     report.figures.update(render_series(load, gpus))

@@ -1,4 +1,4 @@
-"""Keeps all GPUs busy by gpu_burn.py, and watches them meanwhile."""
+"""Keeps all GPUs busy by burn.py, and watches them meanwhile."""
 
 import contextlib
 import json
@@ -13,12 +13,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import gpu_machine
-from gpu_device import Gpu
-from gpu_machine import Machine, number
+from guest.checking.program import KILL_S, end
+from guest.gpus.device import Gpu
+from guest.gpus.machine import Machine, number, query, query_known
 
 PYTHON = "opt/cube/venvs/pytorch/bin/python"
-BURN = Path(__file__).resolve().with_name("gpu_burn.py")
+BURN = Path(__file__).resolve().with_name("burn.py")
 
 #: PyTorch starts, the bandwidth of each GPU is measured: seconds until all are busy.
 START_LIMIT_S = float(os.environ.get("CUBE_LOAD_LIMIT_S", "120"))
@@ -109,7 +109,7 @@ def burning(
             last = (complaints.read().strip().splitlines() or [""])[-1]
             raise LoadError(f"{error}: {last}" if last else str(error)) from error
         finally:
-            gpu_machine.end(process, grace_s=gpu_machine.KILL_S)
+            end(process, grace_s=KILL_S)
 
 
 def listen(process: "subprocess.Popen[str]", events: "queue.Queue[Event | None]") -> None:
@@ -164,7 +164,7 @@ def check_alive(process: "subprocess.Popen[str]", events: "queue.Queue[Event | N
     if process.poll() is None:
         return
     with contextlib.suppress(queue.Empty):
-        refuse_end(events.get(timeout=gpu_machine.KILL_S))
+        refuse_end(events.get(timeout=KILL_S))
     raise LoadError(f"the load ended by itself, exit code {process.returncode}")
 
 
@@ -174,11 +174,11 @@ def watch(
     """Sample the GPUs for some seconds, about once a second, as long as the load lives."""
     start = time.monotonic()
     step_s = min(1.0, seconds / 5)
-    known = gpu_machine.query_known(machine, FIELDS)
+    known = query_known(machine, FIELDS)
     fields = list(next(iter(known.values()), {"index": ""}))
     while process.poll() is None and (
         time.monotonic() - start < seconds or len(load.samples) < LEAST_SAMPLES
     ):
-        rows = gpu_machine.query(machine, fields)
+        rows = query(machine, fields)
         load.samples.append({row["index"]: row for row in rows})
         time.sleep(step_s)

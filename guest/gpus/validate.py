@@ -8,31 +8,14 @@ import argparse
 import signal
 import sys
 import time
-from pathlib import Path
 from types import FrameType
 
-sys.path.insert(0, str(Path(__file__).resolve().parent))  # python3 -I leaves it out
-
-import gpu_device
-import gpu_idle
-import gpu_load
-import gpu_machine
-import gpu_pcie
-import gpu_system
-import gpu_watch
-from gpu_device import Gpu
-from gpu_machine import Bus, Machine, SmiError
-from gpu_report import (
-    EXIT_CANNOT_RUN,
-    EXIT_CODES,
-    MACHINE,
-    Report,
-    names,
-    not_run,
-    render_json,
-    render_text,
-)
-from gpu_system import Expectations
+from guest.checking.report import EXIT_CANNOT_RUN, EXIT_CODES, render_json
+from guest.gpus import device, idle, load, pcie, system, watch
+from guest.gpus.device import Gpu
+from guest.gpus.machine import Bus, Machine, SmiError, find_machine, query, query_known, read_bus
+from guest.gpus.report import MACHINE, Report, names, not_run, render_text
+from guest.gpus.system import Expectations
 
 LOAD_S, QUICK_LOAD_S = 10.0, 3.0
 #: An idle GPU has this long to cool after work, in seconds: without load it is read twice. With
@@ -60,8 +43,8 @@ def main() -> int:
     options = read_options()
     signal.signal(signal.SIGTERM, stop)
     start = time.monotonic()
-    machine = gpu_machine.find_machine()
-    bus = gpu_machine.read_bus(machine)
+    machine = find_machine()
+    bus = read_bus(machine)
     try:
         report = judge(machine, bus, options) if bus.gpus else absent(bus)
     except ValueError as error:
@@ -97,7 +80,7 @@ def positive(text: str) -> float:
         ValueError: it is none.
     """
     seconds = float(text)
-    if not 0 < seconds <= gpu_watch.LONGEST_S:
+    if not 0 < seconds <= watch.LONGEST_S:
         raise ValueError(text)
     return seconds
 
@@ -120,9 +103,9 @@ def judge(machine: Machine, bus: Bus, options: argparse.Namespace) -> Report:
     Raises:
         ValueError: what is expected of this machine cannot be read.
     """
-    expected = gpu_system.read_expectations(machine)
+    expected = system.read_expectations(machine)
     report = Report(evidence="simulated" if machine.simulated else "hardware")
-    gpu_system.judge_bus(report, bus, expected=expected.count)
+    system.judge_bus(report, bus, expected=expected.count)
     gpus: list[Gpu] = []
     try:
         gpus = read_gpus(report, machine)
@@ -131,9 +114,9 @@ def judge(machine: Machine, bus: Bus, options: argparse.Namespace) -> Report:
         report.checks.pop("driver answers", None)
         report.judge("driver answers", good=False, detail=str(error))
     answered = next((gpu.values["driver_version"] for gpu in gpus if not gpu.lost), "")
-    gpu_system.judge_versions(report, machine, answered=answered)
-    gpu_system.judge_container_runtime(report, machine)
-    gpu_system.judge_kernel_log(report, machine)
+    system.judge_versions(report, machine, answered=answered)
+    system.judge_container_runtime(report, machine)
+    system.judge_kernel_log(report, machine)
     report.figures["gpus"] = [render_gpu(gpu) for gpu in gpus]
     count = max(expected.count, *(gpu.index + 1 for gpu in gpus), 0)
     report.complete(names(count, load=options.load), lambda name: reason(name, gpus))
@@ -146,7 +129,7 @@ def read_gpus(report: Report, machine: Machine) -> list[Gpu]:
     Raises:
         SmiError: it does not.
     """
-    rows = gpu_machine.query(machine, gpu_device.REQUIRED)
+    rows = query(machine, device.REQUIRED)
     whole = [row for row in rows if row["index"].isdigit()]
     told = [" ".join(row.values()) for row in rows if row not in whole] or (
         [] if whole else ["nvidia-smi names no GPU"]
@@ -156,7 +139,7 @@ def read_gpus(report: Report, machine: Machine) -> list[Gpu]:
     )
     report.judge("driver answers", good=not told, detail="; ".join(told) or f"driver {versions}")
     gpus = [Gpu(index=int(row["index"]), values=row) for row in whole]
-    known = gpu_machine.query_known(machine, gpu_device.OPTIONAL)
+    known = query_known(machine, device.OPTIONAL)
     for gpu in gpus:
         gpu.values.update(known.get(str(gpu.index), {}))
     return gpus
@@ -171,23 +154,23 @@ def ask_about(
     Raises:
         SmiError: it does not answer any more.
     """
-    gpu_system.judge_seen(report, len(gpus), expected=expected.count)
+    system.judge_seen(report, len(gpus), expected=expected.count)
     whole = [gpu for gpu in gpus if not gpu.lost]
     if not whole:
         return
-    gpu_system.judge_models(report, whole, expected=expected.model)
-    gpu_idle.settle(machine, whole, limit_s=settle_s(options))
+    system.judge_models(report, whole, expected=expected.model)
+    idle.settle(machine, whole, limit_s=settle_s(options))
     for gpu in whole:
-        gpu_idle.judge_memory(report, gpu, least_mib=expected.memory_mib)
-        gpu_idle.judge_temperature(report, gpu, settled=options.load)
-    gpu_idle.judge_throttling(report, whole, machine)
-    gpu_system.judge_p2p(report, machine, gpus=len(whole))
+        idle.judge_memory(report, gpu, least_mib=expected.memory_mib)
+        idle.judge_temperature(report, gpu, settled=options.load)
+    idle.judge_throttling(report, whole, machine)
+    system.judge_p2p(report, machine, gpus=len(whole))
     if options.load:
         seconds = options.seconds or (QUICK_LOAD_S if options.quick else LOAD_S)
-        gpu_load.judge_load(report, machine, whole, seconds=seconds)
+        load.judge_load(report, machine, whole, seconds=seconds)
     for gpu in gpus:  # after the load: it may have left errors
-        gpu_idle.judge_gpu(report, gpu, machine)
-    gpu_pcie.judge_replays(report, whole, machine)
+        idle.judge_gpu(report, gpu, machine)
+    pcie.judge_replays(report, whole, machine)
 
 
 def settle_s(options: argparse.Namespace) -> float:
@@ -223,7 +206,3 @@ def render_gpu(gpu: Gpu) -> dict[str, object]:
         **{key: gpu.number(field) for key, field in numbers.items()},
         **gpu.figures,
     }
-
-
-if __name__ == "__main__":
-    sys.exit(main())

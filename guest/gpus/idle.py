@@ -4,11 +4,10 @@ import os
 import re
 import time
 
-import gpu_machine
-import gpu_pcie
-from gpu_device import OPTIONAL, SILENT, Gpu
-from gpu_machine import Machine
-from gpu_report import Report, named
+from guest.gpus import pcie
+from guest.gpus.device import OPTIONAL, SILENT, Gpu
+from guest.gpus.machine import Machine, in_virtual_machine, query, query_known
+from guest.gpus.report import Report, named
 
 #: The specification: an idle GPU stays below.
 IDLE_LIMIT_C = 60
@@ -42,9 +41,9 @@ def judge_gpu(report: Report, gpu: Gpu, machine: Machine) -> None:
     report.judge(named(gpu.index, ""), good=True, detail=told)
     judge_driver(report, gpu)
     judge_persistence(report, gpu)
-    gpu_pcie.judge_link(report, gpu, virtual=gpu_machine.in_virtual_machine(machine))
+    pcie.judge_link(report, gpu, virtual=in_virtual_machine(machine))
     judge_memory_errors(report, gpu)
-    gpu_pcie.judge_aer(report, gpu, machine)
+    pcie.judge_aer(report, gpu, machine)
 
 
 def judge_driver(report: Report, gpu: Gpu) -> None:
@@ -106,7 +105,7 @@ def settle(machine: Machine, gpus: list[Gpu], *, limit_s: float) -> None:
     warm = [gpu for gpu in gpus if too_warm(gpu)]
     while warm and time.monotonic() < deadline:
         time.sleep(SETTLE_STEP_S)
-        rows = gpu_machine.query(machine, ("index", "temperature.gpu"))
+        rows = query(machine, ("index", "temperature.gpu"))
         now = {row["index"]: row.get("temperature.gpu", "") for row in rows}
         for gpu in warm:
             before = gpu.number("temperature.gpu") or 0
@@ -171,7 +170,7 @@ def judge_throttling(report: Report, gpus: list[Gpu], machine: Machine) -> None:
     if any((bits or 0) & SLOWDOWNS for bits in first.values()):
         time.sleep(SECOND_LOOK_S)
         fields = [name for name in OPTIONAL if name.startswith("clocks_")]
-        rows = gpu_machine.query_known(machine, fields)
+        rows = query_known(machine, fields)
         again = {gpu.index: reasons_of(rows.get(str(gpu.index), {})) for gpu in gpus}
     for gpu in gpus:
         bits, second = first[gpu.index], again[gpu.index]

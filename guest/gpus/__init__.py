@@ -1,0 +1,1 @@
+"""GPU detection: validate-gpus.sh; docs/suites.md lists the checks."""

@@ -1,0 +1,98 @@
+"""What validate-gpus.sh says: its checks by name, their verdicts, text or one JSON object.
+
+The set of names for N GPUs is fixed (docs/suites.md), so that a missing one is noticed: a check
+that could not be made is a SKIP that says why.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from guest.checking import report
+
+#: Checks of the machine: the idle form makes them all; "load" belongs to --load.
+MACHINE = (
+    "GPUs on the PCI bus", "driver answers", "GPUs that the driver sees", "GPU models are equal",
+    "GPU model", "driver versions agree", "container runtime", "P2P between GPUs",
+)  # fmt: skip
+#: Checks of one GPU; the first is the GPU itself, "GPU 0".
+IDLE = (
+    "", "driver", "memory", "temperature", "persistence", "link", "memory errors", "throttling",
+    "PCIe replays", "PCIe errors",
+)  # fmt: skip
+#: Checks of one GPU that --load adds.
+LOADED = (
+    "load", "link under load", "temperature under load", "throttling under load", "bandwidth",
+)  # fmt: skip
+
+
+def named(index: int, what: str) -> str:
+    """Return the name of a check of one GPU."""
+    return f"GPU {index} {what}".rstrip()
+
+
+def names(gpus: int, *, load: bool) -> list[str]:
+    """Return the names of all checks, in the order in which they are printed.
+
+    Args:
+        gpus: how many GPUs are expected or seen, whichever is more.
+        load: whether the form with load was asked for.
+    """
+    each = [named(index, what) for index in range(gpus) for what in IDLE]
+    loaded = ["load", *(named(index, what) for index in range(gpus) for what in LOADED)]
+    return [*MACHINE, *each, *(loaded if load else []), "kernel log"]
+
+
+@dataclass(kw_only=True)
+class Report(report.Report):
+    """The results so far, with figures for plots and versions."""
+
+    check: str = "gpus"
+    figures: dict[str, object] = field(default_factory=dict)
+    versions: dict[str, str] = field(default_factory=dict)
+    seconds: float = 0.0
+
+    def judge(
+        self,
+        name: str,
+        *,
+        good: bool,
+        detail: str,
+        value: float | None = None,
+        limit: float | None = None,
+        unit: str = "",
+    ) -> None:
+        """Say whether a check passed, with its number where it has one."""
+        self.add(name, "OK" if good else "FAIL", detail, value=value, limit=limit, unit=unit)
+
+    def complete(self, wanted: list[str], why: Callable[[str], str]) -> None:
+        """Order the checks, and skip with a reason those that were not made."""
+        for name in wanted:
+            if name not in self.checks:
+                self.skip(name, why(name))
+        extra = [name for name in self.checks if name not in wanted]
+        assert not extra, extra
+        self.checks = {name: self.checks[name] for name in wanted}
+
+    def as_data(self) -> dict[str, object]:
+        """Return the object that the build and cube-health read."""
+        return {
+            **super().as_data(),
+            "figures": self.figures,
+            "versions": self.versions,
+            "seconds": round(self.seconds, 1),
+        }
+
+
+def not_run(reason: str) -> Report:
+    """Return the report of a suite that does not apply to this box."""
+    found = Report()
+    found.not_run(reason)
+    return found
+
+
+def render_text(found: Report) -> str:
+    """Return a line a check, and the outcome."""
+    lines = [report.render_check(check) for check in found.checks.values()]
+    if found.reason:
+        lines.append(report.render_not_run(found))
+    return "\n".join([*lines, report.render_summary(found)])

@@ -1,0 +1,1 @@
+"""Cleaning of a mounted root, on small trees."""
