@@ -93,7 +93,7 @@ def test_the_page_tells_times_ratios_and_targets(tmp_path: Path) -> None:
     assert "| Vault Cube | 2.00 (1.00-9.00, 3) | 1.00 |" in text
     assert "| Ansible, mitogen | 30.00 (1) | 15.00 |" in text
     assert "**missed**" in text
-    assert (tmp_path / "bench/noop-0ms.svg").read_text().startswith("<?xml")
+    assert (tmp_path / "bench/noop-0ms.svg").read_text().startswith("<svg")
     assert json.loads((tmp_path / "bench/speed.json").read_text())["load"] == [0.5, 2.0]
 
 
