@@ -16,7 +16,7 @@ from urllib.parse import urlsplit, urlunsplit
 from cube import cacher, log, package_cache, run, wheelkeeper
 from cube.errors import CommandError, CubeError
 from cube.spec import Spec, ca_files, host_data
-from cube.wheels.resolve import PYPI
+from cube.wheels.resolve import public_index
 from cube.workspace import Workspace
 
 MIB = 1024**2
@@ -109,7 +109,7 @@ def upstream(index: str) -> str:
     if parts.hostname == package_cache.GATEWAY:
         place = parts.netloc.replace(package_cache.GATEWAY, "127.0.0.1")
         return urlunsplit(parts._replace(netloc=place))
-    return index or pip_index() or PYPI
+    return index or pip_index() or public_index()
 
 
 def pip_index() -> str:

@@ -18,7 +18,6 @@ from cube import cacher, log, run, spec, wheel_cache, wheelkeeper
 from cube.errors import CommandError, ProvisionError
 from cube.run import Completed
 from cube.wheel_cache import WheelCache
-from cube.wheels.resolve import PYPI
 from cube.workspace import Workspace
 from tests import processes
 from tests.unit.wheelhouse.origin import WHEEL, Origin, running, sha256
@@ -199,8 +198,9 @@ def test_the_index_of_this_machines_pip_is_found(
 ) -> None:
     done = Completed(returncode=0, stdout=told, stderr="")
     monkeypatch.setattr(run, "run", lambda *_, **__: done)
+    monkeypatch.setattr(wheel_cache, "public_index", lambda: "http://public.example/simple")
     assert wheel_cache.pip_index() == index
-    assert wheel_cache.upstream("") == (index or PYPI)
+    assert wheel_cache.upstream("") == (index or "http://public.example/simple")
     assert wheel_cache.upstream("http://mine.example/simple") == "http://mine.example/simple"
 
 
