@@ -15,7 +15,7 @@ from deploy import held
 from deploy.operations import containerd
 from deploy.roles import common, docker, python, security, users
 
-FOLDER = Path(__file__).resolve().parents[1] / "ansible"
+FOLDER = Path(__file__).resolve().parent / "ansible"
 REQUIREMENTS = FOLDER / "requirements.txt"
 DEPLOY = FOLDER.parents[1] / "deploy"
 OS = "debian-13"
@@ -92,11 +92,6 @@ def inventory(hosts: Mapping[str, Endpoint], values: Mapping[str, Any]) -> str:
         for name, access in hosts.items()
     }  # fmt: skip
     return json.dumps({"all": {"hosts": described, "vars": dict(values)}}, indent=2) + "\n"
-
-
-def strategy_plugins(folder: Path) -> Path:
-    """Return the folder of mitogen's strategies in the venv."""
-    return next(folder.glob("lib/python3*/site-packages/ansible_mitogen/plugins/strategy"))
 
 
 def ansible_args(
