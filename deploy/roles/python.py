@@ -2,8 +2,10 @@
 
 from dataclasses import dataclass
 
+from pyinfra.operations import files
+
 from deploy.data import read
-from deploy.operations import system, venv
+from deploy.operations import venv
 from deploy.role import Packages, role
 from deploy.sources import file_text
 
@@ -31,5 +33,12 @@ def python() -> Packages:
         index=data.pypi_index,
         proxy=data.proxy,
     )
-    system.link(name="Put uv on the path", path="/usr/local/bin/uv", target=f"{TOOLS}/bin/uv")
-    system.link(name="Put uvx on the path", path="/usr/local/bin/uvx", target=f"{TOOLS}/bin/uvx")
+    for tool in ("uv", "uvx"):
+        files.link(
+            name=f"Put {tool} on the path",
+            path=f"/usr/local/bin/{tool}",
+            target=f"{TOOLS}/bin/{tool}",
+            create_remote_dir=False,
+            force=True,
+            force_backup=False,
+        )
