@@ -66,11 +66,7 @@ def sources(spec: Spec, cache: Path) -> Iterator[Sources]:
 
 
 def wheels(folder: Path) -> Path:
-    """Return the wheels of the tools' lock, downloaded once: the folder is named after the lock.
-
-    Raises:
-        CommandError: they cannot be downloaded.
-    """
+    """Return the wheels of the tools' lock, downloaded once: the folder is named after the lock."""
     target = folder / f"wheels-{sha256(TOOLS.read_bytes()).hexdigest()[:12]}"
     if not target.exists():
         with tempfile.TemporaryDirectory(dir=folder) as parent:
@@ -86,15 +82,7 @@ def wheels(folder: Path) -> Path:
 def started(
     name: str, base: Path, folder: Path, given: Sources, delays: Sequence[int] = (0,)
 ) -> Iterator[Box]:
-    """Boot a box.
-
-    Args:
-        name: of the box.
-        base: the disk of the bare OS.
-        folder: made anew, for its disk, which goes with the box.
-        given: where it gets packages and wheels from.
-        delays: round trips at which it can be reached, in milliseconds.
-    """
+    """Boot a box on the bare OS, reached at some round trips (ms); a new folder has its disk."""
     folder.mkdir()
     overlay, key = folder / "disk.qcow2", folder / "key"
     disk.create_overlay(overlay, base, size_bytes=0)
@@ -120,11 +108,7 @@ def prepare(machine: Machine, given: Sources) -> None:
 
 @contextlib.contextmanager
 def way(near: Endpoint, delay_ms: int, folder: Path) -> Iterator[Endpoint]:
-    """Yield a way to a box with a longer round trip, known to no SSH client yet.
-
-    Raises:
-        CubeError: the relay does not listen.
-    """
+    """Yield a way to a box with a longer round trip, known to no SSH client yet."""
     known = folder / f"known_hosts-{delay_ms}"
     if not delay_ms:
         yield replace(near, known_hosts=known)

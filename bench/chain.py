@@ -44,11 +44,7 @@ class Bench:
     full_s: float = 0.0
 
     def run(self, case: str) -> None:
-        """Measure a case.
-
-        Raises:
-            CubeError: a build failed, or did something else than is measured.
-        """
+        """Measure a case."""
         with log.step(f"Case {case}"):
             if case in {"store", "links"}:
                 self.measure_sizes(case)
@@ -135,11 +131,7 @@ def cost_table(costs: Sequence[Cost]) -> list[Sequence[str]]:
 
 
 def chain_costs(store: Store, scratch: Path) -> list[Cost]:
-    """Measure the links of a store's head.
-
-    Raises:
-        CubeError: there is none.
-    """
+    """Measure the links of a store's head."""
     links = [link for link in store.current() if not link.skipped]
     if not links:
         raise CubeError(f"there is no chain in {store.folder}", hint="cube build makes one")

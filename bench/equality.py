@@ -37,11 +37,7 @@ def kept(line: str) -> bool:
 
 
 def require_same(one: str, other: str, names: tuple[str, str]) -> None:
-    """Refuse to compare the speed of tools that did not do the same.
-
-    Raises:
-        CubeError: the states differ.
-    """
+    """Refuse to compare the speed of tools that did not do the same."""
     left, right = ({*filter(kept, state.splitlines())} for state in (one, other))
     if found := sorted(left ^ right, key=lambda line: line.split(" ")[:2]):
         raise CubeError(
@@ -53,11 +49,7 @@ def require_same(one: str, other: str, names: tuple[str, str]) -> None:
 
 
 def require_whole(state: str, name: str) -> None:
-    """Refuse a state that lacks something, or in which a unit has failed.
-
-    Raises:
-        CubeError: it does.
-    """
+    """Refuse a state that lacks something, or in which a unit has failed."""
     lines = state.splitlines()
     absent = [line for line in lines if line.startswith(LACKS)]
     absent += [f"no {part}" for part in PARTS if not any(one.startswith(part) for one in lines)]

@@ -97,11 +97,7 @@ def make_tree(tree: Path) -> Path:
 
 
 def measured(site: Site, names: Sequence[str], counts: Sequence[int], rounds: int) -> list[Run]:
-    """Run all commands in turns; each once before on all hosts, which is no figure.
-
-    Raises:
-        CubeError: one failed, changed something, or left a host out.
-    """
+    """Run all commands in turns; each once before on all hosts, which is no figure."""
     hosts = list(site.access)
     for name in names:
         once(site, name, hosts, proven=False)
@@ -114,11 +110,7 @@ def measured(site: Site, names: Sequence[str], counts: Sequence[int], rounds: in
 
 
 def once(site: Site, name: str, hosts: Sequence[str], *, proven: bool = True) -> Run:
-    """Run a command once for hosts.
-
-    Raises:
-        CubeError: it failed, or (`proven`) changed something or left a host out.
-    """
+    """Run a command once for hosts."""
     access = {host: site.access[host] for host in hosts}
     argv, environment = tools.on_hosts(name, access, site.inventory, site.shop)
     done = measure.timed(argv, env=environment)
@@ -141,10 +133,8 @@ def section(runs: Sequence[Run], text: str) -> Section:
         for count in counts:
             some = [one for one in runs if (one.command, one.hosts) == (name, count)]
             alone = [one.seconds for one in runs if (one.command, one.hosts) == (name, counts[0])]
-            times, cpu_s = (
-                [one.seconds for one in some],
-                statistics.median(one.cpu_s for one in some),
-            )
+            times = [one.seconds for one in some]
+            cpu_s = statistics.median(one.cpu_s for one in some)
             ratio = measure.ratio(times, alone) or 0
             rows.append([LABELS[name], str(count), measure.spread(times), f"{ratio:.1f}",
                          f"{cpu_s:.1f}", f"{cpu_s / count:.2f}"])  # fmt: skip

@@ -23,14 +23,7 @@ LIMIT_S = 1800.0
 
 @dataclass(frozen=True, kw_only=True)
 class Timing:
-    """One run of a command.
-
-    Args:
-        seconds: from its start to its end.
-        cpu_s: processor time of it and its children on this machine.
-        load: processes that waited for a processor before; see uptime(1).
-        output: what it printed, errors too.
-    """
+    """One run of a command: processor time of it and its children, load before, all it printed."""
 
     seconds: float
     cpu_s: float
@@ -46,11 +39,7 @@ def timed(
     stdin: str = "",
     limit_s: float = LIMIT_S,
 ) -> Timing:
-    """Run a command once under hyperfine, so that runs of several commands can alternate.
-
-    Raises:
-        CubeError: it failed; its last lines are the details.
-    """
+    """Run a command once under hyperfine, so that runs of several commands can alternate."""
     load = os.getloadavg()[0]
     with tempfile.TemporaryDirectory(prefix="cube-bench-") as folder:
         given, printed, result = (Path(folder) / name for name in ("in", "out", "json"))

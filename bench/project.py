@@ -38,11 +38,7 @@ class Built:
     reused: list[str]
 
     def require_reused(self, links: Sequence[str]) -> None:
-        """Refuse a figure of a build that did something else than is measured.
-
-        Raises:
-            CubeError: it reused other links.
-        """
+        """Refuse a figure of a build that did something else than is measured."""
         if self.reused != list(links):
             raise CubeError(f"the build reused {self.reused}, expected was {list(links)}")
 
@@ -69,16 +65,6 @@ class Project:
         """The last link that cube.toml asks for."""
         return link_name(self.spec.layers.enabled[-1])
 
-    def take_over(self, build: Path) -> None:
-        """Copy what an earlier build made, the folder of build.dir.
-
-        Raises:
-            CommandError: it is not there, or the disk is full.
-        """
-        self.work.root.parent.mkdir(parents=True)
-        argv = ["cp", "--archive", "--reflink=auto", "--sparse=always"]
-        run.run([*argv, build / self.spec.image.os, self.work.root], timeout_s=BUILD_S)
-
     def applied(self) -> list[int]:
         """Return the numbers of the layers of the chain that is there."""
         return [link.layer.layer for link in self.store.current() if link.layer]
@@ -91,10 +77,8 @@ class Project:
         """Return why a layer is not in the chain that is there; empty when it is."""
         if layer in self.applied():
             return ""
-        if layer not in self.spec.layers.enabled:
-            return "not enabled in cube.toml"
-        found = [link for link in self.store.links() if link.name == link_name(layer)]
-        return found[-1].skipped if found else "it was never made"
+        found = [link.skipped for link in self.store.links() if link.name == link_name(layer)]
+        return found[-1] if found else "it is not enabled in cube.toml, or was never made"
 
     def argv(self, to: str) -> list[str]:
         """Return the command that builds to a link."""
@@ -103,11 +87,7 @@ class Project:
         return [*argv, "--spec", file, "--to", to]
 
     def build(self, to: str) -> Built:
-        """Run `cube build` to a link.
-
-        Raises:
-            CubeError: it failed, or does not say that it succeeded.
-        """
+        """Run `cube build` to a link."""
         done = timed(self.argv(to), cwd=self.folder, limit_s=BUILD_S)
         told = [record for record in map(parse, done.output.splitlines()) if record]
         results = [record for record in told if record["kind"] == "result"]
@@ -117,14 +97,7 @@ class Project:
                      reused=list(results[-1]["reused"]))  # fmt: skip
 
     def build_until_killed(self, layer: int) -> float:
-        """Run `cube build` and kill it with SIGKILL when a layer's first operation has ended.
-
-        Returns:
-            Seconds until the kill.
-
-        Raises:
-            CubeError: it ended by itself before.
-        """
+        """Kill `cube build` when a layer's first operation has ended; return seconds until then."""
         reached = threading.Event()
 
         def on_line(line: str) -> None:
@@ -143,11 +116,7 @@ class Project:
         return time.monotonic() - started
 
     def touch(self, layer: int) -> Path:
-        """Change one role of a layer so that it does the same as before; return its file.
-
-        Raises:
-            CubeError: no role of this layer has a file.
-        """
+        """Change one role of a layer so that it does the same as before; return its file."""
         folder = self.folder / "deploy/roles"
         paths = [folder / f"{role}.py" for role in self.spec.layers.roles(layer)]
         for path in filter(Path.is_file, paths):
@@ -165,18 +134,7 @@ def copy(
     source: Path = PROJECT,
     rewrite: Callable[[str], str] = str,
 ) -> Project:
-    """Copy the project.
-
-    Args:
-        folder: made anew.
-        file: the cube.toml to use.
-        image: its `image.os`, if another.
-        source: what is copied.
-        rewrite: what to make of the text of cube.toml.
-
-    Raises:
-        CubeError: builds would go to a folder outside of the copy.
-    """
+    """Copy the project to a new folder, with another cube.toml, image.os and text of cube.toml."""
     shutil.copytree(source, folder, ignore=LEAVE)
     (folder / "cube.toml").write_text(rewrite(file.read_text()))
     loaded = spec.load(folder / "cube.toml", os=image)

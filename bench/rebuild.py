@@ -21,7 +21,6 @@ from bench.measure import PROJECT
 from bench.playbook import OS
 from bench.tools import VARIANTS, Shop, ansible_settings
 from cube import bootstrap, log, ssh
-from cube.chain.keys import link_name
 from cube.errors import CubeError
 from cube.machines import accelerator
 from cube.machines.seed import build_seed, render_user_data
@@ -43,25 +42,23 @@ OUR_BUILD = "\nbuild {"
 
 
 def measure(
-    build: Path, shop: Shop, given: Sources, applied: Sequence[float], rounds: int
+    shop: Shop, given: Sources, applied: Sequence[float], rounds: int
 ) -> dict[tuple[str, str], list[float]]:
-    """Return the seconds of ours and of the peer, by case and variant.
+    """Return the seconds of ours (`rounds` rebuilds) and of the peer, by case and variant.
 
-    Args:
-        build: build.dir of an earlier build.
-        shop: what commands need.
-        given: where packages and wheels come from.
-        applied: seconds of first applications by Ansible with pipelining.
-        rounds: of our rebuild; the others take minutes, and are run once.
-
-    Raises:
-        CubeError: a build failed, or reused something else than it should.
+    `applied` are the seconds of first applications by Ansible with pipelining.
     """
-    found = {("rebuild", "cube"): ours(build.resolve(), shop.folder / "ours", rounds)}
-    copied = project.copy(shop.folder / "anew", PROJECT / "cube.toml", image=OS)
+    copied = project.copy(shop.folder / "ours", PROJECT / "cube.toml", image=OS)
+    found: dict[tuple[str, str], list[float]] = {("rebuild", "cube"): []}
     with log.step("Building everything anew"):
-        base_s = copied.build(to="base").seconds
+        base_s = copied.build("base").seconds
         found["full", "cube"] = [base_s + copied.build(copied.last).seconds]
+    for _ in range(rounds):
+        copied.touch(5)
+        with log.step("Rebuilding after a change in layer 5"):
+            built = copied.build(copied.last)
+        built.require_reused(copied.below(5))
+        found["rebuild", "cube"].append(built.seconds)
     if applied:
         together = base_s + statistics.median(applied)
         found["rebuild", PUT_TOGETHER] = found["full", PUT_TOGETHER] = [together]
@@ -74,32 +71,8 @@ def measure(
     return found
 
 
-def ours(build: Path, folder: Path, rounds: int) -> list[float]:
-    """Return the seconds of builds to the last link, each after a change in layer 5.
-
-    Raises:
-        CubeError: one did not reuse just the links below.
-    """
-    copied = project.copy(folder, PROJECT / "cube.toml", image=OS)
-    copied.take_over(build)
-    with log.step("Making the layers that it lacks"):
-        copied.build(to=link_name(copied.applied()[-1]))
-    found = []
-    for _ in range(rounds):
-        copied.touch(5)
-        with log.step("Rebuilding after a change in layer 5"):
-            built = copied.build(to=link_name(copied.applied()[-1]))
-        built.require_reused(copied.below(5))
-        found.append(built.seconds)
-    return found
-
-
 def by_packer(shop: Shop, given: Sources, folder: Path) -> float:
-    """Return the seconds of a build by Packer and Ansible, from nothing to a qcow2 file.
-
-    Raises:
-        CubeError: it failed, or this Packer has no Ansible provisioner built in.
-    """
+    """Return the seconds of a build by Packer and Ansible, from nothing to a qcow2 file."""
     if tool.version() >= tool.PLUGINS_SINCE:
         raise CubeError("the Ansible provisioner of Packer 1.7 and later is a plugin")
     folder.mkdir()

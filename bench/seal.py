@@ -78,11 +78,7 @@ def prepare(disk: Path, folder: Path) -> tuple[Path, Path]:
 
 
 def write(name: str, source: Path, raw: Path, target: Path) -> measure.Timing:
-    """Write the artifact in a variant's way, and put it on the medium.
-
-    Raises:
-        CubeError: it failed.
-    """
+    """Write the artifact in a variant's way, and put it on the medium."""
     files = {"SOURCE": str(source), "RAW": str(raw), "TARGET": str(target)}
     argv = [files.get(word, word) for word in VARIANTS[name]]
     target.unlink(missing_ok=True)
@@ -98,11 +94,7 @@ def select(words: str) -> list[str]:
 
 
 def default_disk() -> Path:
-    """Return the sealed image that is there.
-
-    Raises:
-        CubeError: there is none, or there are several.
-    """
+    """Return the sealed image that is there."""
     found = sorted(PROJECT.glob("build/*/*.qcow2"))
     if len(found) != 1:
         hint = "make one (make image), or name it with --disk"

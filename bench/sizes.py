@@ -46,15 +46,7 @@ class Cost:
 
 
 def measure(links: Sequence[tuple[str, Path]], scratch: Path) -> list[Cost]:
-    """Return what each link of a chain costs.
-
-    Args:
-        links: name and disk of each, the base first.
-        scratch: folder for two flat images at a time.
-
-    Raises:
-        CommandError: a disk cannot be read.
-    """
+    """Return what each link (name and disk, the base first) costs; two images fit in `scratch`."""
     costs: list[Cost] = []
     below = Path(os.devnull)
     for name, link in links:

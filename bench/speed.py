@@ -58,14 +58,7 @@ TARGETS = tomllib.loads(Path(__file__).with_name("targets.toml").read_text())["s
 
 @dataclass
 class Race:
-    """One run: seconds by case, variant and round trip; boxes that stay up; the state of them.
-
-    Args:
-        shop: what commands need.
-        base: the disk of the bare OS.
-        given: where boxes get packages and wheels from.
-        names: of the variants.
-    """
+    """One run: seconds by case, variant and round trip; boxes that stay up; their one state."""
 
     shop: Shop
     base: Path
@@ -98,11 +91,7 @@ class Race:
     def once(
         self, case: str, name: str, delay_ms: int, *, on: Box | None = None, counted: bool = True
     ) -> None:
-        """Apply once, on the variant's box, the first box or another one, and note it.
-
-        Raises:
-            CubeError: it failed; or it changed something in a no-op, nothing in a first.
-        """
+        """Apply once, on the variant's box, the first box or another one, and note it."""
         self.load.append(os.getloadavg()[0])
         box = on or self.boxes.get(name) or next(iter(self.boxes.values()))
         seconds, changed = tools.apply(name, box, delay_ms, self.shop)
@@ -130,11 +119,7 @@ class Race:
             self.first_anew(name, number, delay)
 
     def first_anew(self, name: str, number: int, delay_ms: int) -> None:
-        """Apply for the first time on a box that is there for it alone; compare its state.
-
-        Raises:
-            CubeError: it failed, or left another state.
-        """
+        """Apply for the first time on a box that is there for it alone; compare its state."""
         place = f"{name}-{number}-{delay_ms}ms"
         with log.step(f"First application, {place}"), self.fresh(place, [0, delay_ms]) as one:
             if name == "apt":
@@ -154,14 +139,7 @@ class Race:
                 self.once(NOOP, name, delay_ms)
 
     def require_same(self, new: Mapping[str, Box] | None = None) -> None:
-        """Refuse figures of tools that do not leave the same.
-
-        Args:
-            new: compared with what was seen last; default: all that stay up are read anew.
-
-        Raises:
-            CubeError: a state lacks something, or differs from the first one's.
-        """
+        """Refuse figures of tools that do not leave the same: new boxes, or all that stay up."""
         with log.step("Comparing what they left"):
             self.state = self.state if new else ""
             for name, one in (new or self.boxes).items():
@@ -220,7 +198,7 @@ def run_cases(args: argparse.Namespace, folder: Path) -> None:
     file.write_text(SPEC.format(key=key, folder=folder, roles=""))
     shop = Shop(folder=folder, venv=playbook.venv(cache / "ansible"), spec=spec.load(file))
     base = Store(folder=args.build.resolve() / playbook.OS / "chain").named("base").disk
-    host = {**measure.host(), **playbook.versions(shop.venv)}
+    host = {**measure.host(), **playbook.versions()}
     with boxes.sources(shop.spec, cache) as given:
         race = Race(shop=shop, base=base, given=given, names=args.variants)
         whole = False
@@ -232,7 +210,7 @@ def run_cases(args: argparse.Namespace, folder: Path) -> None:
                 race.require_same()
             if REBUILD in args.cases:
                 applied = race.seconds[FIRST, "pipelining", 0]
-                found = rebuild.measure(args.build, shop, given, applied, args.repeat)
+                found = rebuild.measure(shop, given, applied, args.repeat)
                 for (case, name), times in found.items():
                     race.seconds[case, name, 0] = times
             whole = True
@@ -245,12 +223,7 @@ def parser() -> argparse.ArgumentParser:
     """Return the command line's parser."""
     made, build = page.parser(__doc__), PROJECT / "build"
     add, words, numbers = made.add_argument, page.names, page.numbers
-    add(
-        "--cases",
-        type=words(CASES),
-        default=list(CASES),
-        help="comma-separated; first is always run",
-    )
+    add("--cases", type=words(CASES), default=list(CASES), help=f"{', '.join(CASES)}")
     add("--variants", type=words(VARIANTS), default=list(VARIANTS), help=", ".join(VARIANTS))
     add("--delays", type=numbers, default=[0, 10, 50], help="round trips in ms, comma-separated")
     add("--repeat", type=int, default=3, help="no-ops of each variant, and rebuilds of ours")

@@ -122,11 +122,7 @@ def login(access: Endpoint, remote: str) -> list[str]:
 
 
 def cube_changes(output: str) -> int:
-    """Read the line "Grand total" of pyinfra's table: operations, changed, no change, errors.
-
-    Raises:
-        CubeError: there is none.
-    """
+    """Read the line "Grand total" of pyinfra's table: operations, changed, no change, errors."""
     for line in output.splitlines():
         if "Grand total" in line:
             cells = re.findall(r"(?:\d+|-)(?=\s|$)", line)
@@ -135,11 +131,7 @@ def cube_changes(output: str) -> int:
 
 
 def ansible_changes(output: str) -> int:
-    """Read Ansible's recap.
-
-    Raises:
-        CubeError: there is none, or it reports a failure.
-    """
+    """Read Ansible's recap."""
     found = RECAP.search(output)
     if not found or found[2] != "0" or found[3] != "0":
         raise CubeError("Ansible's recap is missing or bad", details=run.tail(output))
@@ -174,11 +166,7 @@ WORKERS = ("cube", "cube-stock", "mitogen", "pipelining", "plain")
 
 
 def apply(name: str, box: Box, delay_ms: int, shop: Shop) -> tuple[float, int | None]:
-    """Run a variant once; return its seconds, and how much it changed.
-
-    Raises:
-        CubeError: it failed, or does not say what it changed.
-    """
+    """Run a variant once; return its seconds, and how much it changed."""
     variant = VARIANTS[name]
     argv, environment, stdin = variant.build(variant, box, delay_ms, shop)
     done = timed(argv, env=environment, stdin=stdin)

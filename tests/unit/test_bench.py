@@ -19,21 +19,9 @@ import jinja2.meta
 import pytest
 import yaml
 
-from bench import (
-    boxes,
-    chain,
-    equality,
-    hosts,
-    measure,
-    page,
-    playbook,
-    project,
-    rebuild,
-    seal,
-    sizes,
-    speed,
-    tools,
-)
+from bench import boxes, chain, equality, hosts, measure, page, playbook, project, rebuild
+
+from bench import seal, sizes, speed, tools  # isort: skip
 from bench.measure import PROJECT
 from bench.page import Section, Target
 from bench.tools import VARIANTS, Shop
@@ -101,12 +89,7 @@ def test_the_page_is_what_its_data_give(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("value", "at_least", "verdict"),
-    [
-        (1.0, False, "met"),
-        (3.0, False, "**missed**"),
-        (3.0, True, "met"),
-        (None, True, "not measured"),
-    ],
+    [(1, False, "met"), (3, False, "**missed**"), (3, True, "met"), (None, True, "not measured")],
 )
 def test_a_target_is_met_missed_or_not_measured(
     value: float | None, at_least: bool, verdict: str
