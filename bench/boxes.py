@@ -10,14 +10,16 @@ from pathlib import Path
 
 from bench import equality, playbook
 from bench.measure import PROJECT
-from cube import disk, package_cache, run, ssh
-from cube.cell import wait_until
-from cube.errors import CubeError
-from cube.machines import Endpoint, Machine, MachineRequest
-from cube.machines.container import Containers
-from cube.machines.network import free_port
-from cube.package_cache import PackageCache
-from cube.spec import Spec
+from cube.config import Spec
+from cube.disks import qcow2
+from cube.machines import Endpoint, Machine, MachineRequest, ssh
+from cube.machines.nspawn.container import Containers
+from cube.machines.nspawn.network import free_port
+from cube.runtime import run
+from cube.runtime.errors import CubeError
+from cube.runtime.namespaces import wait_until
+from cube.supply import package_cache
+from cube.supply.package_cache import PackageCache
 
 RELAY = PROJECT / "bench/relay.py"
 TOOLS = playbook.DEPLOY / "files/python/tools.txt"
@@ -85,7 +87,7 @@ def started(
     """Boot a box on the bare OS, reached at some round trips (ms); a new folder has its disk."""
     folder.mkdir()
     overlay, key = folder / "disk.qcow2", folder / "key"
-    disk.create_overlay(overlay, base, size_bytes=0)
+    qcow2.create_overlay(overlay, base, size_bytes=0)
     ssh.make_key(key)
     request = MachineRequest(name=name, disk=overlay, run_dir=folder / "run", key_file=key)
     with contextlib.ExitStack() as stack:

@@ -20,11 +20,11 @@ from bench import measure, page, project, sizes
 from bench.page import Section, Target
 from bench.project import Built, Project
 from bench.sizes import Cost
-from cube import log
-from cube.chain.store import Store
-from cube.commands.shared import image_name
-from cube.errors import CubeError
-from cube.machines import leftovers
+from cube.chain.store.links import Store
+from cube.cli.options import image_name
+from cube.machines import cleanup
+from cube.runtime import log
+from cube.runtime.errors import CubeError
 from tests.integration import standin_archives
 
 CASES = ("full", "no-change", "layer5", "layer3", "resume", "store", "links")
@@ -148,7 +148,7 @@ def measure_builds(args: argparse.Namespace, place: Path) -> None:
             values = stack.enter_context(standin_archives.served(place / "stand-ins"))
             rewrite = partial(standin_archives.rewrite, values=values)
         copied = project.copy(place / "project", args.spec, image=args.os or "", rewrite=rewrite)
-        stack.callback(leftovers.clear, copied.work.machines)
+        stack.callback(cleanup.clear, copied.work.machines)
         bench, whole = Bench(project=copied), False
         try:
             for case in CASES:

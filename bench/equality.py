@@ -4,7 +4,7 @@ import fnmatch
 import tomllib
 from pathlib import Path
 
-from cube.errors import CubeError
+from cube.runtime.errors import CubeError
 
 HERE = Path(__file__).parent
 DATA = tomllib.loads((HERE / "state.toml").read_text())

@@ -21,9 +21,11 @@ from bench import measure, page, playbook, speed, tools
 from bench.measure import PROJECT, turns
 from bench.page import Section, Target
 from bench.tools import Shop
-from cube import bootstrap, log, run, spec, ssh
-from cube.errors import CubeError
-from cube.machines import Endpoint
+from cube import config
+from cube.baseimage.debian import bootstrap
+from cube.machines import Endpoint, ssh
+from cube.runtime import log, run
+from cube.runtime.errors import CubeError
 from tests.integration import fleet
 
 PACKAGES = "openssh-server,sudo,python3"
@@ -83,7 +85,7 @@ def stand_ins(count: int, tree: Path | None, folder: Path) -> Iterator[Site]:
             for one in started.nodes
         }
         venv = playbook.venv(PROJECT / "build/bench/ansible")
-        shop = Shop(folder=folder, venv=venv, spec=spec.load(file))
+        shop = Shop(folder=folder, venv=venv, spec=config.load(file))
         inventory.write_text(playbook.inventory(access, playbook.variables(shop.spec)))
         yield Site(access=access, inventory=inventory, shop=shop)
 
@@ -151,7 +153,7 @@ def section(runs: Sequence[Run], text: str) -> Section:
 def measure_hosts(args: argparse.Namespace, folder: Path) -> None:
     """Start hosts or take those of cube.toml, measure, and publish."""
     if args.spec:
-        loaded = spec.load(args.spec)
+        loaded = config.load(args.spec)
         shop = Shop(folder=folder, venv=folder, spec=loaded)
         # The names are all that our own commands need.
         access = {name: Endpoint(host=name, port=22, user="", key_file=folder, known_hosts=folder)

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cube import run
-from cube.errors import CubeError
-from cube.machines import accelerator
+from cube.machines.qemu import accelerator
+from cube.runtime import run
+from cube.runtime.errors import CubeError
 
 #: The checkout that is measured.
 PROJECT = Path(__file__).resolve().parents[1]

@@ -11,9 +11,10 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from cube import cli, log
-from cube.suites import svg
-from cube.suites.svg import Bar
+from cube.cli import command_line
+from cube.hosts.validation import svg
+from cube.hosts.validation.svg import Bar
+from cube.runtime import log
 
 HEAD = """# Speed
 
@@ -174,4 +175,4 @@ def run(args: argparse.Namespace, work: Callable[[argparse.Namespace, Path], Non
                 shutil.rmtree(folder)
         return 0
 
-    return cli.ended(done, "plain")
+    return command_line.ended(done, "plain")

@@ -13,12 +13,13 @@ from pathlib import Path
 from typing import Any
 
 from bench.measure import PROJECT, timed
-from cube import run, spec
-from cube.chain.keys import link_name
-from cube.chain.store import Store
-from cube.errors import CubeError
-from cube.spec import Spec
-from cube.workspace import Workspace
+from cube import config
+from cube.chain.key.keys import link_name
+from cube.chain.store.links import Store
+from cube.config import Spec
+from cube.config.workspace import Workspace
+from cube.runtime import run
+from cube.runtime.errors import CubeError
 
 #: What a build does not need.
 LEAVE = shutil.ignore_patterns("__pycache__", ".*", "build", "tests", "*.egg-info")
@@ -137,7 +138,7 @@ def copy(
     """Copy the project to a new folder, with another cube.toml, image.os and text of cube.toml."""
     shutil.copytree(source, folder, ignore=LEAVE)
     (folder / "cube.toml").write_text(rewrite(file.read_text()))
-    loaded = spec.load(folder / "cube.toml", os=image)
+    loaded = config.load(folder / "cube.toml", os=image)
     if not loaded.build.dir.is_relative_to(folder.resolve()):
         raise CubeError(
             f"{file}: build.dir is {loaded.build.dir}, which is not inside of the copy",

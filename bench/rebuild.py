@@ -20,13 +20,16 @@ from bench.boxes import Sources
 from bench.measure import PROJECT
 from bench.playbook import OS
 from bench.tools import VARIANTS, Shop, ansible_settings
-from cube import bootstrap, log, ssh
-from cube.errors import CubeError
-from cube.machines import accelerator
+from cube.baseimage import base
+from cube.baseimage.debian import bootstrap
+from cube.baseimage.packer import inputs, seed, template, tool
+from cube.baseimage.packer.watch import Watch
+from cube.config.workspace import Workspace
+from cube.machines import ssh
+from cube.machines.qemu import accelerator
 from cube.machines.seed import build_seed, render_user_data
-from cube.packer import base, inputs, seed, template, tool
-from cube.packer.watch import Watch
-from cube.workspace import Workspace
+from cube.runtime import log
+from cube.runtime.errors import CubeError
 
 PACKER, PUT_TOGETHER = "packer-run", "packer-ansible"
 LABELS = {

@@ -16,9 +16,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from bench import measure, page
 from bench.measure import PROJECT, turns
 from bench.page import Section, Target
-from cube import disk as disks
-from cube import log, mount, run
-from cube.errors import CubeError
+from cube.disks import mount
+from cube.disks import qcow2 as disks
+from cube.runtime import log, run
+from cube.runtime.errors import CubeError
 
 #: Seconds for one variant.
 LIMIT_S = 3600
@@ -27,15 +28,15 @@ CHECKED = f"{OURS}, and QEMU's comparison with the disk"
 #: The call of the seal, as a command: its start of Python is in its time.
 FLATTEN = """import sys
 from pathlib import Path
-from cube import disk
-from cube.flatten import compress
+from cube.disks import qcow2
+from cube.seal.flatten import compress
 source, target = map(Path, sys.argv[1:3])
 level = int(sys.argv[3])
 method = compress.Method(cluster_bits=21, level=level) if level else compress.BEST
 compress.flatten(source, target, method=method, on_part=lambda _: None)
 if sys.argv[4:]:
-    disk.check(target)
-    disk.compare(source, target)
+    qcow2.check(target)
+    qcow2.compare(source, target)
 """
 
 

@@ -11,7 +11,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from cube import disk, run
+from cube.disks import qcow2
+from cube.runtime import run
 
 #: Of the guest's file system. Source: mke2fs.conf(5), "blocksize"; e2fsprogs' default.
 BLOCK = 4096
@@ -52,7 +53,7 @@ def measure(links: Sequence[tuple[str, Path]], scratch: Path) -> list[Cost]:
     for name, link in links:
         flat = scratch / f"{name}.raw"
         argv = ["qemu-img", "convert", "-f", "qcow2", "-O", "raw", "-S", str(BLOCK)]
-        run.run([*argv, link, flat], timeout_s=disk.WHOLE_IMAGE_S)
+        run.run([*argv, link, flat], timeout_s=qcow2.WHOLE_IMAGE_S)
         written, cleared, clusters = compare(flat, below)
         costs.append(Cost(name=name, file=taken(link), flat=taken(flat), written=written,
                           cleared=cleared, clusters=clusters))  # fmt: skip

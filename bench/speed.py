@@ -25,9 +25,11 @@ from bench.boxes import Box, Sources
 from bench.measure import PROJECT, turns
 from bench.page import Section, Target
 from bench.tools import VARIANTS, WORKERS, Shop
-from cube import log, spec, ssh
-from cube.chain.store import Store
-from cube.errors import CubeError
+from cube import config
+from cube.chain.store.links import Store
+from cube.machines import ssh
+from cube.runtime import log
+from cube.runtime.errors import CubeError
 
 FIRST, NOOP, REBUILD, FULL = "first", "noop", "rebuild", "full"
 CASES = (FIRST, NOOP, REBUILD)
@@ -196,7 +198,7 @@ def run_cases(args: argparse.Namespace, folder: Path) -> None:
     cache.mkdir(parents=True, exist_ok=True)
     file, key = folder / "cube.toml", ssh.make_key(folder / "admin")
     file.write_text(SPEC.format(key=key, folder=folder, roles=""))
-    shop = Shop(folder=folder, venv=playbook.venv(cache / "ansible"), spec=spec.load(file))
+    shop = Shop(folder=folder, venv=playbook.venv(cache / "ansible"), spec=config.load(file))
     base = Store(folder=args.build.resolve() / playbook.OS / "chain").named("base").disk
     host = {**measure.host(), **playbook.versions()}
     with boxes.sources(shop.spec, cache) as given:

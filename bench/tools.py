@@ -10,10 +10,10 @@ from pathlib import Path
 from bench import equality, playbook
 from bench.boxes import Box
 from bench.measure import timed
-from cube import run, ssh
-from cube.errors import CubeError
-from cube.machines import Endpoint
-from cube.spec import Spec
+from cube.config import Spec
+from cube.machines import Endpoint, ssh
+from cube.runtime import run
+from cube.runtime.errors import CubeError
 
 BIN = Path(sys.executable).parent
 #: Connections that stay open, without compression on a way that needs none.

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import yaml
 
-from cube import run
 from cube.machines import BUILD_UID, BUILD_USER, MachineRequest, Seed
+from cube.runtime import run
 
 #: The volume label that cloud-init looks for. Source: cloud-init, NoCloud datasource.
 LABEL = "cidata"

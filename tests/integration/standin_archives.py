@@ -9,8 +9,8 @@ import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from cube import log, run
-from cube.errors import CubeError
+from cube.runtime import log, run
+from cube.runtime.errors import CubeError
 from tests.integration import server, standin
 
 #: Layer 4 is frameworks alone; a stand-in of CUDA has no compiler for the checks of its role.

@@ -4,9 +4,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from cube import run
 from cube.machines import BUILD_USER, MachineRequest, Seed
 from cube.machines import seed as seeds
+from cube.runtime import run
 
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIFAKE cube"
 SEED = Seed(instance_id="i-1", user="cube", public_key=KEY, hostname="desk1")
