@@ -1,164 +1,173 @@
 #!/usr/bin/env python3
-"""What the layer chain saves: real builds, several cases in one run, as ratios.
+"""What the layer chain saves: real builds to the last link, several cases in one run, as ratios.
 
-It works on a copy of the project in a temporary folder, and prints Markdown with the figures as
-JSON below. A build that did not reuse just what it should is a failure, not a figure. Run it as
-root, like 'cube build'; a full build and three rebuilds take their time.
+It works on a copy of the project in a temporary folder; your tree and your build/ stay as they
+are. A build that did not reuse just what it should is a failure, not a figure.
 """
 
 import argparse
 import contextlib
-import json
-import shutil
 import sys
-import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 # As a program (python bench/chain.py) it finds its own package by this.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from bench import page, program, project, standins, table
-from bench.cases import CASES, IMAGES, SIZES, Bench, chain_costs
+from bench import measure, page, project, sizes
+from bench.page import Section, Target
+from bench.project import Built, Project
+from bench.sizes import Cost
 from cube.chain.store.links import Store
 from cube.cli.options import image_name
 from cube.machines import cleanup
 from cube.runtime import log
+from cube.runtime.errors import CubeError
+from tests.integration import standin_archives
+
+CASES = ("full", "no-change", "layer5", "layer3", "resume", "store", "links")
+HEAD = """Builds that end with the last link: what follows, sealing and checking an image, takes
+as long whatever was changed."""
 
 
-def parser() -> argparse.ArgumentParser:
-    """Return the command line's parser."""
-    told = argparse.ArgumentParser(prog="bench/chain.py", description=__doc__)
-    told.add_argument("os", nargs="?", type=image_name, metavar="IMAGE",
-                      help="default: image.os of cube.toml")  # fmt: skip
-    told.add_argument("--cases", type=cases, default=list(CASES), metavar="CASE,...",
-                      help=f"of {', '.join(CASES)}; default: all. 'full' is always run, because"
-                      " the others are measured against it")  # fmt: skip
-    told.add_argument("--spec", type=Path, default=project.SOURCE / "cube.toml", metavar="FILE",
-                      help="another cube.toml")  # fmt: skip
-    told.add_argument("--build", type=Path, metavar="DIR",
-                      help="go on from this build.dir instead of a full build; what these sources"
-                      " would make anew of it is made first, and is in no figure")  # fmt: skip
-    told.add_argument("--links-only", action="store_true",
-                      help="the full build ends with the last link, too: no image is sealed and"
-                      " proven, and the shares are of a shorter whole")  # fmt: skip
-    told.add_argument("--stand-in", action="store_true",
-                      help="layers 2 and 3 too, without a GPU and NVIDIA: from stand-ins on"
-                      " loopback (simulated evidence; needs gcc and dpkg-dev)")  # fmt: skip
-    told.add_argument("--folder", type=Path, default=program.LARGE, metavar="DIR",
-                      help="where the copy is made: some 10 GB (default: %(default)s)")  # fmt: skip
-    told.add_argument("--keep", action="store_true", help="leave the copy there")
-    told.add_argument("--chain", type=Path, metavar="DIR",
-                      help="measure this chain (build/OS/chain) instead: cases store and links"
-                      " only, without a build")  # fmt: skip
-    told.add_argument("--output", type=Path, metavar="FILE", help="write the JSON there too")
-    told.add_argument("--page", type=Path, metavar="FILE", help="add it to this page of figures")
-    return told
+@dataclass
+class Bench:
+    """One run: rows of the page by case, targets, and what the links cost."""
+
+    project: Project
+    rows: dict[str, list[str]] = field(default_factory=dict)
+    targets: list[Target] = field(default_factory=list)
+    costs: list[Cost] = field(default_factory=list)
+    load: list[float] = field(default_factory=list)
+    full_s: float = 0.0
+
+    def run(self, case: str) -> None:
+        """Measure a case."""
+        with log.step(f"Case {case}"):
+            if case in {"store", "links"}:
+                self.measure_sizes(case)
+            elif case == "full":
+                built = self.project.build(self.project.last)
+                built.require_reused([])
+                self.full_s = built.seconds
+                self.add(case, "full build", built)
+            elif case == "no-change":
+                built = self.project.build(self.project.last)
+                if built.made:
+                    raise CubeError("a build without a change made something anew")
+                self.add(case, "build without a change", built)
+                self.targets.append(
+                    Target(what="no-change, seconds", bound=10, value=built.seconds)
+                )
+            else:
+                self.change(case, 3 if case == "layer3" else 5)
+
+    def change(self, case: str, layer: int) -> None:
+        """Change a role of a layer and build; for `resume`, kill a build of it before."""
+        what = f"rebuild after a change in layer {layer}"
+        if reason := self.project.skipped(layer):
+            note = f"not measured: layer {layer} is skipped here: {reason}"
+            self.rows[case] = [what, "", "", note]
+            return
+        note = f"changed: {self.project.touch(layer).name}"
+        if case == "resume":
+            what = f"resume after a kill in layer {layer}"
+            killed_s = self.project.build_until_killed(layer)
+            note = f"killed after {killed_s:.1f} s, at the first operation of layer {layer}"
+        below = self.project.below(layer)
+        built = self.project.build(self.project.last)
+        built.require_reused(below)
+        self.add(case, what, built, note)
+        if case == "layer5":
+            share = built.seconds / self.full_s
+            self.targets.append(
+                Target(what="layer5, share of the full build", bound=0.15, value=share)
+            )
+
+    def add(self, case: str, what: str, built: Built, note: str = "") -> None:
+        """Note a build's figures."""
+        self.load.append(built.load)
+        share = f"{built.seconds / self.full_s:.1%}"
+        self.rows[case] = [what, f"{built.seconds:.1f}", share, note]
+
+    def measure_sizes(self, case: str) -> None:
+        """Compare the store with flat images, or each link with what it changed."""
+        self.costs = self.costs or chain_costs(self.project.store, self.project.folder)
+        if case == "links":
+            worst = max(self.costs, key=lambda one: one.ratio)
+            what = f"links, bytes against bytes changed, at worst ({worst.name})"
+            self.targets.append(Target(what=what, bound=1.3, value=worst.ratio))
+            return
+        files, flat = (sum(getattr(one, name) for one in self.costs) for name in ("file", "flat"))
+        note = f"{files / 1e6:.1f} MB against {flat / 1e6:.1f} MB"
+        self.rows[case] = ["store against the sum of flat images", "", f"{files / flat:.1%}", note]
+
+    def section(self, host: dict[str, str]) -> Section:
+        """Return all of it as a section of the page."""
+        made = Section(text=HEAD, host={**measure.host(), **host}, load=self.load)
+        heads = ["case", "seconds", "of the full build", "remark"]
+        made.tables["Builds"] = [heads, *self.rows.values()]
+        if self.costs:
+            made.tables["Links"] = cost_table(self.costs)
+        made.judge(self.targets)
+        made.runs = {"rows": self.rows, "links": [asdict(one) for one in self.costs]}
+        return made
 
 
-def cases(words: str) -> list[str]:
-    """Read names of cases, in the order in which they are run.
+def cost_table(costs: Sequence[Cost]) -> list[Sequence[str]]:
+    """Return a row for each link, in megabytes."""
+    heads = ["link", "MB on disk", "MB changed (4 KiB blocks)", "MB on disk / changed",
+             "MB changed (64 KiB clusters)", "MB cleared", "MB as a flat image"]  # fmt: skip
 
-    Raises:
-        ArgumentTypeError: there is no such case.
-    """
-    wanted = words.split(",")
-    if unknown := sorted(set(wanted) - set(CASES)):
-        raise argparse.ArgumentTypeError(f"no case {unknown[0]!r}: choose of {', '.join(CASES)}")
-    return [case for case in CASES if case in wanted]
+    def mega(count: int) -> str:
+        return f"{count / 1e6:.1f}"
+
+    return [heads, *(
+        [one.name, mega(one.file), mega(one.written), f"{one.ratio:.2f}", mega(one.clusters),
+         mega(one.cleared), mega(one.flat)] for one in costs
+    )]  # fmt: skip
+
+
+def chain_costs(store: Store, scratch: Path) -> list[Cost]:
+    """Measure the links of a store's head."""
+    links = [link for link in store.current() if not link.skipped]
+    if not links:
+        raise CubeError(f"there is no chain in {store.folder}", hint="cube build makes one")
+    with store.reading():
+        return sizes.measure([(link.name, link.disk) for link in links], scratch)
+
+
+def measure_builds(args: argparse.Namespace, place: Path) -> None:
+    """Build in a copy of the project; what was measured is printed even if a case fails."""
+    host = {"layers 2 and 3": "from stand-ins (simulated)"} if args.stand_in else {}
+    with contextlib.ExitStack() as stack:
+        rewrite: Callable[[str], str] = str
+        if args.stand_in:
+            values = stack.enter_context(standin_archives.served(place / "stand-ins"))
+            rewrite = partial(standin_archives.rewrite, values=values)
+        copied = project.copy(place / "project", args.spec, image=args.os or "", rewrite=rewrite)
+        stack.callback(cleanup.clear, copied.work.machines)
+        bench, whole = Bench(project=copied), False
+        try:
+            for case in CASES:
+                if case == "full" or case in args.cases:
+                    bench.run(case)
+            whole = True
+        finally:  # the page stays that of the last whole run
+            page.publish("chain", bench.section(host), args.page if whole else None)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the benchmark; return the exit code, as `cube` does."""
-    told = parser()
-    args = told.parse_args(argv)
-    if args.links_only and (images := IMAGES & {*args.cases}):
-        told.error(f"--links-only makes no image, which {', '.join(sorted(images))} would")
-    measure = measure_chain if args.chain else measure_builds
-    return program.ended(partial(measure, args))
-
-
-def measure_chain(args: argparse.Namespace) -> None:
-    """Measure a chain that is there."""
-    with tempfile.TemporaryDirectory(prefix="cube-bench-", dir=args.folder) as scratch:
-        costs = chain_costs(Store(folder=args.chain), Path(scratch))
-    figures = [figure(costs) for case, figure in SIZES.items() if case in args.cases]
-    told = table.as_json(figures, costs, {}), table.markdown(figures, costs, {})
-    show(*told, args, whole=True)
-
-
-def measure_builds(args: argparse.Namespace) -> None:
-    """Build in a copy of the project; what was measured is shown even if a case fails."""
-    with folder(args.folder, keep=args.keep) as place, rewriter(args, place) as rewrite:
-        copied = project.copy(place / "project", args.spec, image=args.os or "", rewrite=rewrite)
-        bench = Bench(project=copied, links_only=args.links_only)
-        whole = False
-        try:
-            begin(bench, args)
-            for case in args.cases:
-                if case != "full":
-                    with log.step(f"Case {case}"):
-                        CASES[case](bench)
-            whole = True
-        finally:
-            told = (bench.figures, bench.costs, {**bench.host(), **evidence(args)})
-            show(table.as_json(*told), table.markdown(*told), args, whole=whole)
-            cleanup.clear(bench.project.work.machines)
-
-
-def evidence(args: argparse.Namespace) -> dict[str, str]:
-    """Say what is simulated, beside the figures."""
-    return {"layers 2 and 3": "from stand-ins (simulated)"} if args.stand_in else {}
-
-
-def begin(bench: Bench, args: argparse.Namespace) -> None:
-    """Make what the other cases are measured against, or take it over."""
-    if not args.build:
-        with log.step("Case full"):
-            bench.full()
-        return
-    with log.step(f"Taking over {args.build}"):
-        bench.take_over(args.build)
-    with log.step("Making the layers that it lacks"):
-        bench.extend()
-
-
-@contextlib.contextmanager
-def rewriter(args: argparse.Namespace, place: Path) -> Iterator[Callable[[str], str]]:
-    """Yield what makes of cube.toml the one that is measured."""
-    if not args.stand_in:
-        yield str
-        return
-    with standins.served(place / "stand-ins") as made:
-        yield partial(standins.rewrite, values=made.values)
-
-
-@contextlib.contextmanager
-def folder(parent: Path, *, keep: bool) -> Iterator[Path]:
-    """Yield a new folder, and remove it afterwards unless something is mounted in it."""
-    made = Path(tempfile.mkdtemp(prefix="cube-bench-", dir=parent)).resolve()
-    try:
-        yield made
-    finally:
-        if keep or str(made) in Path("/proc/self/mounts").read_text():
-            log.info(f"the copy stays: {made}")
-        else:
-            shutil.rmtree(made)
-
-
-def show(data: dict[str, Any], markdown: str, args: argparse.Namespace, *, whole: bool) -> None:
-    """Print both forms; write the one for programs to a file, and add it to a page, if wanted.
-
-    The page stays that of the last whole run.
-    """
-    text = json.dumps(data, indent=2) + "\n"
-    if args.output:
-        args.output.write_text(text)
-    if args.page and whole:
-        page.add(args.page, "chain", data)
-    sys.stdout.write(f"{markdown}\n\n```json\n{text}```\n")
+    made, spec = page.parser(__doc__), measure.PROJECT / "cube.toml"
+    made.add_argument("os", nargs="?", type=image_name, help="default: image.os of cube.toml")
+    made.add_argument("--cases", type=page.names(CASES), default=list(CASES), help=", ".join(CASES))
+    made.add_argument("--spec", type=Path, default=spec, help="another cube.toml")
+    made.add_argument("--stand-in", action="store_true",
+                      help="layers 2 and 3 too, from stand-ins (simulated)")  # fmt: skip
+    return page.run(made.parse_args(argv), measure_builds)
 
 
 if __name__ == "__main__":

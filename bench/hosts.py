@@ -1,31 +1,26 @@
 #!/usr/bin/env python3
 """What many hosts cost: a run that changes nothing on 1, 10 and 50 of them, ours and Ansible's.
 
-The hosts are root file systems of their own (overlays of one small Debian) with processes, a name
-and an address of loopback each, on this machine: they share its processors with what is
-measured, and they have no systemd, so the layer is made of the role `users` alone. Your own
-hosts are measured with --spec, without Ansible. Run it as root; it needs mmdebstrap, or a tree.
+The hosts are overlays of one small Debian with processes, a name and an address of loopback each,
+on this machine: they share its processors with what is measured, and they have no systemd, so the
+layer is made of the role `users` alone. Your own hosts are measured with --spec, without Ansible.
 """
 
 import argparse
 import contextlib
-import json
-import os
+import statistics
 import sys
-import tempfile
-import time
 from collections.abc import Iterator, Mapping, Sequence
-from functools import partial
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 # As a program (python bench/hosts.py) it finds its own package by this.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from bench import hosts_commands, page, program
-from bench.hosts_commands import PROJECT, Peer, Site, require_unchanged
-from bench.hosts_table import Run, as_json, markdown
-from bench.peers import base, playbook
+from bench import measure, page, playbook, speed, tools
+from bench.measure import PROJECT, turns
+from bench.page import Section, Target
+from bench.tools import Shop
 from cube import config
 from cube.baseimage.debian import bootstrap
 from cube.machines import Endpoint, ssh
@@ -33,157 +28,154 @@ from cube.runtime import log, run
 from cube.runtime.errors import CubeError
 from tests.integration import fleet
 
-#: Where Ansible is installed.
-CACHE = PROJECT / "build/bench"
 PACKAGES = "openssh-server,sudo,python3"
-TIMEOUT_S = 1800.0
-#: What hosts without systemd can take.
-ROLES = 'layer1 = ["users"]'
+LABELS = {
+    "cube apply": "cube apply",
+    "pyinfra": "pyinfra -y --no-wait",
+    "mitogen": "Ansible, mitogen",
+    "pipelining": "Ansible, pipelining + ControlPersist",
+    "login": "the limit: OpenSSH's login to each host",
+}
+OURS = ["cube apply", "pyinfra"]
+HEAD = """The same role with nothing to change, all hosts at once (Ansible: a fork for each).
+Seconds: median (least-most, runs); processor time is that of the command and its children."""
+STAND_INS = """The hosts are root file systems with an sshd on this machine, whose processors they
+share; they have no systemd, so the layer is four operations."""
+#: The most hosts take at most so many times as long as one.
+BOUND = 4
+LIMIT = "a host more costs OpenSSH's login (the limit above); the hosts share the processors"
 
 
-def parser() -> argparse.ArgumentParser:
-    """Return the command line's parser."""
-    told = argparse.ArgumentParser(prog="bench/hosts.py", description=__doc__)
-    told.add_argument("--counts", type=counts, default=[1, 10, 50], metavar="N,...",
-                      help="numbers of hosts, 1 first (default: 1,10,50)")  # fmt: skip
-    told.add_argument("--runs", type=int, default=3, metavar="N",
-                      help="runs of each, in turns (default: %(default)s)")  # fmt: skip
-    told.add_argument("--tree", type=Path, metavar="DIR",
-                      help="a root file system with sshd; default: one is made")  # fmt: skip
-    told.add_argument("--spec", type=Path, metavar="FILE",
-                      help="measure the hosts and layers of this cube.toml")  # fmt: skip
-    told.add_argument("--output", type=Path, metavar="FILE", help="write the JSON there too")
-    told.add_argument("--page", type=Path, metavar="FILE", help="add it to this page of figures")
-    return told
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """One run of a command for so many hosts."""
+
+    command: str
+    hosts: int
+    seconds: float
+    cpu_s: float
+    load: float
 
 
-def counts(words: str) -> list[int]:
-    """Read numbers of hosts; all are measured against one.
+@dataclass(frozen=True, kw_only=True)
+class Site:
+    """Hosts that are up: the way to each, what lists them for Ansible, and what commands need."""
 
-    Raises:
-        ArgumentTypeError: they are none.
-    """
-    if not all(word.isdecimal() and int(word) for word in words.split(",")):
-        raise argparse.ArgumentTypeError(f"{words!r}: write numbers, like 1,10,50")
-    return sorted({1, *map(int, words.split(","))})
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the benchmark; return the exit code, as `cube` does."""
-    args = parser().parse_args(argv)
-    return program.ended(partial(measure_hosts, args))
-
-
-def measure_hosts(args: argparse.Namespace) -> None:
-    """Bring hosts up, measure, and tell."""
-    with (
-        tempfile.TemporaryDirectory(prefix="cube-bench-", dir=program.LARGE) as folder,
-        hosts_up(args, Path(folder)) as site,
-    ):
-        done = measure(site, args.counts, args.runs)
-    report(as_json(done, stand_ins=args.spec is None), args)
+    access: Mapping[str, Endpoint]
+    inventory: Path
+    shop: Shop
 
 
 @contextlib.contextmanager
-def hosts_up(args: argparse.Namespace, folder: Path) -> Iterator[Site]:
-    """Yield hosts that are up, and what lists them."""
-    if args.spec:
-        yield Site(file=args.spec.absolute(), names=list(config.load(args.spec).hosts))
-        return
-    tree = args.tree or make_tree(folder / "tree")
+def stand_ins(count: int, tree: Path | None, folder: Path) -> Iterator[Site]:
+    """Start hosts; yield what lists them."""
     key = folder / "id_ed25519"
     public = ssh.make_key(key)
-    with fleet.fleet(tree, folder / "hosts", public) as started:
-        for _ in range(max(args.counts)):
+    with fleet.fleet(tree or make_tree(folder / "tree"), folder / "hosts", public) as started:
+        for _ in range(count):
             started.start()
-        file = folder / "cube.toml"
-        text = base.SPEC.format(key=public, folder=folder, roles=ROLES)
+        file, inventory = folder / "cube.toml", folder / "inventory.yml"
+        text = speed.SPEC.format(key=public, folder=folder, roles='layer1 = ["users"]')
         file.write_text(text + fleet.hosts_table(started.nodes, key))
-        peer = make_peer(started.nodes, config.load(file), key, folder)
-        yield Site(file=file, names=[node.name for node in started.nodes], peer=peer)
-
-
-def make_peer(nodes: Sequence[fleet.Node], loaded: config.Spec, key: Path, folder: Path) -> Peer:
-    """Make Ansible ready for hosts."""
-    access = {
-        node.name: Endpoint(
-            host=node.address, port=node.port, user=fleet.USER, key_file=key,
-            known_hosts=folder / "known_hosts",
-        )
-        for node in nodes
-    }  # fmt: skip
-    made = Peer(
-        venv=playbook.venv(CACHE / "ansible"), inventory=folder / "inventory.yml", folder=folder,
-        access=access,
-    )  # fmt: skip
-    made.inventory.write_text(playbook.inventory(access, playbook.variables(loaded)))
-    return made
+        known = folder / "known_hosts"
+        access = {
+            one.name: Endpoint(
+                host=one.address, port=one.port, user=fleet.USER, key_file=key, known_hosts=known
+            )
+            for one in started.nodes
+        }
+        venv = playbook.venv(PROJECT / "build/bench/ansible")
+        shop = Shop(folder=folder, venv=venv, spec=config.load(file))
+        inventory.write_text(playbook.inventory(access, playbook.variables(shop.spec)))
+        yield Site(access=access, inventory=inventory, shop=shop)
 
 
 def make_tree(tree: Path) -> Path:
     """Make a small root file system."""
     with log.step("Making a root file system"):
-        run.run(
-            ["mmdebstrap", "--mode=root", "--variant=minbase", "--format=directory",
-             f"--include={PACKAGES}", bootstrap.SUITE, tree],
-            timeout_s=TIMEOUT_S,
-        )  # fmt: skip
+        argv = ["mmdebstrap", "--mode=root", "--variant=minbase", "--format=directory"]
+        run.run([*argv, f"--include={PACKAGES}", "trixie", tree], timeout_s=bootstrap.TIMEOUT_S)
     return tree
 
 
-def measure(site: Site, numbers: list[int], runs: int) -> list[Run]:
-    """Apply once, which may change something, then measure runs that must not.
-
-    Raises:
-        CubeError: there are too few hosts, or a run changed something or failed.
-    """
-    if len(site.names) < max(numbers):
-        raise CubeError(f"{site.file} lists {len(site.names)} hosts, {max(numbers)} were asked for")
-    for command in site.commands:  # the peers open connections, which then stay
-        with log.step(f"Applying to {max(numbers)} hosts by {command}"):
-            started(*hosts_commands.command(command, site, site.names[: max(numbers)]))
-    done = []
-    for _ in range(runs):
-        for number in numbers:
-            done += [measured(command, site, site.names[:number]) for command in site.commands]
-    return done
+def measured(site: Site, names: Sequence[str], counts: Sequence[int], rounds: int) -> list[Run]:
+    """Run all commands in turns; each once before on all hosts, which is no figure."""
+    hosts = list(site.access)
+    for name in names:
+        once(site, name, hosts, proven=False)
+    return [
+        once(site, name, hosts[:count])
+        for count in counts
+        for order in turns(names, rounds)
+        for name in order
+    ]
 
 
-def measured(command: str, site: Site, names: Sequence[str]) -> Run:
-    """Measure one run.
-
-    Raises:
-        CubeError: it failed, or changed something.
-    """
-    argv, env = hosts_commands.command(command, site, names)
-    load, before, start = os.getloadavg()[0], os.times(), time.monotonic()
-    output = started(argv, env)
-    seconds, after = time.monotonic() - start, os.times()
-    require_unchanged(command, output, names)
-    cpu_s = (after.children_user + after.children_system
-             - before.children_user - before.children_system)  # fmt: skip
-    log.info(f"{command}, {len(names)} hosts: {seconds:.1f} s, {cpu_s:.1f} s of processor time")
-    return Run(command=command, hosts=len(names), seconds=seconds, cpu_s=cpu_s, load=load)
+def once(site: Site, name: str, hosts: Sequence[str], *, proven: bool = True) -> Run:
+    """Run a command once for hosts."""
+    access = {host: site.access[host] for host in hosts}
+    argv, environment = tools.on_hosts(name, access, site.inventory, site.shop)
+    done = measure.timed(argv, env=environment)
+    if proven and not tools.still(name, done.output, hosts):
+        details = run.tail(done.output)
+        raise CubeError(f"{name} changed something on {len(hosts)} hosts, or left one out",
+                        details=details)  # fmt: skip
+    log.info(f"{name}, {len(hosts)} hosts: {done.seconds:.1f} s, {done.cpu_s:.1f} s of processor")
+    return Run(command=name, hosts=len(hosts), seconds=done.seconds, cpu_s=done.cpu_s,
+               load=done.load)  # fmt: skip
 
 
-def started(argv: list[str], env: Mapping[str, str]) -> str:
-    """Run a command to its end; return what it printed.
+def section(runs: Sequence[Run], text: str) -> Section:
+    """Return the runs as a section of the page."""
+    made = Section(text=text, host=measure.host(), load=[one.load for one in runs])
+    made.ours = [LABELS[name] for name in OURS]
+    rows = [["command", "hosts", "seconds", "ratio to one host", "processor time, s", "a host, s"]]
+    counts, targets = sorted({one.hosts for one in runs}), []
+    for name in (one for one in LABELS if one in {done.command for done in runs}):
+        for count in counts:
+            some = [one for one in runs if (one.command, one.hosts) == (name, count)]
+            alone = [one.seconds for one in runs if (one.command, one.hosts) == (name, counts[0])]
+            times = [one.seconds for one in some]
+            cpu_s = statistics.median(one.cpu_s for one in some)
+            ratio = measure.ratio(times, alone) or 0
+            rows.append([LABELS[name], str(count), measure.spread(times), f"{ratio:.1f}",
+                         f"{cpu_s:.1f}", f"{cpu_s / count:.2f}"])  # fmt: skip
+        if name in OURS:
+            what = f"{LABELS[name]}, {counts[-1]} hosts against {counts[0]}"
+            targets.append(Target(what=what, bound=BOUND, value=ratio, limit=LIMIT))
+        made.plots.setdefault(f"Nothing to do on {counts[-1]} hosts", {})[LABELS[name]] = times
+    made.tables[""] = rows
+    made.judge(targets)
+    made.runs = [asdict(one) for one in runs]
+    return made
 
-    Raises:
-        CommandError: it failed.
-    """
-    done = run.run(argv, timeout_s=TIMEOUT_S, env=dict(env), cwd=PROJECT)
-    return done.stdout + done.stderr
+
+def measure_hosts(args: argparse.Namespace, folder: Path) -> None:
+    """Start hosts or take those of cube.toml, measure, and publish."""
+    if args.spec:
+        loaded = config.load(args.spec)
+        shop = Shop(folder=folder, venv=folder, spec=loaded)
+        # The names are all that our own commands need.
+        access = {name: Endpoint(host=name, port=22, user="", key_file=folder, known_hosts=folder)
+                  for name in loaded.hosts}  # fmt: skip
+        site = Site(access=access, inventory=folder, shop=shop)
+        page.publish(
+            "hosts", section(measured(site, OURS, args.counts, args.runs), HEAD), args.page
+        )
+        return
+    with stand_ins(max(args.counts), args.tree, folder) as site:
+        runs = measured(site, list(LABELS), args.counts, args.runs)
+    page.publish("hosts", section(runs, f"{HEAD} {STAND_INS}"), args.page)
 
 
-def report(data: dict[str, Any], args: argparse.Namespace) -> None:
-    """Print the figures as a table and as JSON; write them where they are wanted."""
-    print(markdown(data["figures"]))  # noqa: T201
-    print(json.dumps(data, indent=2))  # noqa: T201
-    if args.output:
-        args.output.write_text(json.dumps(data, indent=2) + "\n")
-    if args.page:
-        page.add(args.page, "hosts", data)
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the benchmark; return the exit code, as `cube` does."""
+    made = page.parser(__doc__)
+    made.add_argument("--counts", type=page.numbers, default=[1, 10, 50], help="numbers of hosts")
+    made.add_argument("--runs", type=int, default=3, help="runs of each, in turns")
+    made.add_argument("--tree", type=Path, help="a root file system with sshd; default: a new one")
+    made.add_argument("--spec", type=Path, help="measure the hosts and layers of this cube.toml")
+    return page.run(made.parse_args(argv), measure_hosts)
 
 
 if __name__ == "__main__":

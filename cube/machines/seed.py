@@ -1,13 +1,13 @@
 """NoCloud seeds: what cloud-init is told at boot, on a small CD."""
 
 import hashlib
-import io
+import tempfile
 from pathlib import Path
 
-import pycdlib
 import yaml
 
 from cube.machines import BUILD_UID, BUILD_USER, MachineRequest, Seed
+from cube.runtime import run
 
 #: The volume label that cloud-init looks for. Source: cloud-init, NoCloud datasource.
 LABEL = "cidata"
@@ -64,15 +64,24 @@ def render_meta_data(seed: Seed) -> str:
 
 
 def write_iso(seed: Seed, target: Path) -> None:
-    """Write a seed as an ISO 9660 image, its file names in Rock Ridge and Joliet."""
-    image = pycdlib.PyCdlib()
-    image.new(vol_ident=LABEL, joliet=3, rock_ridge="1.09")
+    """Write a seed as an ISO 9660 image with Rock Ridge and Joliet names.
+
+    Raises:
+        CommandError: xorriso is missing or failed.
+    """
     files = {"user-data": render_user_data(seed), "meta-data": render_meta_data(seed)}
-    for name, text in files.items():
-        content = text.encode()
-        image.add_fp(
-            io.BytesIO(content), len(content), f"/{name.replace('-', '').upper()[:8]}.;1",
-            rr_name=name, joliet_path=f"/{name}",
-        )  # fmt: skip
-    image.write(str(target))
-    image.close()
+    with tempfile.TemporaryDirectory(prefix="cube-seed-") as folder:
+        for name, text in files.items():
+            (Path(folder) / name).write_text(text)
+        run.run(iso_args(Path(folder), target))
+
+
+def iso_args(folder: Path, target: Path) -> list[str | Path]:
+    """Build xorriso's command line: `-as mkisofs` writes to a new file, `-r` has root own all.
+
+    Source: xorrisofs(1).
+    """
+    return [
+        "xorriso", "-as", "mkisofs", "-quiet", "-volid", LABEL, "-joliet", "-rational-rock",
+        "-output", target, folder,
+    ]  # fmt: skip

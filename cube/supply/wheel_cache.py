@@ -17,7 +17,7 @@ from cube.config import Spec, ca_files, host_data
 from cube.config.workspace import Workspace
 from cube.runtime import log, run
 from cube.runtime.errors import CommandError, CubeError
-from cube.stack.wheels.resolve import PYPI
+from cube.stack.wheels.resolve import public_index
 from cube.supply import apt_cache, index_process, package_cache
 
 MIB = 1024**2
@@ -110,7 +110,7 @@ def upstream(index: str) -> str:
     if parts.hostname == package_cache.GATEWAY:
         place = parts.netloc.replace(package_cache.GATEWAY, "127.0.0.1")
         return urlunsplit(parts._replace(netloc=place))
-    return index or pip_index() or PYPI
+    return index or pip_index() or public_index()
 
 
 def pip_index() -> str:

@@ -20,7 +20,7 @@ from pyinfra.connectors.ssh import ConnectorData, SSHConnector, connector_data_m
 from pyinfra.connectors.util import CommandOutput, OutputLine, make_unix_command
 from typing_extensions import Unpack
 
-from deploy.connector import frames, memory
+from deploy.connector import memory
 from deploy.connector.answers import Answer, Answers
 from deploy.connector.shell import Shell
 
@@ -75,7 +75,6 @@ class CubeConnector(SSHConnector):
 
     def __init__(self, state: State, host: Host) -> None:
         super().__init__(state, host)
-        frames.spare_sources()
         self._asking: dict[str, Asking] = {}
 
     def _connect(self) -> None:

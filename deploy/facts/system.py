@@ -52,19 +52,6 @@ class Locales(FactBase[set[str]]):
         return set(output)
 
 
-class Linked(FactBase[str]):
-    """Where a symbolic link points; empty when it is none."""
-
-    def command(self, path: str) -> str:
-        """Read the link."""
-        return f"readlink {quote(path)} || true"
-
-    @staticmethod
-    def default() -> str:
-        """Return no target."""
-        return ""
-
-
 class KernelSettings(FactBase[dict[str, str]]):
     """Values of kernel settings that can be set here: a container may only read some."""
 

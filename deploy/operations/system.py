@@ -6,7 +6,7 @@ from collections.abc import Generator, Mapping, Sequence
 from pyinfra import host
 from pyinfra.api import operation
 
-from deploy.facts.system import Hostnames, KernelSettings, Linked, Locales, Missing
+from deploy.facts.system import Hostnames, KernelSettings, Locales, Missing
 
 
 @operation()
@@ -41,19 +41,6 @@ def locale(locale_name: str) -> Generator[str, None, None]:
         host.noop(f"{locale_name} is generated")
         return
     yield f"echo '{locale_name} UTF-8' > /etc/locale.gen && locale-gen"
-
-
-@operation()
-def link(path: str, target: str) -> Generator[str, None, None]:
-    """Make a symbolic link, replacing what is there at once.
-
-    Args:
-        path: the link.
-        target: where it points.
-    """
-    if host.get_fact(Linked, path=path) != target:
-        new = shlex.quote(f"{path}.new")
-        yield f"ln -sfn {shlex.quote(target)} {new} && mv -fT {new} {shlex.quote(path)}"
 
 
 @operation()

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 
 from pyinfra import host
+from pyinfra.operations import files
 
 from deploy.operations import apt, apt_sources, apt_timers, certificates, system, systemd
 from deploy.operations.files import put_atomic, put_each
@@ -142,10 +143,13 @@ def set_names_and_time(data: Common) -> None:
         dest="/etc/default/locale",
         content=f"LANG={data.locale}\n",
     )
-    system.link(
+    files.link(
         name=f"Set the time zone to {data.timezone}",
         path="/etc/localtime",
         target=f"/usr/share/zoneinfo/{data.timezone}",
+        create_remote_dir=False,
+        force=True,
+        force_backup=False,
     )
     if data.ntp_servers:
         put_atomic(

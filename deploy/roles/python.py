@@ -2,7 +2,9 @@
 
 from dataclasses import dataclass
 
-from deploy.operations import system, venv
+from pyinfra.operations import files
+
+from deploy.operations import venv
 from deploy.runner.data import read
 from deploy.runner.role import Packages, role
 from deploy.runner.sources import file_text
@@ -31,5 +33,12 @@ def python() -> Packages:
         index=data.pypi_index,
         proxy=data.proxy,
     )
-    system.link(name="Put uv on the path", path="/usr/local/bin/uv", target=f"{TOOLS}/bin/uv")
-    system.link(name="Put uvx on the path", path="/usr/local/bin/uvx", target=f"{TOOLS}/bin/uvx")
+    for tool in ("uv", "uvx"):
+        files.link(
+            name=f"Put {tool} on the path",
+            path=f"/usr/local/bin/{tool}",
+            target=f"{TOOLS}/bin/{tool}",
+            create_remote_dir=False,
+            force=True,
+            force_backup=False,
+        )

@@ -15,7 +15,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import urlparse
 
-from pip._internal.models.index import PyPI
+from cube.wheels.resolve import public_index
 
 #: The machine that runs the container, as the container sees it. Source: slirp4netns(1).
 HOST = "10.0.2.2"
@@ -58,7 +58,7 @@ class Index:
         with self.locks[name]:
             if not file.exists():
                 request = urllib.request.Request(
-                    f"{PyPI.simple_url}/{name}/", headers={"Accept": JSON}
+                    f"{public_index()}/{name}/", headers={"Accept": JSON}
                 )
                 with urllib.request.urlopen(request, timeout=60) as answer:
                     file.write_bytes(answer.read())

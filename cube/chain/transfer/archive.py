@@ -1,10 +1,10 @@
-"""A chain as one file: a tar archive whose first member lists the others.
+"""A chain as one file: a tar archive, compressed by zstd, whose first member lists the others.
 
 Layout, version 1::
 
     index.json               what the archive holds: see `Index`
     NAME-KEY/link.json       a link's record, as it is in the store
-    NAME-KEY/disk.qcow2      its disk, unless it was skipped; its holes are left out
+    NAME-KEY/disk.qcow2      its disk, unless it was skipped
 
 A link comes after the one that it stands on. Nothing in it depends on when or where it was
 written: the same links give the same bytes.

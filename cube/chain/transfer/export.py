@@ -1,10 +1,14 @@
 """Writing links into an archive; see `cube.chain.transfer.archive`."""
 
+import hashlib
 import io
+import os
 import tarfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO, BinaryIO
+
+import zstandard
 
 from cube.chain.store import space
 from cube.chain.store.link import DISK, RECORD, Link
@@ -13,6 +17,28 @@ from cube.chain.transfer.archive import INDEX, Index
 from cube.disks import qcow2
 from cube.runtime import log
 from cube.runtime.errors import ChainError
+
+#: Of zstd: half as large as the disks of a real chain, for half as much processor time again as
+#: an uncompressed tar; level 3 takes twice as long for 6 % less.
+LEVEL = 1
+
+
+class Summed(io.RawIOBase):
+    """A file whose checksum is taken while it is read."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        super().__init__()
+        self._stream, self.sum = stream, hashlib.sha256()
+
+    def readable(self) -> bool:
+        """Say that it can be read."""
+        return True
+
+    def read(self, size: int = -1) -> bytes:
+        """Return the next bytes."""
+        block = self._stream.read(size)
+        self.sum.update(block)
+        return block
 
 
 def export(file: Path, links: Sequence[Link], index: Index) -> int:
@@ -35,7 +61,8 @@ def export(file: Path, links: Sequence[Link], index: Index) -> int:
         with space.enough(file.parent, sum(link.size_bytes for link in links)):
             with new.open("wb") as stream:
                 write(stream, links, index)
-                sparse.finish(stream)
+                stream.flush()
+                os.fsync(stream.fileno())
             size = new.stat().st_size
             new.replace(file)
             qcow2.sync(file.absolute().parent)
@@ -45,7 +72,14 @@ def export(file: Path, links: Sequence[Link], index: Index) -> int:
 
 
 def write(stream: BinaryIO, links: Sequence[Link], index: Index) -> None:
-    """Write index, records and disks."""
+    """Write index, records and disks, compressed; the number of threads changes no byte."""
+    packer = zstandard.ZstdCompressor(level=LEVEL, threads=-1, write_checksum=True)
+    with packer.stream_writer(stream, closefd=False) as packed:
+        write_members(packed, links, index)
+
+
+def write_members(stream: IO[bytes], links: Sequence[Link], index: Index) -> None:
+    """Write the tar archive."""
     with tarfile.TarFile(
         fileobj=stream, mode="w", format=tarfile.PAX_FORMAT, copybufsize=sparse.BLOCK
     ) as tar:
@@ -78,17 +112,10 @@ def add_disk(tar: tarfile.TarFile, name: str, link: Link) -> None:
     if not link.disk.is_file() or link.disk.stat().st_size != link.size_bytes:
         raise damaged(link)
     with link.disk.open("rb") as stream:
-        packed = sparse.Packed(stream, link.size_bytes)
-        info = member(name, packed.length)
-        if packed.sparse:
-            info.name = f"{Path(name).parent}/GNUSparseFile.0/{Path(name).name}"
-            info.pax_headers = {
-                "GNU.sparse.major": "1", "GNU.sparse.minor": "0",
-                "GNU.sparse.name": name, "GNU.sparse.realsize": str(link.size_bytes),
-            }  # fmt: skip
-        tar.addfile(info, io.BufferedReader(packed, sparse.BLOCK))
-        if packed.sha256() != link.sha256:
-            raise damaged(link)
+        summed = Summed(stream)
+        tar.addfile(member(name, link.size_bytes), summed)
+    if summed.sum.hexdigest() != link.sha256:
+        raise damaged(link)
 
 
 def damaged(link: Link) -> ChainError:

@@ -18,7 +18,7 @@ from cube.runtime import log
 from cube.runtime.errors import ChainError, HostError
 
 #: What a compressed file begins with, and what makes it an archive again.
-COMPRESSED = {b"\x28\xb5\x2f\xfd": "zstd -d", b"\x1f\x8b": "gunzip", b"\xfd7zXZ": "unxz"}
+COMPRESSED = {b"\x1f\x8b": "gunzip", b"\xfd7zXZ": "unxz"}
 #: For a file that is refused.
 AGAIN = "the chain here is as it was; export it again, or copy the file again"
 
@@ -61,28 +61,18 @@ def take_in(store: Store, file: Path, *, os_name: str) -> Intake:
         ChainError: the file is no archive, is damaged or does not fit; the store is as it was.
         HostError: there is no such file, or the disk is full.
     """
-    size = size_of(file)
+    if not file.is_file():
+        raise HostError(f"there is no file {file}", hint="cube chain export FILE makes one")
     store.prepare()
     # What has such a name is removed by `prepare`: a SIGKILL leaves nothing for long.
     folder = store.folder / f"{DOOMED}import"
     folder.mkdir()
     try:
-        with space.enough(store.folder, size), explained(file):
+        with explained(file):
             draft = unpack(store, folder, file, os_name)
             return place(draft, admit(draft))
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-
-
-def size_of(file: Path) -> int:
-    """Return an archive's size.
-
-    Raises:
-        HostError: there is no such file.
-    """
-    if not file.is_file():
-        raise HostError(f"there is no file {file}", hint="cube chain export FILE makes one")
-    return file.stat().st_size
 
 
 @contextlib.contextmanager
@@ -105,7 +95,7 @@ def unpack(store: Store, folder: Path, file: Path, os_name: str) -> Draft:
         ChainError: something is not what the index or a record says.
     """
     try:
-        with tarfile.TarFile(file, mode="r") as tar:
+        with reader.opened(file) as tar:
             return unpack_links(store, folder, tar, os_name)
     except reader.NONSENSE as error:
         raise ChainError("it is damaged, or no exported chain", hint=remedy(file)) from error
@@ -125,12 +115,14 @@ def unpack_links(store: Store, folder: Path, tar: tarfile.TarFile, os_name: str)
         )
     here = {link.key: link for link in store.links()}
     new, kept = list[Link](), list[Link]()
+    needed = sum(entry.disk_bytes for entry in index.links)
     for entry in index.links:
         link, text = reader.read_link(tar, entry, store.folder / entry.folder)
         target = None if link.key in here else begin(folder, link, text)
         if entry.disk_sha256:
             log.status(f"{'unpacking' if target else 'comparing'} {link.name}")
-            reader.read_disk(tar, entry, target)
+            with space.enough(store.folder, needed):
+                reader.read_disk(tar, entry, target)
         (new if target else kept).append(here.get(link.key, link))
     reader.expect_end(tar)
     return Draft(store=store, folder=folder, index=index, new=new, kept=kept)

@@ -3,8 +3,11 @@
 import contextlib
 import hashlib
 import tarfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
+
+import zstandard
 
 from cube.chain.key import keys
 from cube.chain.store.link import DISK, RECORD, Link, folder_name, parse
@@ -17,9 +20,43 @@ from cube.runtime.errors import ChainError
 TEXT_BYTES = 16 * 1024**2
 #: What reading bytes that are no archive raises, besides tarfile's own errors.
 NONSENSE = (
-    tarfile.TarError, EOFError, ValueError, KeyError, IndexError, TypeError, AttributeError,
-    OverflowError, RecursionError, MemoryError,
+    tarfile.TarError, zstandard.ZstdError, EOFError, ValueError, KeyError, IndexError, TypeError,
+    AttributeError, OverflowError, RecursionError, MemoryError,
 )  # fmt: skip
+
+
+#: What a file that zstd has compressed begins with. Source: RFC 8878, 3.1.1.
+ZSTD = b"\x28\xb5\x2f\xfd"
+
+
+class Unpacked:
+    """The archive in a compressed file, read forwards; no single read may take all memory."""
+
+    def __init__(self, stream: IO[bytes]) -> None:
+        self._stream = zstandard.ZstdDecompressor().stream_reader(stream)
+        self.seek, self.tell = self._stream.seek, self._stream.tell
+
+    def read(self, size: int) -> bytes:
+        """Return the next bytes; fewer only at the end.
+
+        Raises:
+            ValueError: a header claims a size that no member has.
+            ZstdError: the file is damaged.
+        """
+        if not 0 <= size <= TEXT_BYTES:
+            raise ValueError(size)
+        return self._stream.read(size)
+
+
+@contextlib.contextmanager
+def opened(file: Path) -> Iterator[tarfile.TarFile]:
+    """Open an archive, compressed by zstd or not."""
+    with file.open("rb") as stream:
+        packed = stream.read(len(ZSTD)) == ZSTD
+        stream.seek(0)
+        source = Unpacked(stream) if packed else stream
+        with tarfile.TarFile(fileobj=source, mode="r") as tar:  # type: ignore[arg-type]
+            yield tar
 
 
 def next_file(tar: tarfile.TarFile, name: str) -> tuple[int, IO[bytes]]:

@@ -4,19 +4,12 @@ A figure with several numbers is a plot: a list, or lists by name, are lines ove
 by name are bars. Its key names it and ends with its unit: ``utilisation_percent``.
 """
 
-import io
 import re
 from typing import Any
 
-import matplotlib as mpl
-from matplotlib.axes import Axes
-from matplotlib.backends.backend_svg import FigureCanvasSVG
-from matplotlib.figure import Figure
+from cube.hosts.validation import svg
+from cube.hosts.validation.svg import Bar
 
-#: A colour that is read on white and on black.
-INK = "#7d858e"
-#: Width and height, in inches of 72 points: as wide as a phone shows without scrolling.
-SIZE = (5.6, 2.4)
 #: Fewer points make no line.
 FEWEST_POINTS = 2
 
@@ -37,7 +30,7 @@ UNITS = {
     "tokens_per_second": "tokens/s",
 }
 
-Lines = dict[str, list[float]]
+Lines = dict[str, list[float | None]]
 Bars = dict[str, float]
 
 
@@ -49,9 +42,11 @@ def plots(figures: dict[str, Any]) -> list[str]:
             continue
         title, unit = name_of(key)
         if lines := as_lines(value):
-            drawn.append(draw_lines(title, unit, lines))
+            drawn.append(svg.lines(title, unit, lines))
         elif bars := as_bars(value):
-            drawn.append(draw_bars(title, unit, bars))
+            drawn.append(
+                svg.bars(title, unit, {name: Bar(value=one) for name, one in bars.items()})
+            )
     return drawn
 
 
@@ -87,68 +82,17 @@ def as_lines(value: Any) -> Lines:  # noqa: ANN401 (whatever JSON can hold)
     named = {"": value} if isinstance(value, list) else value
     if not isinstance(named, dict) or not named:
         return {}
-    if all(isinstance(one, list) and len(one) >= FEWEST_POINTS and numbers(one)
-           for one in named.values()):  # fmt: skip
-        return named
-    return {}
+    lists = all(isinstance(one, list) and len(one) >= FEWEST_POINTS for one in named.values())
+    return named if lists and all(numbers(one) for one in named.values()) else {}
 
 
 def as_bars(value: Any) -> Bars:  # noqa: ANN401 (as above)
     """Return numbers by name; empty when it is something else."""
     if isinstance(value, dict) and len(value) > 1 and numbers(list(value.values())):
-        return value
+        return {name: one or 0 for name, one in value.items()}
     return {}
 
 
 def numbers(values: list[Any]) -> bool:
     """Tell whether all are numbers; a sample that was not to be had is None."""
-    return all(one is None or (isinstance(one, int | float) and not isinstance(one, bool))
-               for one in values)  # fmt: skip
-
-
-def draw_lines(title: str, unit: str, lines: Lines) -> str:
-    """Return lines over the sample's number."""
-    figure, axes = canvas(title, unit)
-    for name, values in lines.items():
-        axes.plot(values, label=name or title, linewidth=1.4)
-    axes.set_xlabel("sample")
-    axes.set_ylim(bottom=min(0, axes.get_ylim()[0]))
-    if len(lines) > 1:
-        axes.legend(frameon=False, fontsize=8, labelcolor=INK, ncols=4)
-    return render(figure)
-
-
-def draw_bars(title: str, unit: str, bars: Bars) -> str:
-    """Return a bar a name, its number beside it."""
-    figure, axes = canvas(title, unit)
-    drawn = axes.barh(list(bars), [value or 0 for value in bars.values()], height=0.6)
-    axes.bar_label(drawn, fmt="%.4g", padding=3, color=INK, fontsize=8)
-    axes.invert_yaxis()
-    axes.set_ylabel("")
-    axes.set_xlabel(unit)
-    axes.margins(x=0.15)
-    return render(figure)
-
-
-def canvas(title: str, unit: str) -> tuple[Figure, Axes]:
-    """Return an empty plot in our colours."""
-    figure = Figure(figsize=SIZE, layout="constrained")
-    figure.patch.set_alpha(0)
-    axes = figure.add_subplot()
-    axes.patch.set_alpha(0)
-    axes.set_title(title, loc="left", color=INK, fontsize=10)
-    axes.set_ylabel(unit, color=INK)
-    axes.tick_params(colors=INK, labelsize=8)
-    axes.xaxis.label.set_color(INK)
-    for side, spine in axes.spines.items():
-        spine.set_visible(side in {"left", "bottom"})
-        spine.set_color(INK)
-    return figure, axes
-
-
-def render(figure: Figure) -> str:
-    """Return a plot as an ``<svg>`` element that is the same for the same numbers."""
-    text = io.StringIO()
-    with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": "cube"}):
-        FigureCanvasSVG(figure).print_svg(text, metadata={"Date": None})  # type: ignore[no-untyped-call]
-    return text.getvalue()[text.getvalue().index("<svg") :]
+    return all(one is None or type(one) in {int, float} for one in values)

@@ -6,6 +6,7 @@ from typing import Any
 from markupsafe import Markup
 
 from cube.build import report
+from cube.hosts.validation import charts
 
 TEMPLATE = "validation.html.j2"
 
@@ -39,15 +40,12 @@ def render(data: Mapping[str, Any]) -> str:
 
 def part(suite: Mapping[str, Any]) -> dict[str, Any]:
     """Return what the page shows of a suite: failures first, its plots beside them."""
-    # matplotlib takes 0.4 s to import, and nearly every command draws nothing.
-    from cube.hosts.validation import charts  # noqa: PLC0415
-
     order = {"FAIL": 0, "SKIP": 1, "OK": 2}
     rows = sorted(suite["findings"], key=lambda one: order[one["status"]])
     return {
         **suite,
         "rows": rows,
-        # The numbers are our own suites', and matplotlib escapes their names.
+        # The numbers are our own suites', and `svg.text` escapes their names.
         "plots": [Markup(svg) for svg in charts.plots(suite["figures"])],  # noqa: S704
         "numbers": charts.scalars(suite["figures"]),
     }

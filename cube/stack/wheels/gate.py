@@ -11,7 +11,7 @@ from cube.stack import lockfile
 from cube.stack.choice import Choice, covers
 from cube.stack.profile import Framework
 from cube.stack.wheels import fatbin, fitting, remote
-from cube.stack.wheels.resolve import PYPI
+from cube.stack.wheels.resolve import public_index
 
 #: Package -> the library with its kernels, the first that a wheel has.
 #: Source: the directories of the wheels of torch 2.13.0, vLLM 0.19.1 and 0.32.0, TensorFlow 2.21.0.
@@ -70,7 +70,7 @@ def look_remote(choice: Choice, package: str, framework: Framework, index: str =
     hashes = {one for entry in lock.entries if entry.name == package for one in entry.hashes}
     listed = {
         file.filename: file
-        for file in remote.listing(index or PYPI, package)
+        for file in remote.listing(index or public_index(), package)
         if file.sha256 in hashes
     }
     name = fitting.best(listed, fitting.ranks(choice.system.python, choice.system.glibc))

@@ -1,19 +1,19 @@
 """Making locks: uv resolves a framework's requirements on PyPI."""
 
+import functools
+import re
 import shutil
 import sys
 import tempfile
 from pathlib import Path
-
-from pip._internal.models.index import PyPI
 
 from cube.runtime import run
 from cube.runtime.errors import CommandError, StackError
 from cube.stack import lockfile
 from cube.stack.profile import Framework, Profile
 
-#: The public index, as pip knows it: every virtual environment has pip.
-PYPI = PyPI.simple_url
+#: Where pip's help names the index that it asks when it is told of none.
+DEFAULT_INDEX = re.compile(r"Python Package Index \(default (\S+?)\)")
 #: The oldest Python that a lock is for; PLATFORM says the same to people.
 PYTHON = "3.12"
 #: Only these machines: the lock holds nothing for others.
@@ -44,11 +44,25 @@ def lock(profile: Profile, names: list[str], *, index: str = "") -> list[Path]:
     made = []
     for name in sorted(names, key=lambda one: one != "vllm"):
         framework = profile.frameworks[name]
-        body = compile_lock(framework, profile, index or PYPI)
+        body = compile_lock(framework, profile, index)
         file = profile.lock(name)
         file.write_text(lockfile.render(profile, framework, body))
         made.append(file)
     return made
+
+
+@functools.cache
+def public_index() -> str:
+    """Return the URL of PyPI as pip's help states it; this machine's settings do not count.
+
+    Raises:
+        StackError: pip's help names none.
+    """
+    argv = [sys.executable, "-m", "pip", "--isolated", "install", "--help"]
+    found = DEFAULT_INDEX.search(" ".join(run.run(argv, env={"COLUMNS": "200"}).stdout.split()))
+    if not found:
+        raise StackError("pip's help names no package index", hint="set network.pypi_index")
+    return found[1]
 
 
 def compile_lock(framework: Framework, profile: Profile, index: str) -> str:
@@ -66,9 +80,10 @@ def compile_lock(framework: Framework, profile: Profile, index: str) -> str:
         if shares:
             (place / "shared.txt").write_text(vllm.read_text())
         try:
+            argv = compile_args(shared=shares)
             # The index may have a login, so it is no argument.
-            env = {"UV_DEFAULT_INDEX": index}
-            run.run(compile_args(shared=shares), env=env, cwd=place, timeout_s=900)
+            env = {"UV_DEFAULT_INDEX": index or public_index()}
+            run.run(argv, env=env, cwd=place, timeout_s=900)
         except CommandError as error:
             raise StackError(
                 f"{framework.name} of {profile.name}: uv found no set of packages",

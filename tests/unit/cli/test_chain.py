@@ -385,9 +385,11 @@ def test_an_import_of_nothing_is_told(place: Place) -> None:
     assert "there is no file nothing.tar" in err
 
 
-#: Mounts a disk that nobody else sees, runs a command, and names what it left there.
+#: Mounts a disk that nobody else sees, fills a part of it, runs a command, and names what it left.
 SMALL = """
-mount -t tmpfs -o "size=$1" tmpfs "$2" && folder=$2 && shift 2 && "$@" >&2
+mount -t tmpfs -o "size=$1" tmpfs "$3" && folder=$3 || exit
+head -c "$2" /dev/zero >"$folder/filler"
+shift 3 && "$@" >&2
 code=$?
 find "$folder" -name "*.tar" -o -name "*.new" -o -name "*.qcow2"
 exit $code
@@ -397,9 +399,11 @@ exit $code
 @pytest.mark.skipif(
     os.geteuid() != 0 or shutil.which("unshare") is None, reason="a small disk needs root"
 )
-@pytest.mark.parametrize(("verb", "size"), [("export", "300k"), ("import", "40k")])
+@pytest.mark.parametrize(
+    ("verb", "size", "filled"), [("export", "16k", "16k"), ("import", "40k", "0")]
+)
 def test_a_full_disk_is_told_and_leaves_nothing(
-    place: Place, tmp_path: Path, verb: str, size: str
+    place: Place, tmp_path: Path, verb: str, size: str, filled: str
 ) -> None:
     file, small, toml = (tmp_path / name for name in ("chain.tar", "small", "small.toml"))
     place.run("chain", "export", str(file))
@@ -410,7 +414,7 @@ def test_a_full_disk_is_told_and_leaves_nothing(
         "import": ["import", file, "--spec", toml],
     }
     done = subprocess.run(
-        ["unshare", "--mount", "sh", "-c", SMALL, "sh", size, small,
+        ["unshare", "--mount", "sh", "-c", SMALL, "sh", size, filled, small,
          sys.executable, "-m", "cube", "chain", *words[verb]],
         capture_output=True, text=True, check=False, cwd=PROJECT,
     )  # fmt: skip

@@ -210,11 +210,6 @@ def test_an_output_that_is_full_is_one_clear_error(
     assert "Exception ignored" not in done.stderr
 
 
-def test_a_command_waits_for_no_plotting() -> None:
-    code = "import sys; import cube.cli.command_line; sys.exit('matplotlib' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
-
-
 @pytest.mark.parametrize(
     "words",
     [

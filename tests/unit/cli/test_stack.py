@@ -129,6 +129,7 @@ def fake_uv(place: Path, monkeypatch: pytest.MonkeyPatch, body: str) -> None:
     (tools / "uv").write_text(UV.format(folder=place, body=body))
     (tools / "uv").chmod(0o755)
     monkeypatch.setattr(sys, "executable", str(tools / "python"))
+    monkeypatch.setattr(resolve, "public_index", lambda: "https://index.example/simple")
 
 
 def test_lock(place: Path, mine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -141,7 +142,7 @@ def test_lock(place: Path, mine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     arguments = (place / "arguments").read_text().split("\n")
     assert {"--universal", "--generate-hashes", "--no-emit-index-url"} <= set(arguments)
     assert "--default-index" not in arguments  # an index may have a login
-    assert (place / "index").read_text() == f"{resolve.PYPI}\n"
+    assert (place / "index").read_text() == "https://index.example/simple\n"
     assert "--constraints" not in arguments
     assert "x86_64" in (place / "pyproject.toml").read_text()
     assert "torch==2.13.0" in (place / "wanted.in").read_text()

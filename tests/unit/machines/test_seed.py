@@ -1,12 +1,12 @@
-import io
+from collections.abc import Callable
 from pathlib import Path
 
-import pycdlib
 import pytest
 import yaml
 
 from cube.machines import BUILD_USER, MachineRequest, Seed
 from cube.machines import seed as seeds
+from cube.runtime import run
 
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIFAKE cube"
 SEED = Seed(instance_id="i-1", user="cube", public_key=KEY, hostname="desk1")
@@ -51,15 +51,27 @@ def test_request_without_a_seed_lets_the_build_key_in(tmp_path: Path) -> None:
     assert seeds.wanted(request) == seeds.build_seed(KEY)
 
 
-@pytest.mark.parametrize("names", ["rr_path", "joliet_path"])
-def test_iso_is_what_cloud_init_looks_for(tmp_path: Path, names: str) -> None:
-    seeds.write_iso(SEED, tmp_path / "seed.iso")
-    image = pycdlib.PyCdlib()
-    image.open(str(tmp_path / "seed.iso"))
-    try:
-        assert image.pvd.volume_identifier.decode().strip() == "cidata"
-        content = io.BytesIO()
-        image.get_file_from_iso_fp(content, **{names: "/user-data"})
-        assert content.getvalue().decode() == seeds.render_user_data(SEED)
-    finally:
-        image.close()
+@pytest.mark.parametrize("names", ["norock", "nojoliet"])
+@pytest.mark.parametrize(
+    ("file", "render"),
+    [("user-data", seeds.render_user_data), ("meta-data", seeds.render_meta_data)],
+)
+def test_iso_is_what_cloud_init_looks_for(
+    tmp_path: Path, names: str, file: str, render: Callable[[Seed], str]
+) -> None:
+    iso = tmp_path / "seed.iso"
+    seeds.write_iso(SEED, iso)
+    read: list[str | Path] = ["xorriso", "-read_fs", names, "-osirrox", "on", "-indev", iso]
+    run.run([*read, "-extract", f"/{file}", tmp_path / file])
+    assert (tmp_path / file).read_text() == render(SEED)
+    assert "LABEL=cidata" in run.run(["blkid", "--output", "export", iso]).stdout.split()
+
+
+def test_a_seed_replaces_an_earlier_one(tmp_path: Path) -> None:
+    iso = tmp_path / "seed.iso"
+    for seed in (SEED, seeds.build_seed(KEY)):
+        seeds.write_iso(seed, iso)
+    run.run(["xorriso", "-osirrox", "on", "-indev", iso, "-extract", "/", tmp_path / "all"])
+    names = {file.name for file in (tmp_path / "all").iterdir()}
+    assert names == {"user-data", "meta-data"}
+    assert seeds.build_seed(KEY).instance_id in (tmp_path / "all/meta-data").read_text()

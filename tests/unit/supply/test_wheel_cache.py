@@ -19,7 +19,6 @@ from cube.config.workspace import Workspace
 from cube.runtime import log, run
 from cube.runtime.errors import CommandError, ProvisionError
 from cube.runtime.run import Completed
-from cube.stack.wheels.resolve import PYPI
 from cube.supply import apt_cache, index_process, wheel_cache
 from cube.supply.wheel_cache import WheelCache
 from tests import processes
@@ -201,8 +200,9 @@ def test_the_index_of_this_machines_pip_is_found(
 ) -> None:
     done = Completed(returncode=0, stdout=told, stderr="")
     monkeypatch.setattr(run, "run", lambda *_, **__: done)
+    monkeypatch.setattr(wheel_cache, "public_index", lambda: "http://public.example/simple")
     assert wheel_cache.pip_index() == index
-    assert wheel_cache.upstream("") == (index or PYPI)
+    assert wheel_cache.upstream("") == (index or "http://public.example/simple")
     assert wheel_cache.upstream("http://mine.example/simple") == "http://mine.example/simple"
 
 

@@ -1,1 +1,0 @@
-"""Our site against the same work by others, side by side on one machine."""
