@@ -76,6 +76,15 @@ def wait(
     raise MachineError(f"no SSH after {timeout_s:.0f} s: {reason}")
 
 
+def greets(endpoint: Endpoint, *, timeout_s: float = ssh.CONNECT_S) -> bool:
+    """Tell whether an SSH server answers; its address may also be a name."""
+    try:
+        _await_greeting(endpoint, timeout_s)
+    except (MachineError, OSError):
+        return False
+    return True
+
+
 def _await_greeting(endpoint: Endpoint, timeout_s: float) -> None:
     """Return once sshd has greeted. Source: RFC 4253, 4.2."""
     with socket.create_connection((endpoint.host, endpoint.port), timeout_s) as stream:

@@ -66,7 +66,7 @@ def machine(
         **(own_key(endpoint) if building else key_or_agent(endpoint)),
         "ssh_known_hosts_file": str(endpoint.known_hosts),
         "ssh_config_file": os.devnull,
-        "ssh_connect_retries": 5,
+        "ssh_connect_retries": (data or {}).get("ssh_connect_retries", 5),
         "_sudo": endpoint.user != "root",
     }
 
@@ -121,18 +121,22 @@ def fake(spec: Spec, os_name: OsName) -> Host:
     }
 
 
-def machine_of(spec: Spec, path: Path) -> Host:
-    """Describe the machine that a file names."""
-    name, endpoint, keys, building, data = described(path)
-    return machine(spec, name, endpoint, keys, building, data=data)
+def machines_of(spec: Spec, path: Path) -> list[Host]:
+    """Describe the machines that a file lists, or the one that it describes."""
+    found = documents.parse(path.read_text())
+    rows = found if isinstance(found, list) else [found]
+    described_rows = [described(row) for row in rows]
+    return [
+        machine(spec, name, endpoint, keys, building, data=data)
+        for name, endpoint, keys, building, data in described_rows
+    ]
 
 
-def described(path: Path) -> tuple[str, Endpoint, Keys, bool, dict[str, object]]:
+def described(data: dict[str, Any]) -> tuple[str, Endpoint, Keys, bool, dict[str, object]]:
     """Read name, endpoint, layer keys of one machine, whether it serves a build, and its data.
 
     A machine's record says none of the last three: it has no keys nor data, and serves builds.
     """
-    data = documents.parse(path.read_text())
     access = data["endpoint"]
     paths = {key: Path(access[key]) for key in ("key_file", "known_hosts")}
     endpoint = Endpoint(**{**access, **paths})

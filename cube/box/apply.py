@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from cube import log, provision, testing
-from cube.box import record, restart, snapshot
+from cube.box import restart, snapshot
 from cube.box.data import box_data
 from cube.box.host import Box
 from cube.box.volumes import Volume
@@ -167,11 +167,10 @@ class Application:
         """Apply, repeat and judge one layer."""
         started = time.monotonic()
         taken = snapshot.take(self.box, self.room, layer) if self.room else None
-        key = layer_key(self.spec, self.box, layer, self.side)
         with self.advising(layer, taken):
-            done = self.provision(layer, key, taken)
+            done, answer = self.provision(layer, taken)
             if not done.skipped:
-                done = replace(done, restart=self.restart(layer))
+                done = replace(done, restart=self.restart(layer, answer))
                 done = replace(done, checks=self.check(layer))
         if taken and not done.skipped:
             snapshot.warn_of_overflow(self.box, [taken])
@@ -187,32 +186,45 @@ class Application:
         """What runs pyinfra for many boxes; None for a box alone."""
         return self.side.pool if self.side else None
 
-    def provision(self, layer: int, key: str, taken: Volume | None) -> Outcome:
-        """Apply a layer, and again on request."""
+    def provision(self, layer: int, taken: Volume | None) -> tuple[Outcome, str | None]:
+        """Apply a layer, and again on request.
+
+        Returns:
+            What was done, and the answer to `restart.ASK`.
+        """
         spec, box = self.spec, self.box
+        made_of = self.ingredients(layer)
         with log.step(f"Applying layer {layer}", layer=layer):
             first = provision.apply(
-                layer, box, spec=spec, key=key, building=box.building, pool=self.pool,
-                run=self.run_of_layers,
+                layer, box, spec=spec, building=box.building, pool=self.pool,
+                run=self.run_of_layers, ingredients=made_of, question=restart.ASK,
             )  # fmt: skip
         if first.skipped:
             if taken:
                 snapshot.drop(box, taken)
-            return Outcome(layer=layer, skipped=first.skipped)
+            return Outcome(layer=layer, skipped=first.skipped), None
         if self.wanted.prove:
             with log.step(f"Applying layer {layer} again: nothing may change", layer=layer):
-                provision.prove_idempotent(
-                    layer, box, spec=spec, key=key, building=box.building, first=first,
-                    pool=self.pool,
+                again = provision.prove_idempotent(
+                    layer, box, spec=spec, building=box.building, first=first, pool=self.pool,
+                    ingredients=made_of, question=restart.ASK,
                 )  # fmt: skip
-        return Outcome(
-            layer=layer, operations=first.operations, changed=first.changed, key=key,
+        done = Outcome(
+            layer=layer, operations=first.operations, changed=first.changed, key=first.key,
             proved=self.wanted.prove, snapshot=taken.name if taken else "",
         )  # fmt: skip
+        return done, (again if self.wanted.prove else first).answer
 
-    def restart(self, layer: int) -> str:
+    def ingredients(self, layer: int) -> Ingredients:
+        """Return what makes a layer, read once for all hosts."""
+        known = self.side.ingredients if self.side and not self.box.building else {}
+        if layer not in known:
+            known[layer] = ingredients(self.spec, self.box, layer)
+        return known[layer]
+
+    def restart(self, layer: int, answer: str | None) -> str:
         """Restart the box if it needs and may be; return why it still needs it."""
-        reason = restart.reason(self.box)
+        reason = restart.reason(self.box) if answer is None else restart.parse(answer)
         if not reason:
             return ""
         if not self.wanted.reboot:
@@ -255,14 +267,6 @@ def before(layer: int) -> str:
 def hosts_word(box: Box) -> str:
     """Return what ``pytest checks/ --hosts=`` reaches a box by."""
     return testing.ssh_url(box.endpoint)
-
-
-def layer_key(spec: Spec, box: Box, layer: int, side: Side | None = None) -> str:
-    """Return the key of a layer on a box, on top of what the box says that it has."""
-    known = side.ingredients if side and not box.building else {}
-    if layer not in known:
-        known[layer] = ingredients(spec, box, layer)
-    return keys.digest({**known[layer], "parent": record.read(box).key_below(layer)})
 
 
 def ingredients(spec: Spec, box: Box, layer: int) -> Ingredients:

@@ -46,7 +46,7 @@ def shared_args(box: Box) -> list[str]:
 
 def hang_up(box: Box) -> None:
     """Close the connection that is kept open, if there is one."""
-    if box.sockets:
+    if box.sockets and any(box.sockets.iterdir()):
         *words, destination = ssh.ssh_args(box.endpoint)
         close = [*words, *shared_args(box), "-O", "exit", destination]
         with log.apart(lambda _: None):  # after Ctrl-C, whoever listens ends the thread instead
