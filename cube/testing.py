@@ -16,9 +16,11 @@ from typing import TextIO
 from urllib.parse import urlencode
 
 from cube import log, run
+from cube.chain.keys import link_name
 from cube.errors import CheckError
 from cube.findings import CheckReport, crash_line, is_broken_collection, read_checks
 from cube.machines import Endpoint
+from cube.spec import Spec
 
 #: The folder above ``checks/``.
 PROJECT = Path(__file__).resolve().parent.parent
@@ -52,6 +54,19 @@ class CheckRun:
     def report_log(self) -> Path:
         """Where pytest reports."""
         return self.results_dir / f"{self.name}.jsonl"
+
+
+def layer_checks(spec: Spec, layer: int, target: Endpoint, results_dir: Path) -> CheckRun:
+    """Describe the run of a layer's checks on what is up."""
+    name = link_name(layer)
+    return CheckRun(
+        target=target,
+        select=["checks"],
+        marker=name,
+        name=name,
+        spec_file=spec.file,
+        results_dir=results_dir,
+    )
 
 
 def run_checks(one: CheckRun, *, timeout_s: float = TIMEOUT_S) -> CheckReport:

@@ -4,8 +4,10 @@ import contextlib
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from cube import log, provision, testing
 from cube.box import restart, snapshot
@@ -15,9 +17,9 @@ from cube.box.volumes import Volume
 from cube.chain import keys
 from cube.chain.keys import Ingredients, link_name
 from cube.errors import CheckError, ProvisionError, SpecError
-from cube.findings import CheckReport
+from cube.layer_run import LayerResult, LayerRun, run_layer
 from cube.progress import duration
-from cube.provision import Pool
+from cube.provision import Applied, Pool
 from cube.spec import Spec
 from cube.testing import CheckRun
 
@@ -164,56 +166,44 @@ class Application:
     side: Side | None = None
 
     def run(self, layer: int) -> Outcome:
-        """Apply, repeat and judge one layer."""
+        """Apply, repeat and check one layer, with a snapshot before it on request."""
         started = time.monotonic()
         taken = snapshot.take(self.box, self.room, layer) if self.room else None
         with self.advising(layer, taken):
-            done, answer = self.provision(layer, taken)
-            if not done.skipped:
-                done = replace(done, restart=self.restart(layer, answer))
-                done = replace(done, checks=self.check(layer))
-        if taken and not done.skipped:
+            done = run_layer(self.run_of(layer))
+        if taken and done.first.skipped:
+            snapshot.drop(self.box, taken)
+        elif taken:
             snapshot.warn_of_overflow(self.box, [taken])
-        return replace(done, seconds=time.monotonic() - started)
+        return outcome(done, taken, seconds=time.monotonic() - started)
+
+    def run_of(self, layer: int) -> LayerRun:
+        """Describe how a layer is applied to the box."""
+        box, wanted = self.box, self.wanted
+        how: dict[str, Any] = {
+            "spec": self.spec,
+            "building": box.building,
+            "pool": self.side.pool if self.side else None,
+            "ingredients": self.ingredients(layer),
+            "question": restart.ASK,
+        }
+
+        def prove(first: Applied) -> Applied:
+            return provision.prove_idempotent(layer, box, first=first, **how)
+
+        return LayerRun(
+            layer=layer,
+            apply=partial(provision.apply, layer, box, run=self.run_of_layers, **how),
+            prove=prove if wanted.prove else None,
+            restart=partial(self.restart, layer),
+            checks=check_run(self.spec, box, layer) if wanted.checks else None,
+            check_slot=self.side.checking if self.side else contextlib.nullcontext(),
+        )
 
     @property
     def run_of_layers(self) -> list[int]:
         """The layers of this run, so that loads begin early; none where they'd fill a snapshot."""
         return [] if self.room else choose_layers(self.spec, self.wanted.layers)
-
-    @property
-    def pool(self) -> Pool | None:
-        """What runs pyinfra for many boxes; None for a box alone."""
-        return self.side.pool if self.side else None
-
-    def provision(self, layer: int, taken: Volume | None) -> tuple[Outcome, str | None]:
-        """Apply a layer, and again on request.
-
-        Returns:
-            What was done, and the answer to `restart.ASK`.
-        """
-        spec, box = self.spec, self.box
-        made_of = self.ingredients(layer)
-        with log.step(f"Applying layer {layer}", layer=layer):
-            first = provision.apply(
-                layer, box, spec=spec, building=box.building, pool=self.pool,
-                run=self.run_of_layers, ingredients=made_of, question=restart.ASK,
-            )  # fmt: skip
-        if first.skipped:
-            if taken:
-                snapshot.drop(box, taken)
-            return Outcome(layer=layer, skipped=first.skipped), None
-        if self.wanted.prove:
-            with log.step(f"Applying layer {layer} again: nothing may change", layer=layer):
-                again = provision.prove_idempotent(
-                    layer, box, spec=spec, building=box.building, first=first, pool=self.pool,
-                    ingredients=made_of, question=restart.ASK,
-                )  # fmt: skip
-        done = Outcome(
-            layer=layer, operations=first.operations, changed=first.changed, key=first.key,
-            proved=self.wanted.prove, snapshot=taken.name if taken else "",
-        )  # fmt: skip
-        return done, (again if self.wanted.prove else first).answer
 
     def ingredients(self, layer: int) -> Ingredients:
         """Return what makes a layer, read once for all hosts."""
@@ -222,8 +212,9 @@ class Application:
             known[layer] = ingredients(self.spec, self.box, layer)
         return known[layer]
 
-    def restart(self, layer: int, answer: str | None) -> str:
+    def restart(self, layer: int, last: Applied) -> str:
         """Restart the box if it needs and may be; return why it still needs it."""
+        answer = last.answer
         reason = restart.reason(self.box) if answer is None else restart.parse(answer)
         if not reason:
             return ""
@@ -233,14 +224,6 @@ class Application:
         with log.step(f"Restarting {self.box.name}: {reason}"):
             restart.restart(self.box)
         return restart.reason(self.box)
-
-    def check(self, layer: int) -> str:
-        """Judge a layer; return what was found."""
-        if not self.wanted.checks:
-            return ""
-        slot = self.side.checking if self.side else contextlib.nullcontext()
-        with slot, log.step(f"Checking layer {layer}", layer=layer):
-            return run_checks(self.spec, self.box, layer).summary
 
     @contextlib.contextmanager
     def advising(self, layer: int, taken: Volume | None) -> Iterator[None]:
@@ -257,6 +240,24 @@ class Application:
             error.hint = error.hint.replace("--hosts=NAME", f"'--hosts={hosts_word(self.box)}'")
             error.hint += back
             raise
+
+
+def outcome(done: LayerResult, taken: Volume | None, *, seconds: float) -> Outcome:
+    """Return what is reported of a layer that was applied or skipped."""
+    first = done.first
+    if first.skipped:
+        return Outcome(layer=first.layer, skipped=first.skipped, seconds=seconds)
+    return Outcome(
+        layer=first.layer,
+        operations=first.operations,
+        changed=first.changed,
+        seconds=seconds,
+        proved=done.again is not None,
+        checks=done.report.summary if done.report else "",
+        restart=done.restart,
+        snapshot=taken.name if taken else "",
+        key=first.key,
+    )
 
 
 def before(layer: int) -> str:
@@ -278,21 +279,9 @@ def ingredients(spec: Spec, box: Box, layer: int) -> Ingredients:
     return keys.layer_ingredients(spec, layer, parent="", refresh="", data=data)
 
 
-def run_checks(spec: Spec, box: Box, layer: int) -> CheckReport:
-    """Judge a layer of a box.
-
-    Raises:
-        CheckError: a check failed, or none ran.
-    """
-    return testing.run_checks(check_run(spec, box, layer))
-
-
 def check_run(spec: Spec, box: Box, layer: int) -> CheckRun:
     """Describe the run of a layer's checks on a box."""
-    return CheckRun(
-        target=box.endpoint, select=["checks"], marker=link_name(layer), name=link_name(layer),
-        spec_file=spec.file, results_dir=results_folder(spec, box),
-    )  # fmt: skip
+    return testing.layer_checks(spec, layer, box.endpoint, results_folder(spec, box))
 
 
 def results_folder(spec: Spec, box: Box) -> Path:

@@ -4,9 +4,9 @@ import contextlib
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 
-from cube import log
+from cube import log, testing
 from cube.box import record, restart
-from cube.box.apply import Side, check_run, run_checks
+from cube.box.apply import Side, check_run
 from cube.box.host import Box
 from cube.box.predict import Difference, predict
 from cube.box.record import Entry, Record
@@ -151,10 +151,11 @@ def judge(spec: Spec, box: Box, layer: int) -> CheckReport:
     Raises:
         CheckError: they could not be run.
     """
+    one = check_run(spec, box, layer)
     try:
-        return run_checks(spec, box, layer)
+        return testing.run_checks(one)
     except CheckError:
-        lines = check_run(spec, box, layer).report_log.read_text().splitlines()
+        lines = one.report_log.read_text().splitlines()
         report = CheckReport(checks=read_entries(lines))
         if not report.having("failed"):
             raise

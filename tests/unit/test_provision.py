@@ -119,7 +119,7 @@ def test_a_failed_operation_is_named_although_its_host_gave_up(tmp_path: Path) -
 
 
 def test_a_box_reports_its_key_and_answers_the_last_question(tmp_path: Path) -> None:
-    told = [
+    told: list[dict[str, Any]] = [
         {"event": "key", "host": "m", "layer": 1, "key": "abc"},
         {"event": "answer", "host": "m", "text": "asked dbus"},
     ]

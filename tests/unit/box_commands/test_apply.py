@@ -86,7 +86,11 @@ def test_loads_begin_early_but_for_snapshots_and_second_applications(
     monkeypatch.setattr(provision, "run_layer", run_layer)
     room = Plan(root=root_of(), extents=1) if snapshots else None
     one = Application(spec=loaded, box=box, wanted=Wanted(prove=prove), room=room)
-    one.provision(1, None)
+    done = one.run_of(1)
+    first = done.apply()
+    assert bool(done.prove) == prove
+    if done.prove:
+        done.prove(first)
     assert told == ([None] if snapshots else [[1, 5], None] if prove else [[1, 5]])
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from cube import log, spec
+from cube import log, spec, testing
 from cube.box import drift
 from cube.box.apply import check_run
 from cube.box.drift import LayerDrift
@@ -184,7 +184,7 @@ def test_failed_checks_are_drift_but_broken_runs_are_not(
     def refuse(*_: object) -> CheckReport:
         raise CheckError("the checks of layer5 were not judged")
 
-    monkeypatch.setattr(drift, "run_checks", refuse)
+    monkeypatch.setattr(testing, "run_checks", refuse)
     if failed:
         (found,) = drift.judge(loaded, box, 5).having("failed")
         assert (found.title, found.reason) == ("a fact", "it broke")
