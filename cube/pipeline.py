@@ -20,10 +20,11 @@ from cube import (
     progress,
     seal,
     ssh,
+    units,
     verify,
     wheel_cache,
 )
-from cube.chain import keys, prune, space
+from cube.chain import keys, prune
 from cube.chain.link import Link
 from cube.chain.plan import Plan, Planner
 from cube.chain.store import Store
@@ -183,7 +184,7 @@ class Build:
         for link in found.links:
             log.debug(f"pruned {link.folder}")
         if found.links:
-            freed = space.words(found.freed_bytes)
+            freed = units.size(found.freed_bytes)
             log.info(f"pruned {len(found.links)} links of older chains, {freed} freed")
 
     @contextlib.contextmanager
@@ -299,7 +300,7 @@ def told(link: Link) -> str:
     if link.skipped:
         return f"skipped, {link.skipped}"
     made = datetime.fromisoformat(link.created).strftime("%Y-%m-%d %H:%M UTC")
-    return f"made {made} in {progress.duration(link.seconds)}"
+    return f"made {made} in {units.duration(link.seconds)}"
 
 
 def planner(spec: Spec, store: Store, *, fresh: bool = False, to: str = "") -> Planner:

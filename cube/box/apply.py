@@ -18,10 +18,10 @@ from cube.chain import keys
 from cube.chain.keys import Ingredients, link_name
 from cube.errors import CheckError, ProvisionError, SpecError
 from cube.layer_run import LayerResult, LayerRun, run_layer
-from cube.progress import duration
 from cube.provision import Applied, Pool
 from cube.spec import Spec
 from cube.testing import CheckRun
+from cube.units import duration
 
 
 @dataclass(frozen=True, kw_only=True)

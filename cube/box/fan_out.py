@@ -12,7 +12,8 @@ from typing import Any, Generic, Literal, TypeVar
 from cube import log
 from cube.errors import CubeError, HostError
 from cube.log import Event
-from cube.progress import LogFile, duration, open_log
+from cube.progress import LogFile, open_log
+from cube.units import duration
 
 T = TypeVar("T")
 State = Literal["done", "failed", "interrupted", "not started"]

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import BinaryIO
 
-from cube import disk, log
+from cube import disk, log, units
 from cube.chain import space, sparse
 from cube.chain.archive import INDEX, Index
 from cube.chain.link import DISK, RECORD, Link
@@ -51,7 +51,7 @@ def write(stream: BinaryIO, links: Sequence[Link], index: Index) -> None:
         for link, entry in zip(links, index.links, strict=True):
             add_text(tar, f"{entry.folder}/{RECORD}", (link.folder / RECORD).read_bytes())
             if entry.disk_sha256:
-                log.status(f"packing {link.name}, {space.words(link.size_bytes)}")
+                log.status(f"packing {link.name}, {units.size(link.size_bytes)}")
                 add_disk(tar, f"{entry.folder}/{DISK}", link)
 
 

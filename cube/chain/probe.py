@@ -6,7 +6,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Literal
 
-from cube import progress, ssh
+from cube import ssh, units
 from cube.boot import settle
 from cube.chain.link import Link
 from cube.errors import CommandError
@@ -54,7 +54,7 @@ class Probe:
         said = self.output.strip().splitlines()
         last = f": {said[-1].strip()}" if said and self.verdict != "good" else ""
         word = {"good": "succeeds", "bad": "fails", "untestable": "cannot tell"}[self.verdict]
-        took = progress.duration(self.seconds)
+        took = units.duration(self.seconds)
         return f"{self.link.name} {self.link.short}: {word} ({how}, {took}){last}"
 
     def as_json(self) -> dict[str, object]:

@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from cube import disk, log
+from cube import disk, log, units
 from cube.chain import space
 from cube.chain.link import Link
 from cube.chain.store import Store
@@ -86,7 +86,7 @@ def require(found: Pruned, rule: Rule) -> None:
     """
     if rule.max_bytes is not None and found.left_bytes > rule.max_bytes:
         raise CubeError(
-            f"{space.words(found.left_bytes)} are left, more than {space.words(rule.max_bytes)}:"
+            f"{units.size(found.left_bytes)} are left, more than {units.size(rule.max_bytes)}:"
             " the head stands on them, or a machine that is up",
             hint="cube down, if a machine is up; else allow more",
         )

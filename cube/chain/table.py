@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from cube import progress
+from cube import units
 from cube.chain import space
 from cube.chain.link import Link
 from cube.chain.store import Store
@@ -41,9 +41,7 @@ class Row:
     def cells(self) -> list[str]:
         """Return what stands in its line."""
         link = self.link
-        disk = (
-            [] if link.skipped else [progress.duration(link.seconds), space.words(self.used_bytes)]
-        )
+        disk = [] if link.skipped else [units.duration(link.seconds), units.size(self.used_bytes)]
         return [
             link.name, link.short, link.parent[: len(link.short)] or NOTHING, made(link),
             *(disk or [NOTHING, NOTHING]), ", ".join(self.marks),

@@ -4,8 +4,8 @@ import argparse
 import re
 from pathlib import Path
 
-from cube import lock, log, pipeline
-from cube.chain import archive, export, intake, integrity, prune, space, table, why
+from cube import lock, log, pipeline, units
+from cube.chain import archive, export, intake, integrity, prune, table, why
 from cube.chain.store import Store
 from cube.commands.result import tell
 from cube.commands.shared import Commands, Run, add
@@ -98,7 +98,7 @@ def cmd_show(args: argparse.Namespace, spec: Spec) -> int:
     rows = table.rows(store)
     total = sum(row.used_bytes for row in rows)
     head = next((f", head: {row.link.name} {row.link.short}" for row in rows if row.head), "")
-    told = f"{spec.image.os}: {len(rows)} links, {space.words(total)} in {store.folder}{head}"
+    told = f"{spec.image.os}: {len(rows)} links, {units.size(total)} in {store.folder}{head}"
     cells = [list(table.HEADINGS), *(row.cells() for row in rows)]
     # Before anything of cube.toml is looked at: a role that cannot be read hides no link.
     if args.view != "json":
@@ -172,7 +172,7 @@ def cmd_prune(args: argparse.Namespace, spec: Spec) -> int:
             found = prune.prune(store, work.machines, rule)
     word = "would be removed" if args.dry_run else "removed"
     lines = [f"{link.name} {link.short}, made {table.made(link)}: {word}" for link in found.links]
-    freed, left = space.words(found.freed_bytes), space.words(found.left_bytes)
+    freed, left = units.size(found.freed_bytes), units.size(found.left_bytes)
     lines.append(f"{len(found.links)} links {word}, {freed} freed, {left} left")
     tell(args.view, "prune", {**found.as_json(), "dry_run": args.dry_run}, "\n".join(lines))
     prune.require(found, rule)
@@ -193,7 +193,7 @@ def cmd_export(args: argparse.Namespace, spec: Spec) -> int:
         size = export.export(args.file, links, index)
     names = ", ".join(f"{one.name} {one.short}" for one in links)
     data = {"file": str(args.file.absolute()), "size_bytes": size, "links": index.members()}
-    text = f"{args.file}: {space.words(size)}, holds {names}\ntake it over: cube chain import FILE"
+    text = f"{args.file}: {units.size(size)}, holds {names}\ntake it over: cube chain import FILE"
     tell(args.view, "export", data, text)
     return 0
 

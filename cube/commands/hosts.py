@@ -20,9 +20,9 @@ from cube.box.host import Box, find
 from cube.commands.result import tell
 from cube.errors import DriftError, HostsError, MachineError, ProvisionError
 from cube.parallel import shared_runs
-from cube.progress import duration
 from cube.provision import LAYER_TIMEOUT_S
 from cube.spec import Spec
+from cube.units import duration
 
 T = TypeVar("T")
 Work = Callable[[Box, Side], T]
