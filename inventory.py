@@ -39,7 +39,7 @@ def _find() -> list[_hosts.Host]:
         _logins.remember_all(spec.model_dump())
         if chosen:
             return _hosts.machines_of(spec, _Path(chosen))
-        found = [_hosts.box(spec, name) for name in spec.hosts] + _hosts.machines_up(spec)
+        found = _hosts.known(spec)
     except _CubeError as error:
         parts = [error.message, error.details, error.hint]
         raise _InventoryError("\n".join(part for part in parts if part)) from error

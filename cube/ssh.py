@@ -11,7 +11,7 @@ from pathlib import Path
 
 import paramiko
 
-from cube import log, run
+from cube import address, log, run
 from cube.errors import CommandError, MachineError
 from cube.machines import Endpoint
 
@@ -102,7 +102,7 @@ def connected(endpoint: Endpoint, *, attempts: int = ATTEMPTS) -> Iterator[param
         yield client
     except (paramiko.SSHException, OSError, EOFError) as error:
         raise MachineError(
-            f"{endpoint.user}@{endpoint.host}:{endpoint.port}: {_reason(error)}",
+            f"{address.of(endpoint)}: {_reason(error)}",
             hint=f"try: {run.quote(ssh_args(endpoint))}",
         ) from error
     finally:
@@ -123,7 +123,7 @@ def _log_in(client: paramiko.SSHClient, endpoint: Endpoint, attempts: int) -> No
         except (paramiko.SSHException, OSError, EOFError) as error:
             if attempt == attempts:
                 raise
-            log.debug(f"ssh {endpoint.host}:{endpoint.port}: {_reason(error)}; once more")
+            log.debug(f"ssh {address.of(endpoint)}: {_reason(error)}; once more")
             time.sleep(RETRY_S)
         else:
             return
@@ -156,7 +156,7 @@ def execute(
         MachineError: nobody answers, or the key is not let in.
         CommandError: the command took too long or ended with another code.
     """
-    log.debug(f"ssh {endpoint.host}:{endpoint.port} $ {command}")
+    log.debug(f"ssh {address.of(endpoint)} $ {command}")
     deadline = time.monotonic() + timeout_s
     with connected(endpoint, attempts=attempts) as client:
         transport = client.get_transport()

@@ -13,9 +13,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TextIO
-from urllib.parse import urlencode
 
-from cube import log, run
+from cube import address, log, run
 from cube.chain.keys import link_name
 from cube.errors import CheckError
 from cube.findings import CheckReport, crash_line, is_broken_collection, read_checks
@@ -137,20 +136,12 @@ def finish(one: CheckRun, code: int, follower: "Follower") -> CheckReport:
 def pytest_args(one: CheckRun) -> list[str]:
     """Return the command line of a run."""
     target = one.target
-    place = f"--root={target}" if isinstance(target, Path) else f"--hosts={ssh_url(target)}"
+    place = f"--root={target}" if isinstance(target, Path) else f"--hosts={address.of(target).url}"
     return [
         sys.executable, "-m", "pytest", *one.select, place, f"--spec={one.spec_file.absolute()}",
         f"--report-log={one.report_log.absolute()}", "-p", "no:cacheprovider", "--tb=short", "-v",
         *(["-m", one.marker] if one.marker else []),
     ]  # fmt: skip
-
-
-def ssh_url(endpoint: Endpoint) -> str:
-    """Return the address that ``--hosts`` of the checks understands."""
-    query = urlencode(
-        {"ssh_identity_file": str(endpoint.key_file), "known_hosts": str(endpoint.known_hosts)}
-    )
-    return f"ssh://{endpoint.user}@{endpoint.host}:{endpoint.port}?{query}"
 
 
 @dataclass

@@ -5,14 +5,13 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from cube import documents
+from cube import documents, hosts
 from cube.box.data import box_data
 from cube.chain.keys import recipe
 from cube.machines import Endpoint
-from cube.machines.record import left_up
+from cube.machines.record import MachineRecord
 from cube.mirrors import image_sources
 from cube.spec import OsName, Spec, build_data
-from cube.workspace import Workspace
 from deploy.facts.apt_sources import MARK
 
 Host = tuple[str, dict[str, Any]]
@@ -85,12 +84,12 @@ def key_or_agent(endpoint: Endpoint) -> dict[str, Any]:
     return {"ssh_paramiko_connect_kwargs": access}
 
 
-def machines_up(spec: Spec) -> list[Host]:
-    """Describe the machines that were left up, of every image; a running build's are its own."""
-    images = sorted(spec.build.dir.glob("*/"))
-    folders = [Workspace(root=image, name=image.name).machines for image in images]
-    found = [record for folder in folders for record in left_up(folder)]
-    return [machine(spec, record.name, record.endpoint) for record in found]
+def known(spec: Spec) -> list[Host]:
+    """Describe every host that has a name; see `cube.hosts.known`."""
+    return [
+        machine(spec, name, one.endpoint) if isinstance(one, MachineRecord) else box(spec, name)
+        for name, one in hosts.known(spec).items()
+    ]
 
 
 def box(spec: Spec, name: str) -> Host:

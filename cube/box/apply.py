@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from cube import log, provision, testing
+from cube import address, log, provision, testing
 from cube.box import restart, snapshot
 from cube.box.data import box_data
 from cube.box.host import Box
@@ -267,7 +267,7 @@ def before(layer: int) -> str:
 
 def hosts_word(box: Box) -> str:
     """Return what ``pytest checks/ --hosts=`` reaches a box by."""
-    return testing.ssh_url(box.endpoint)
+    return address.of(box.endpoint).url
 
 
 def ingredients(spec: Spec, box: Box, layer: int) -> Ingredients:

@@ -3,19 +3,13 @@
 from collections.abc import Iterable, Sequence
 from fnmatch import fnmatchcase
 
-from cube.box.host import FORMS, parse
+from cube import hosts
+from cube.box.host import FORMS, is_address, parse
 from cube.errors import CubeError
-from cube.machines import record
 from cube.spec import Spec
-from cube.workspace import Workspace
 
 #: What makes a word a pattern. Source: fnmatch of the standard library.
 WILD = frozenset("*?[")
-
-
-def is_address(word: str) -> bool:
-    """Tell an address given ad hoc from a name or a pattern."""
-    return "@" in word or "://" in word
 
 
 def is_pattern(word: str) -> bool:
@@ -70,10 +64,8 @@ def matching(spec: Spec, word: str) -> list[str]:
         if found:
             return found
         raise CubeError(f"no host is like {word} (known: {listed(spec.hosts)})", hint=FORMS)
-    up = [machine.name for machine in record.left_up(Workspace.of(spec).machines)]
-    if word not in {*spec.hosts, *up}:
-        known = listed([*spec.hosts, *up])
-        raise CubeError(f"no host is called {word} (known: {known})", hint=FORMS)
+    if word not in hosts.known(spec):
+        raise CubeError(f"no host is called {word} (known: {hosts.listed(spec)})", hint=FORMS)
     return [word]
 
 

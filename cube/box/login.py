@@ -4,7 +4,7 @@ import shlex
 import time
 from collections.abc import Collection, Sequence
 
-from cube import log, run, ssh
+from cube import address, log, run, ssh
 from cube.box.host import Box
 from cube.errors import CommandError, MachineError
 from cube.run import Completed
@@ -103,7 +103,7 @@ def refuse_login(box: Box, done: Completed) -> None:
     """
     said = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
     access = box.endpoint
-    login = f"{access.user}@{access.host} port {access.port}"
+    login = address.of(access)
     if done.returncode == SSH_FAILED:
         raise MachineError(
             f"{box.name}: cannot log in as {login}: {said}",

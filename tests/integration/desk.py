@@ -8,9 +8,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlencode
 
-from cube import disk, spec, ssh
+from cube import address, disk, spec, ssh
 from cube.machines import Machine, MachineRequest
 from cube.machines.container import Containers
 from cube.spec import Spec
@@ -38,9 +37,7 @@ class Desk:
     @property
     def word(self) -> str:
         """How a user names it."""
-        access = self.machine.endpoint
-        options = {"ssh_identity_file": access.key_file, "known_hosts": access.known_hosts}
-        return f"ssh://{access.user}@{access.host}:{access.port}?{urlencode(options)}"
+        return address.of(self.machine.endpoint).url
 
     def sh(self, script: str) -> str:
         """Run a script as root."""

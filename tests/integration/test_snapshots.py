@@ -11,11 +11,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlencode
 
 import pytest
 
-from cube import boot, disk, mount, run, spec
+from cube import address, boot, disk, mount, run, spec
 from cube.box import login, record, snapshot, volumes
 from cube.box.host import Box, find
 from cube.errors import SnapshotError
@@ -129,8 +128,7 @@ def desk(built: Built, key_file: Path, tmp_path_factory: pytest.TempPathFactory)
 
 
 def word_of(access: Endpoint) -> str:
-    options = {"ssh_identity_file": access.key_file, "known_hosts": access.known_hosts}
-    return f"ssh://{access.user}@{access.host}:{access.port}?{urlencode(options)}"
+    return address.of(access).url
 
 
 def test_a_snapshot_that_overflows_is_told_and_worth_nothing(desk: Desk) -> None:
