@@ -15,6 +15,8 @@ from cube import address, log, run
 from cube.errors import CommandError, MachineError
 from cube.machines import Endpoint
 
+#: What the OpenSSH client ends with when it failed itself. Source: ssh(1), EXIT STATUS.
+FAILED = 255
 #: Exit code that we give to a command whose connection broke, as by a reboot.
 BROKEN = -1
 #: Seconds for one attempt to connect, and for sshd's answers; a guest without KVM is slow.
@@ -195,6 +197,12 @@ def _collect(channel: paramiko.Channel, deadline: float) -> run.Completed | None
         stdout=out.decode(errors="replace"),
         stderr=err.decode(errors="replace"),
     )
+
+
+def as_root(user: str, script: str) -> str:
+    """Return the command that runs a shell script as root for an account that may use sudo."""
+    root = "" if user == "root" else "sudo -n "
+    return f"{root}sh -c {shlex.quote(script)}"
 
 
 def quote(word: str) -> str:

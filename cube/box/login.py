@@ -1,33 +1,27 @@
 """Commands on a box, by the OpenSSH client: the user's agent and known hosts count there."""
 
-import shlex
-import time
 from collections.abc import Collection, Sequence
 
-from cube import address, log, run, ssh
+from cube import address, boot, log, run, ssh
 from cube.box.host import Box
 from cube.errors import CommandError, MachineError
 from cube.run import Completed
 
-#: Source: ssh(1), EXIT STATUS: ssh's own failure.
-SSH_FAILED = 255
 #: Seconds for one attempt to connect.
 CONNECT_S = 15
 #: Seconds between two looks at a box that restarts.
 RETRY_S = 2.0
 #: Seconds until a kept connection closes by itself, should nobody close it.
 PERSIST_S = 60
-BOOT_ID = "cat /proc/sys/kernel/random/boot_id"
 
 
 def login_args(box: Box, script: str) -> list[str]:
     """Build the command that runs a script as root on a box."""
     *words, destination = ssh.ssh_args(box.endpoint)
-    root = "" if box.endpoint.user == "root" else "sudo -n "
     return [
         *words, "-o", "BatchMode=yes", "-o", f"ConnectTimeout={CONNECT_S}",
         "-o", "ServerAliveInterval=15", "-o", "LogLevel=ERROR", *shared_args(box),
-        destination, f"{root}sh -c {shlex.quote(script)}",
+        destination, ssh.as_root(box.endpoint.user, script),
     ]  # fmt: skip
 
 
@@ -104,7 +98,7 @@ def refuse_login(box: Box, done: Completed) -> None:
     said = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
     access = box.endpoint
     login = address.of(access)
-    if done.returncode == SSH_FAILED:
+    if done.returncode == ssh.FAILED:
         raise MachineError(
             f"{box.name}: cannot log in as {login}: {said}",
             hint=f"try: {run.quote(ssh.ssh_args(access))}",
@@ -119,7 +113,7 @@ def refuse_login(box: Box, done: Completed) -> None:
 
 def boot_id(box: Box) -> str:
     """Return the identity of the running boot. Source: random(4)."""
-    return execute(box, BOOT_ID).stdout.strip()
+    return execute(box, boot.BOOT_ID).stdout.strip()
 
 
 def reboot(box: Box, *, timeout_s: float) -> None:
@@ -129,7 +123,7 @@ def reboot(box: Box, *, timeout_s: float) -> None:
         MachineError: it did not come back in time; the last reason is told.
     """
     before = boot_id(box)
-    run.run(login_args(box, "systemctl reboot"), accept=(0, SSH_FAILED))
+    run.run(login_args(box, "systemctl reboot"), accept=(0, ssh.FAILED))
     hang_up(box)
     wait_for_boot(box, other_than=before, timeout_s=timeout_s)
 
@@ -140,15 +134,14 @@ def wait_for_boot(box: Box, *, other_than: str, timeout_s: float) -> str:
     Raises:
         MachineError: none did in time.
     """
-    started, reason = time.monotonic(), "no attempt was made"
-    while (waited := time.monotonic() - started) < timeout_s:
-        log.status(f"waiting for {box.name} to come back, {waited:.0f} s")
-        try:
-            if (found := boot_id(box)) != other_than:
-                return found
-            reason = "the old boot still answers"
-        except (MachineError, CommandError) as error:
-            reason = error.message
-        time.sleep(RETRY_S)
-    raise MachineError(f"{box.name} did not come back within {timeout_s:.0f} s: {reason}",
-                       hint="look at its console")  # fmt: skip
+    try:
+        return boot.wait_for(
+            lambda: boot_id(box),
+            what=f"{box.name} did not come back",
+            timeout_s=timeout_s,
+            other_than=other_than,
+            pause_s=lambda: RETRY_S,
+        )
+    except MachineError as error:
+        error.hint = "look at its console"
+        raise

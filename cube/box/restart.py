@@ -2,12 +2,9 @@
 
 import re
 
-from cube import boot
+from cube import boot, ssh
 from cube.box import login
 from cube.box.host import Box
-
-#: Seconds for a restart of a machine on a desk, whose firmware may test all of its memory.
-RESTART_S = 900.0
 
 #: What packages ask for, and the kernels. A container has none of its own.
 #: Source: debian-policy, /run/reboot-required; systemd-detect-virt(1).
@@ -64,6 +61,6 @@ def restart(box: Box) -> None:
         MachineError: it did not come back, or went away again.
         CommandError: systemd did not answer, not even that it has not settled.
     """
-    login.reboot(box, timeout_s=RESTART_S)
-    any_code = range(login.SSH_FAILED)
+    login.reboot(box, timeout_s=boot.HOST_S)
+    any_code = range(ssh.FAILED)
     login.execute(box, boot.SETTLE, accept=any_code, timeout_s=boot.SETTLE_S + 60)

@@ -33,9 +33,6 @@ from cube.machines.firmware import Uefi
 from cube.machines.record import MachineRecord, ProcessId
 from cube.machines.watch import watch
 
-#: Seconds for a boot. Translated code (tcg) needs about a minute on an idle machine.
-BOOT_S = {"kvm": 180.0, "hvf": 180.0, "tcg": 900.0}
-
 
 @dataclass(kw_only=True)
 class VirtualMachine:
@@ -100,7 +97,7 @@ class VirtualMachine:
 
 def boot_s() -> float:
     """Return how many seconds a boot may take here."""
-    return BOOT_S[accelerator.find()]
+    return boot.VM_S[accelerator.find()]
 
 
 def describe(request: MachineRequest, port: int) -> Domain:

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from cube import log, run
+from cube import log, run, ssh
 from cube.box import login
 from cube.box.host import Box
 from cube.errors import CommandError, MachineError
@@ -95,7 +95,7 @@ def run_suite(box: Box, suite: Suite, *, quick: bool, arguments: tuple[str, ...]
     limit_s = suite.limit(quick=quick)
     code = follow(box, render_script(words, limit_s=limit_s), listener.hear, limit_s=limit_s)
     seconds = time.monotonic() - started
-    if code == login.SSH_FAILED and not listener.ended:
+    if code == ssh.FAILED and not listener.ended:
         raise lost(box, suite, boot, seconds)
     return conclude(listener, code, quick=quick, seconds=seconds)
 
@@ -167,7 +167,7 @@ def follow(
 def end_orphan(box: Box) -> None:
     """End a suite that a killed validation left running; whoever calls it holds the lock."""
     script = f"systemctl is-active --quiet {UNIT}.service && systemctl stop {UNIT}.service"
-    if login.execute(box, script, accept=range(255), timeout_s=60).returncode == 0:
+    if login.execute(box, script, accept=range(ssh.FAILED), timeout_s=60).returncode == 0:
         log.warning(f"{box.name}: ended the suite that an earlier, killed validation left there")
 
 
