@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from cube import conventions, gpt, log, mirrors, run, shape
+from cube import conventions, gpt, lifetime, log, mirrors, run, shape
 from cube.errors import CommandError, HostError, PackerError
 from cube.package_cache import PackageCache, carries, poisoned, suspect
 from cube.spec import Spec, proxy_environment
@@ -137,7 +137,7 @@ def make_tree(spec: Spec, tree: Path, *, cache: str = "") -> None:
     proxies = {**proxy_environment(spec), **({"http_proxy": cache} if cache else {})}
     with lent_logins(spec, tree.parent) as logins:
         code = run.stream(
-            run.die_together(mmdebstrap_args(spec, tree, logins)),
+            lifetime.with_descendants(mmdebstrap_args(spec, tree, logins)),
             on_line=on_line,
             timeout_s=TIMEOUT_S,
             env={**proxies, "TMPDIR": str(tree.parent)},

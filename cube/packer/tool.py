@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from cube import log, run
+from cube import lifetime, log, run
 from cube.errors import HostError, PackerError
 from cube.packer import events
 
@@ -176,7 +176,7 @@ def call(
     transcript = Transcript()
     with scratch_folder(work) as scratch:
         code = run.stream(
-            run.die_together(["packer", "-machine-readable", *words]),
+            lifetime.with_descendants(["packer", "-machine-readable", *words]),
             on_line=transcript.hear, on_tick=on_tick, timeout_s=timeout_s, stop_with=signal.SIGINT,
             env={**environment(work, cache, scratch), **(env or {})},
         )  # fmt: skip

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from cube import mount, run
+from cube import lifetime, mount, run
 from cube.errors import CubeError
 from cube.machines.network import free_port
 
@@ -94,7 +94,7 @@ def launch(node: Node, sshd: tuple[str, ...], stack: contextlib.ExitStack) -> No
         f"--root={node.root}", "--mount-proc", "--", *inside,
     ]  # fmt: skip
     output = node.root.parent / "sshd.log"
-    process = run.launch(run.die_with_parent(argv), output=output)
+    process = run.launch(lifetime.with_parent(argv), output=output)
     stack.callback(process.stop)
     wait_for_greeting(node, process, output)
 
