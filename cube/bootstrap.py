@@ -43,7 +43,7 @@ RESOLVERS = ("etc/.resolv.conf.systemd-resolved.bak",)
 
 FSTAB = f"""\
 LABEL={shape.ROOT_LABEL} / ext4 errors=remount-ro 0 1
-LABEL={shape.ESP_LABEL} /boot/efi vfat umask=0077,nofail 0 2
+LABEL={shape.ESP_LABEL} /boot/efi vfat {shape.ESP_OPTIONS} 0 2
 """
 
 

@@ -14,7 +14,7 @@ Action = dict[str, Any]
 
 #: Options of the two mounts; the installer copies them to fstab.
 #: Source: ext4(5), "errors="; mount(8), "umask=" for vfat: the ESP is root's only.
-ROOT_OPTIONS, ESP_OPTIONS = "errors=remount-ro", "umask=0077,nofail"
+ROOT_OPTIONS = "errors=remount-ro"
 #: The rest of a disk or of a volume group. Source: subiquity's reference, "storage".
 REST = -1
 
@@ -38,7 +38,7 @@ def render(layout: shape.Layout) -> list[Action]:
         file_system("esp", "esp", "fat32", shape.ESP_LABEL),
         file_system("root", "volume" if layout == "lvm" else "root", "ext4", shape.ROOT_LABEL),
         mount("root", "/", shape.ROOT_LABEL, ROOT_OPTIONS),
-        mount("esp", "/boot/efi", shape.ESP_LABEL, ESP_OPTIONS),
+        mount("esp", "/boot/efi", shape.ESP_LABEL, shape.ESP_OPTIONS),
     ]
 
 

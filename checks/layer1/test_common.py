@@ -25,6 +25,7 @@ AT_LEAST = {
     "net.core.netdev_max_backlog": 16384,  # packets that wait for a busy core
     "vm.dirty_background_bytes": 64 << 20,  # checkpoints: writing begins early, but not at once
     "vm.dirty_bytes": 1 << 30,  # and the writer is stopped late
+    "kernel.core_uses_pid": 1,  # no process of a job overwrites the core file of another
     "kernel.panic": 1,  # a box without a screen comes back
 }
 #: Values of kernel settings that guard who uses the machine from each other. Source: kernel
@@ -141,6 +142,13 @@ def test_kernel_setting_is_kept(kept: dict[str, str], key: str) -> None:
 @pytest.mark.parametrize("key", AT_LEAST)
 def test_kernel_setting_is_in_force(host: Host, key: str) -> None:
     assert int(host.check_output("sysctl --values %s", key)) >= AT_LEAST[key]
+
+
+@pytest.mark.parametrize("module", ["dccp", "rds", "tipc", "firewire-sbp2"])
+def test_a_module_that_nothing_uses_is_not_loaded(host: Host, module: str) -> None:
+    # modprobe writes a hyphen as an underscore.
+    rows = host.check_output("modprobe --showconfig").splitlines()
+    assert f"install {module.replace('-', '_')} /bin/false" in rows
 
 
 @pytest.mark.parametrize("key", GUARDS)

@@ -223,6 +223,11 @@ def tune_kernel() -> None:
         values=system.parse_settings(file_text("common/sysctl.conf")),
     )
     put_atomic(
+        name="Load no protocol that nothing here uses",
+        dest="/etc/modprobe.d/60-cube.conf",
+        content=file_text("common/unused-modules.conf"),
+    )
+    put_atomic(
         name="Allow pinned memory and many files to logins",
         dest="/etc/security/limits.d/60-cube.conf",
         content=file_text("common/limits.conf"),

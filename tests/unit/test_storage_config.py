@@ -16,7 +16,7 @@ BIOS = Partition(
 ESP = Partition(
     start_mib=shape.ESP_AT, size_mib=shape.ESP_MIB, flag="boot", group="", volume="",
     fstype="fat32", label="CUBE-ESP", path="/boot/efi", source="LABEL=CUBE-ESP",
-    options="umask=0077,nofail",
+    options=shape.ESP_OPTIONS,
 )  # fmt: skip
 
 
