@@ -11,7 +11,7 @@ from testinfra.backend.base import CommandResult
 
 from checks import shell
 from checks.targets import CONNECT_S, SSH_PORT, TargetError, render_ssh_config
-from cube.address import Address
+from cube.machines.address import Address
 
 
 def open_folder(targets: Sequence[Address]) -> Path:

@@ -9,8 +9,8 @@ import testinfra.backend
 from testinfra.backend.base import CommandResult
 from testinfra.backend.ssh import SshBackend
 
-from cube.shell import Shell
-from cube.ssh import FAILED
+from cube.machines.ssh import FAILED
+from cube.runtime.shell import Shell
 
 #: The shells that are open, by the command that opened them.
 _shells: dict[str, Shell] = {}

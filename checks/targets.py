@@ -4,10 +4,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from cube import address
-from cube.address import Address
-from cube.logins import masked
-from cube.spec.model import Host
+from cube.config.model import Host
+from cube.machines import address
+from cube.machines.address import Address
+from cube.runtime.redact import masked
 
 #: Seconds an idle connection stays open between two commands of one session.
 PERSIST_S = 60

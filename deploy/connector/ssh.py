@@ -23,10 +23,10 @@ from pyinfra.connectors.ssh import ConnectorData, SSHConnector, connector_data_m
 from pyinfra.connectors.util import CommandOutput, OutputLine, make_unix_command
 from typing_extensions import Unpack
 
-from deploy import events
 from deploy.connector import frames, memory
 from deploy.connector.answers import Answer, Answers
 from deploy.connector.shell import Shell
+from deploy.runner import events
 
 #: True while a fact is read: its commands only read. Each greenlet has its own.
 _reading: ContextVar[bool] = ContextVar("reading", default=False)

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 
 from pyinfra.api import deploy
 
-from deploy.data import read
 from deploy.operations.apt import install
 from deploy.operations.files import put_atomic
-from deploy.sources import file_text
+from deploy.runner.data import read
+from deploy.runner.sources import file_text
 
 #: From Debian's main and Ubuntu's main and universe.
 PACKAGES = (

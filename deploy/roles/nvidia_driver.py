@@ -5,13 +5,13 @@ import json
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from deploy import archives, supported
-from deploy.data import read
-from deploy.held import HELD, KERNELS
-from deploy.operations import apt, driver, systemd
+from deploy.operations import apt, archives, driver, systemd
 from deploy.operations.files import put_atomic
-from deploy.role import Packages, role
-from deploy.sources import file_text, template_text
+from deploy.operations.held import HELD, KERNELS
+from deploy.runner import supported
+from deploy.runner.data import read
+from deploy.runner.role import Packages, role
+from deploy.runner.sources import file_text, template_text
 
 NVIDIA = "https://developer.download.nvidia.com/compute/cuda/repos"
 

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 from pyinfra.api import deploy
 
-from deploy.data import read
 from deploy.operations.files import put_atomic
 from deploy.operations.systemd import restart_if_older, units
-from deploy.sources import file_text
+from deploy.runner.data import read
+from deploy.runner.sources import file_text
 
 LIBRARY = "/usr/local/lib/cube/health.sh"
 

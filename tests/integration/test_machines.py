@@ -12,21 +12,25 @@ from pathlib import Path
 
 import pytest
 
-from cube import boot, disk, mount, run, secure_boot, ssh
-from cube.errors import CommandError, MachineError
+from cube.disks import mount, qcow2
 from cube.machines import (
     Firmware,
     Kind,
     Machine,
     MachineRequest,
     Machines,
+    boot,
+    cleanup,
     console,
-    leftovers,
     record,
+    ssh,
 )
 from cube.machines.choose import Wanted, choose, down
-from cube.machines.container import Containers
-from cube.machines.vm import VirtualMachines
+from cube.machines.nspawn.container import Containers
+from cube.machines.qemu.vm import VirtualMachines
+from cube.runtime import run
+from cube.runtime.errors import CommandError, MachineError
+from cube.seal import secure_boot
 from tests.processes import running
 
 MEMORY_MIB = 1024
@@ -36,7 +40,7 @@ CLEARED_S = 20
 
 @pytest.fixture
 def overlay(base_disk: Path, tmp_path: Path) -> Path:
-    disk.create_overlay(tmp_path / "disk.qcow2", base_disk)
+    qcow2.create_overlay(tmp_path / "disk.qcow2", base_disk)
     return tmp_path / "disk.qcow2"
 
 
@@ -135,7 +139,7 @@ def test_container_boots_reboots_and_keeps_what_was_written(ask: Ask, tmp_path: 
         machine.shutdown()
         assert not holding(tmp_path)
         assert record.running(tmp_path / "machines") == []
-    disk.check(request.disk)
+    qcow2.check(request.disk)
     assert read_proof(request.disk, tmp_path) == "written\n"
 
 
@@ -154,7 +158,7 @@ def test_vm_boots_and_keeps_what_was_written(ask: Ask, tmp_path: Path, firmware:
         machine.shutdown()
         assert record.running(tmp_path / "machines") == []
         assert not holding(tmp_path)
-    disk.check(request.disk)
+    qcow2.check(request.disk)
     assert read_proof(request.disk, tmp_path) == "written\n"
 
 
@@ -182,7 +186,7 @@ def test_guest_that_powers_itself_off_is_waited_for(ask: Ask, tmp_path: Path) ->
 @pytest.mark.timeout(300)
 def test_two_containers_run_side_by_side(ask: Ask, base_disk: Path, tmp_path: Path) -> None:
     other = tmp_path / "other.qcow2"
-    disk.create_overlay(other, base_disk)
+    qcow2.create_overlay(other, base_disk)
     first, second = ask(wait=False), ask(name="other", disk=other, run_dir=tmp_path / "other")
     with Containers().start(first) as one, Containers().start(second) as two:
         one.wait_until_up()
@@ -341,10 +345,10 @@ def test_killed_owner_takes_its_machine_along(ask: Ask, tmp_path: Path, kind: Ki
     # An empty control group is all that the kernel leaves; the next run removes it.
     assert eventually(lambda: all("control group" in held for held in holding(tmp_path)))
     assert not found.life.alive
-    (told,) = leftovers.clear(tmp_path / "machines")
+    (told,) = cleanup.clear(tmp_path / "machines")
     assert f"its owner, {owner.pid}, died" in told
     assert not any(folder.exists() for folder in found.folders)
-    assert leftovers.clear(tmp_path / "machines") == []
+    assert cleanup.clear(tmp_path / "machines") == []
 
 
 @pytest.mark.timeout(1800)
@@ -360,7 +364,7 @@ def test_detached_machine_is_stopped_by_another_process(
         up({request!r}, choose({kind!r}))
     """
     run.run([sys.executable, "-c", textwrap.dedent(code)], timeout_s=1200)
-    assert leftovers.clear(tmp_path / "machines") == []
+    assert cleanup.clear(tmp_path / "machines") == []
     (found,) = record.running(tmp_path / "machines")
     ssh.execute(found.endpoint, "echo written | sudo tee /root/proof")
     code = f"""
@@ -399,7 +403,7 @@ def test_failure_in_the_block_leaves_a_sound_disk(ask: Ask, tmp_path: Path) -> N
     with pytest.raises(MachineError, match="a layer failed"):
         work()
     assert not holding(tmp_path)
-    disk.check(request.disk)
+    qcow2.check(request.disk)
     assert read_proof(request.disk, tmp_path) == "written\n"
 
 

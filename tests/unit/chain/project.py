@@ -7,8 +7,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from cube.chain import keys
-from cube.spec import LAYER_ROLES, Spec, load_text
+from cube.chain.key import keys
+from cube.config import LAYER_ROLES, Spec, load_text
 
 PROJECT = keys.PROJECT
 ROOMS = ("checks", "cube", "deploy", "packer")

@@ -10,7 +10,7 @@ from types import ModuleType
 
 import pytest
 
-from deploy.sources import ROOT
+from deploy.runner.sources import ROOT
 
 PROGRAM = ROOT / "files" / "base" / "cube-boot-loader"
 BIOS, USED = "usr/lib/grub/i386-pc", "boot/grub/i386-pc"

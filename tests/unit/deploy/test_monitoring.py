@@ -5,9 +5,9 @@ import json
 import pytest
 from pyinfra.api.exceptions import DeployError
 
-from deploy.data import build
 from deploy.roles.monitoring import Monitoring, render_release
-from deploy.sources import file_text
+from deploy.runner.data import build
+from deploy.runner.sources import file_text
 
 
 def test_release_names_the_image() -> None:

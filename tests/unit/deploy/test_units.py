@@ -11,7 +11,7 @@ from deploy.facts.system import Missing, ShortRsaKeys
 from deploy.facts.systemd import Unit
 from deploy.operations import apt, system, systemd
 from deploy.operations.files import put_atomic
-from deploy.sources import ROOT, template_text
+from deploy.runner.sources import ROOT, template_text
 
 OURS = sorted((ROOT / "files").rglob("cube-*.service"))
 #: Exposure in tenths that none exceeds. Source: systemd-analyze(1), security --threshold.

@@ -5,7 +5,6 @@ import json
 
 import pytest
 
-from deploy.data import build
 from deploy.roles.validation import (
     LIBRARY,
     MODULES,
@@ -14,7 +13,8 @@ from deploy.roles.validation import (
     Validation,
     render_expectations,
 )
-from deploy.sources import ROOT, file_text
+from deploy.runner.data import build
+from deploy.runner.sources import ROOT, file_text
 
 
 def unit(name: str) -> configparser.ConfigParser:

@@ -12,10 +12,10 @@ import pytest
 from paramiko import Channel, SSHException
 from pyinfra.api.exceptions import PyinfraError
 
-from deploy import events
 from deploy.connector import memory, ssh
 from deploy.connector.answers import Answers
 from deploy.connector.shell import Shell
+from deploy.runner import events
 
 #: What pyinfra passes for an ordinary fact.
 ORDINARY: dict[str, Any] = {
