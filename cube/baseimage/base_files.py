@@ -84,6 +84,7 @@ ff02::2 ip6-allrouters
 
 #: Programs and units, by where they go and where they are in the project.
 PROJECT = Path(__file__).resolve().parents[2]
+FILES = Path(__file__).with_name("files")
 UNITS = "etc/systemd/system"
 COPIES = {
     "etc/apt/apt.conf.d/60cube-boot-loader": "cube/baseimage/files/60cube-boot-loader",

@@ -11,6 +11,7 @@ from cube.runtime import units
 from cube.runtime.atomic import write_whole
 from cube.runtime.redact import masked_data
 
+HERE = Path(__file__).parent
 TEMPLATE = "report.html.j2"
 #: How many of the slowest operations are shown.
 SLOWEST = 10
@@ -63,7 +64,7 @@ def render(data: Mapping[str, Any], failure: Failure | None = None) -> str:
 def environment() -> jinja2.Environment:
     """Return Jinja with our filters; a name that is not given is an error."""
     jinja = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        loader=jinja2.FileSystemLoader([HERE, HERE.parent / "hosts/validation"]),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,

@@ -86,7 +86,7 @@ def layers(spec: Spec) -> list[str]:
 
 def lint(spec: Spec) -> list[str]:  # noqa: ARG001 (one signature)
     """Style of the code that will run as root."""
-    paths = ["deploy", "checks", "inventory.py"]
+    paths = ["deploy", "guest", "checks", "inventory.py"]
     argv = [
         sys.executable,
         "-m",

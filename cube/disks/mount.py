@@ -1,8 +1,9 @@
 """The file systems of a qcow2 disk, mounted on this machine without a VM.
 
 A `qemu-storage-daemon` shows the disk as a raw file through FUSE; loop devices at the
-partitions' offsets carry the mounts. All of it lives in a `cube.runtime.namespaces.Cell`: nothing is seen
-outside, and nothing is left when its owner dies. Needs root.
+partitions' offsets carry the mounts. All of it lives in a
+`cube.runtime.namespaces.Cell`: nothing is seen outside, and nothing is left when its owner dies.
+Needs root.
 
 The loop devices carry an offset, because a kernel with ``loop.max_part=0`` knows no
 partitions of loop devices.

@@ -25,7 +25,7 @@ from cube.seal.flatten import compress
 from cube.seal.flatten.extents import extents_of
 
 SCRIPT = Path(__file__).with_name("clean.sh")
-PRESETS = Path(__file__).with_name("presets.sh")
+PRESETS = Path(__file__).resolve().parents[2] / "guest/presets.sh"
 #: Where the guest script, its settings and its log lie: in memory, never on the disk.
 GUEST_DIR = "/run/cube-seal"
 #: The script's last act, and what it leaves instead when a step fails; below the root.

@@ -1,7 +1,7 @@
 """Wheels that an earlier build has fetched: an index of ours, for as long as a build runs.
 
-Like `cube.supply.package_cache`, it may save time and may never cost a build. uv and pip verify what
-comes out of it by the hashes of their locks. No key of a link knows of it.
+Like `cube.supply.package_cache`, it may save time and may never cost a build. uv and pip verify
+what comes out of it by the hashes of their locks. No key of a link knows of it.
 """
 
 import ast

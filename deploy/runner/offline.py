@@ -1,5 +1,6 @@
-"""Inventory of hosts that run nothing, one an operating system: `pyinfra deploy/runner/offline.py ...`.
+"""Inventory of hosts that run nothing, one an operating system.
 
+Use: ``pyinfra deploy/runner/offline.py deploy/site.py``.
 Layers run through it in seconds, before a machine exists: the pre-build gate and the golden
 tests do. `CUBE_SPEC` names another specification.
 """

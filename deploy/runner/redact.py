@@ -1,6 +1,7 @@
 """Logins in URLs, and private keys: no output of a layer has them.
 
-The same as `cube.runtime.redact`, below this text: a layer imports nothing that its key does not cover.
+The same as `cube.runtime.redact`, below this text: a layer imports nothing that its key does not
+cover.
 """
 
 import json

@@ -297,7 +297,7 @@ def judge(box: Box, wanted: Spec) -> CheckReport:
 
 def test_the_box_finds_itself_well(box: Box, story: Story) -> None:
     for name in ("health.sh", "health-check-layer4.sh"):
-        text = (PROJECT / "deploy/files/validation" / name).read_text()
+        text = (PROJECT / "guest/health" / name).read_text()
         ssh.execute(box.machine.endpoint, f"cat > /tmp/{name}", stdin=text)
     told = json.loads(box.sh("CUBE_LIB=/tmp bash /tmp/health-check-layer4.sh --json"))
     assert [(one["name"], one["status"]) for one in told["checks"]] == [

@@ -71,7 +71,8 @@ def test_a_package_is_fetched_once_for_two_builds(
 def test_it_ends_with_a_build_that_is_killed(tmp_path: Path) -> None:
     code = (
         "import sys, time; from pathlib import Path; from cube.supply import apt_cache\n"
-        "with cacher.started('', Path(sys.argv[1])) as url: print(url, flush=True); time.sleep(99)"
+        "with apt_cache.started('', Path(sys.argv[1])) as url:\n"
+        "    print(url, flush=True); time.sleep(99)"
     )
     with subprocess.Popen(
         [sys.executable, "-c", code, tmp_path], stdout=subprocess.PIPE, text=True, cwd=PROJECT

@@ -135,9 +135,10 @@ BUILD = textwrap.dedent("""
     from cube import baseimage, config
     from cube.runtime.errors import CubeError
     from cube.config.workspace import Workspace
-    found = spec.load(Path(sys.argv[1]))
+    file, disk, key_file = map(Path, sys.argv[1:])
+    found = config.load(file)
     try:
-        packer.first_boot(found, Workspace.of(found), Path(sys.argv[2]), key_file=Path(sys.argv[3]))
+        baseimage.first_boot(found, Workspace.of(found), disk, key_file=key_file)
     except CubeError as error:
         print(error.message, error.details, sep="\\n")
         sys.exit(error.exit_code)

@@ -16,7 +16,7 @@ from cube.machines.qemu.vm import VirtualMachine, VirtualMachines
 from cube.runtime import run
 from cube.runtime.errors import MachineError
 from cube.seal import secure_boot
-from deploy.roles.nvidia_driver import ENROLMENT, SIGNING_KEYS
+from deploy.roles.nvidia_driver import ENROLMENT, SECURE_BOOT, SIGNING_KEYS
 from deploy.runner.sources import file_text
 
 #: Seconds until a kernel is refused, or begins, or a screen shows; 25 s were measured on two busy
@@ -124,7 +124,7 @@ systemctl enable {ENROLMENT}
 FILES = {
     **{f"/usr/src/cube-test-1.0/{name}": text for name, text in MODULE.items()},
     "/etc/cube/secure-boot.json": json.dumps(asdict(SIGNING_KEYS["debian-13"])),
-    "/usr/local/sbin/cube-secure-boot": file_text("nvidia_driver/cube_secure_boot.py"),
+    "/usr/local/sbin/cube-secure-boot": SECURE_BOOT.text(),
     f"/etc/systemd/system/{ENROLMENT}": file_text(f"nvidia_driver/{ENROLMENT}"),
 }
 

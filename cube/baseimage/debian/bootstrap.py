@@ -18,7 +18,7 @@ from cube.supply.package_cache import PackageCache, carries, poisoned, suspect
 
 SUITE = "trixie"
 #: Run in a finished system: presets then say what its units are.
-PRESETS = Path(__file__).with_name("presets.sh")
+PRESETS = Path(__file__).resolve().parents[3] / "guest/presets.sh"
 #: Enough for an unhurried mirror; a mirror that cannot be reached fails within seconds.
 TIMEOUT_S = 1800
 #: The kernel's metapackage by `spec.os.debian.kernel`.

@@ -53,16 +53,30 @@ BASE_SOURCES = {
 }
 #: The same for every operating system: files of ours, seed, Packer's variables, proof.
 ANY_BASE_SOURCES = (
-    "cube/baseimage/base_files.py", "cube/config/mirrors.py", "guest/presets.sh", "cube/disks/shape.py",
-    "cube/machines/seed.py", "cube/baseimage/base.py", "cube/baseimage/packer/inputs.py", "packer/prove.sh",
+    "cube/baseimage/base_files.py",
+    "cube/config/mirrors.py",
+    "guest/presets.sh",
+    "cube/disks/shape.py",
+    "cube/machines/seed.py",
+    "cube/baseimage/base.py",
+    "cube/baseimage/packer/inputs.py",
+    "packer/prove.sh",
     *base_files.COPIES.values(),
-)  # fmt: skip
+)
 #: What seals and proves an image, besides ``checks/`` and what compresses it.
 IMAGE_SOURCES = (
-    "cube/seal/clean.sh", "cube/seal/clones.py", "cube/disks/ext4.py", "cube/build/finalize.py", "cube/seal/leaks.py",
-    "cube/config/mirrors.py", "guest/presets.sh", "cube/seal/boot_test.py", "cube/seal/repack.py", "cube/seal/sealing.py",
+    "cube/seal/clean.sh",
+    "cube/seal/clones.py",
+    "cube/disks/ext4.py",
+    "cube/build/finalize.py",
+    "cube/seal/leaks.py",
+    "cube/config/mirrors.py",
+    "guest/presets.sh",
+    "cube/seal/boot_test.py",
+    "cube/seal/repack.py",
+    "cube/seal/sealing.py",
     "cube/seal/secure_boot.py",
-)  # fmt: skip
+)
 
 #: Digits of a digest that tell two files of one name apart.
 DIGITS = 12

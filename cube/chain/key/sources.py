@@ -14,8 +14,10 @@ from cube.runtime.errors import CubeError
 #: The package whose modules are followed.
 PACKAGE = "deploy"
 #: The module that reads `host.data` for the others, by its function `read`.
-READER = ("deploy", "data.py")
+READER = ("runner", "data.py")
 READER_NAMES = {"data", "deploy.runner.data"}
+#: The folder of the programs that run on a host; `deploy.runner.sources.Programs` opens them.
+GUEST = "guest"
 #: What of a module is looked at.
 KINDS = (ast.Import, ast.ImportFrom, ast.alias, ast.ClassDef, ast.Call, ast.Attribute, ast.Name)
 
@@ -30,8 +32,8 @@ def role_files(project: Path, roles: Sequence[str]) -> list[Path]:
 
     Returns:
         The runner of the layers, the roles, all modules of ``deploy`` that these import, and
-        the files and templates of these roles and of those that they import. A role that this
-        release lacks adds nothing.
+        the files and templates of these roles and of those that they import, and the programs
+        of ``guest/`` that all of these name. A role that this release lacks adds nothing.
     """
     names = ["deploy.runner.layers", *(f"deploy.roles.{role}" for role in roles)]
     found = set(modules(project, names))
@@ -39,14 +41,39 @@ def role_files(project: Path, roles: Sequence[str]) -> list[Path]:
     for role in {*roles, *imported}:
         for kind in ("files", "templates"):
             found.update(tree(project / PACKAGE / kind / role))
+    for place in guest_places(modules(project, names)):
+        found.update(tree(project / GUEST / place))
     return sorted(found)
 
 
+def guest_places(paths: Iterable[Path]) -> list[str]:
+    """Name the places below ``guest/`` that modules open by ``Programs("PLACE")``.
+
+    Raises:
+        CubeError: a module opens one in a way that does not show which.
+    """
+    return sorted({place for path in paths for place in opened_places(path)})
+
+
+def opened_places(path: Path) -> Iterator[str]:
+    """Yield the places below ``guest/`` that one module opens."""
+    called = set[ast.AST]()
+    for node in nodes(path):
+        match node:
+            case ast.Call(func=ast.Name(id="Programs"), args=[ast.Constant(str(place))]):
+                called.add(node.func)
+                yield place
+            case ast.Name(id="Programs") if node not in called:
+                raise unclear(path, node, 'write Programs("PLACE")')
+            case ast.alias(name="Programs", asname=str()):
+                raise unclear(path, node, "import Programs under its own name")
+
+
 def tree(folder: Path) -> list[Path]:
-    """Return every file below a folder, sorted; what Python caches is none of ours."""
+    """Return every file below a folder, or a file alone, sorted; what Python caches is left out."""
     return sorted(
         path
-        for path in folder.rglob("*")
+        for path in (folder, *folder.rglob("*"))
         if path.is_file() and "__pycache__" not in path.parts and path.suffix != ".pyc"
     )
 

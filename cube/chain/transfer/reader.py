@@ -1,4 +1,4 @@
-"""Reading an archive from elsewhere, of which nothing is believed; see `cube.chain.transfer.archive`."""
+"""Reading an archive from elsewhere, of which nothing is trusted; see `.archive`."""
 
 import contextlib
 import hashlib

@@ -1,6 +1,7 @@
 """An index of wheels on loopback that keeps what it has given: a program of its own.
 
-Standard library only. `cube.supply.wheel_cache` starts it for a build; `python -m cube.supply.wheel_index` is it.
+Standard library only. `cube.supply.wheel_cache` starts ``python -m cube.supply.wheel_index`` for
+a build.
 """
 
 #: What the program reads of its environment: URL of the index, URL of a proxy, files of

@@ -11,7 +11,7 @@ from cube.chain.key import keys
 from cube.config import LAYER_ROLES, Spec, load_text
 
 PROJECT = keys.PROJECT
-ROOMS = ("checks", "cube", "deploy", "packer")
+ROOMS = ("checks", "cube", "deploy", "guest", "packer")
 LAYERS: frozenset[int | str] = frozenset(LAYER_ROLES)
 BASE, IMAGE = "base", "image"
 

@@ -12,7 +12,7 @@ import pytest
 
 from cube.provision import pyinfra_run
 from cube.stack.profile import SHIPPED
-from deploy.runner.sources import ROOT
+from deploy.runner.sources import GUEST, ROOT
 
 GOLDEN = Path(__file__).parents[2] / "golden"
 
@@ -37,7 +37,8 @@ CASES: list[tuple[str, int, str, dict[str, object]]] = [
 
 def shipped_files() -> dict[str, str]:
     """Return content and name of every file that travels as it is, locks among them."""
-    files = [path for path in (ROOT / "files").rglob("*") if path.suffix != ".pyc"]
+    folders = (ROOT / "files", GUEST)
+    files = [path for one in folders for path in one.rglob("*") if path.suffix != ".pyc"]
     files += SHIPPED.glob("*/*.txt")
     return {
         path.read_text(): str(path.relative_to(ROOT.parent)) for path in files if path.is_file()

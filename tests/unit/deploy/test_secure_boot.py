@@ -6,8 +6,8 @@ import pytest
 
 from cube.provision import pyinfra_run
 from deploy.operations.driver import SIGNING_KEYS as FORGOTTEN
-from deploy.roles.nvidia_driver import ENROLMENT, SIGNING_KEYS
-from deploy.runner.sources import file_text, template_text
+from deploy.roles.nvidia_driver import ENROLMENT, SECURE_BOOT, SIGNING_KEYS
+from deploy.runner.sources import template_text
 
 GOLDEN = Path(__file__).parents[2] / "golden"
 START = f"systemctl start {ENROLMENT}"
@@ -61,7 +61,7 @@ def test_the_steps_name_what_the_system_has(os_name: str) -> None:
         certificate=own.certificate,
         generate=" ".join(own.generate),
     )
-    program = file_text("nvidia_driver/cube_secure_boot.py")
+    program = SECURE_BOOT.text()
     for word in (own.key, own.certificate, " ".join(own.generate), "/var/lib/cube/mok-password"):
         assert word in text
     assert 'PASSWORD = ROOT / "var/lib/cube/mok-password"' in program

@@ -4,10 +4,12 @@ The scripts run for real, under the real shell; what they see of the machine is 
 they say so.
 """
 
+import atexit
 import json
 import os
 import shlex
 import sys
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,9 +19,17 @@ import pytest
 from cube.runtime.run import Completed, run
 
 PROJECT = Path(__file__).parents[3]
+GUEST = PROJECT / "guest"
 MONITORING = PROJECT / "deploy/files/monitoring"
-VALIDATION = PROJECT / "deploy/files/validation"
-DRIVER = PROJECT / "deploy/files/nvidia_driver"
+
+#: On a box the programs of these rooms lie side by side; here their links do.
+SIDE_BY_SIDE = tempfile.TemporaryDirectory()
+atexit.register(SIDE_BY_SIDE.cleanup)
+VALIDATION = Path(SIDE_BY_SIDE.name)
+for room in ("gpus", "health", "suites"):
+    for program in (GUEST / room).iterdir():
+        (VALIDATION / program.name).symlink_to(program)
+
 FAKES = Path(__file__).parent / "fakes"
 
 ROLES = {
@@ -122,10 +132,10 @@ def told(done: Completed) -> dict[str, Any]:
 def interpreter(program: str) -> list[str | Path]:
     """Return how a program of the box is started from its source."""
     sources = {
-        "cube-top": MONITORING / "cube_top.py",
+        "cube-top": GUEST / "cube_top.py",
         "cube-health": VALIDATION / "cube_health.py",
         "60-cube": MONITORING / "60-cube",
-        "cube-secure-boot": DRIVER / "cube_secure_boot.py",
+        "cube-secure-boot": GUEST / "cube_secure_boot.py",
     }
     source = sources.get(program, VALIDATION / program)
     if source.suffix == ".py":

@@ -8,7 +8,7 @@ import pytest
 
 from cube.runtime.run import run
 
-from .conftest import VALIDATION, Box, statuses
+from .conftest import MONITORING, VALIDATION, Box, statuses
 
 SCRIPTS = [*(f"health-check-layer{n}.sh" for n in range(1, 6)), "validate-gpus.sh"]
 LAYER_SCRIPTS = SCRIPTS[:5]
@@ -113,5 +113,5 @@ def test_root_is_asked_for(box: Box) -> None:
 
 @pytest.mark.skipif(shutil.which("shellcheck") is None, reason="shellcheck is not installed")
 def test_shellcheck_finds_nothing() -> None:
-    scripts = [*sorted(VALIDATION.glob("*.sh")), VALIDATION.parent / "monitoring/60-cube"]
+    scripts = [*sorted(VALIDATION.glob("*.sh")), MONITORING / "60-cube"]
     run(["shellcheck", "--external-sources", *scripts], cwd=VALIDATION)

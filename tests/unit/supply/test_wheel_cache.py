@@ -89,7 +89,7 @@ def test_a_wheel_is_fetched_once_for_two_builds(
 def test_it_ends_with_a_build_that_is_killed(tmp_path: Path) -> None:
     code = (
         "import sys, time; from pathlib import Path; from cube.supply import index_process\n"
-        "with wheelkeeper.started('http://127.0.0.1:1', Path(sys.argv[1])) as url:\n"
+        "with index_process.started('http://127.0.0.1:1', Path(sys.argv[1])) as url:\n"
         "    print(url, flush=True); time.sleep(99)"
     )
     with subprocess.Popen(

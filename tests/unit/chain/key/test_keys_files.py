@@ -70,8 +70,8 @@ def test_no_other_file_changes_a_layers_key(tmp_path: Path, layer: int) -> None:
         ("deploy/roles/new.py", set()),
         ("deploy/site.py", set()),
         ("deploy/__pycache__/layers.cpython-311.pyc", set()),
-        ("deploy/files/validation/__pycache__/cube_health.cpython-311.pyc", set()),
-        ("deploy/files/validation/__pycache__/cube_health.cpython-311.pyc.1234", set()),
+        ("guest/health/__pycache__/cube_health.cpython-311.pyc", set()),
+        ("guest/health/__pycache__/cube_health.cpython-311.pyc.1234", set()),
         ("packer/debian-13/first-boot.pkr.hcl", {BASE}),
         ("packer/debian-13/new.pkr.hcl", {BASE}),
         ("packer/ubuntu-24.04/install.pkr.hcl", set()),
@@ -179,7 +179,7 @@ def test_a_layer_imports_nothing_whose_change_would_not_be_seen(layer: int) -> N
     modules = [PROJECT / name for name in made["sources"]]
     known = sys.stdlib_module_names | {"deploy", *keys.TOOLS}
     for path in modules:
-        if path.suffix != ".py" or "files" in path.relative_to(PROJECT).parts:
+        if path.suffix != ".py" or path.is_relative_to(PROJECT / "guest"):
             continue
         for node in sources.nodes(path):
             names = []
