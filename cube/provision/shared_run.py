@@ -114,7 +114,7 @@ class SharedRuns:
         self, layer: int, env: Mapping[str, str], folder: Path, *, timeout_s: float,
         dry: bool = False, diff: bool = False,
     ) -> tuple[int, Journal]:  # fmt: skip
-        """Apply a layer to the machine that `env` names; see `cube.provision.pyinfra_run.run_pyinfra`.
+        """Apply a layer to the machine that `env` names; see `pyinfra_run.run_pyinfra`.
 
         Raises:
             ProvisionError: the run broke off, or the host did not end in time.

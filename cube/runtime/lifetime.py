@@ -3,7 +3,7 @@
 - `with_parent`: the kernel kills the program when the thread that started it ends.
 - `with_descendants`: the kernel kills all that the program has started when it ends.
 - `after_owner`: a pipe that the owner holds ends with it, in whatever way; what reads the pipe
-  then acts. It also serves a daemon that is nobody's child. See `cube.runtime.run.launch`, `tethered`.
+  then acts. It also serves a daemon that is nobody's child. See `run.launch`, `tethered`.
 """
 
 import os

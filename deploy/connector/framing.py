@@ -1,6 +1,6 @@
 """Commands for a shell that stays open: each goes in as text, and its output comes back marked.
 
-The only code of its kind: pyinfra's connector (`shell`) and the checks' (`cube.runtime.shell`) use it.
+The only code of its kind: pyinfra's connector (`shell`) and the checks' shell use it.
 """
 
 import secrets
