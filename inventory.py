@@ -1,8 +1,8 @@
 """Hosts for pyinfra: the boxes of cube.toml, and the pipeline's own machines while they are up.
 
-`CUBE_MACHINE` names a file that describes one machine (its record does) and makes it the
-only host; `CUBE_SPEC` names another specification. A name that begins with an underscore is
-no group of hosts.
+`CUBE_MACHINE` names a file that describes one machine (its record does) or lists several, which
+are then the only hosts; `CUBE_SPEC` names another specification. A name that begins with an
+underscore is no group of hosts.
 """
 
 import os as _os
@@ -38,8 +38,8 @@ def _find() -> list[_hosts.Host]:
         spec = _load(_Path(_os.environ.get("CUBE_SPEC") or _DEFAULT_FILE))
         _logins.remember_all(spec.model_dump())
         if chosen:
-            return [_hosts.machine_of(spec, _Path(chosen))]
-        found = [_hosts.box(spec, name) for name in spec.hosts] + _hosts.machines_up(spec)
+            return _hosts.machines_of(spec, _Path(chosen))
+        found = _hosts.known(spec)
     except _CubeError as error:
         parts = [error.message, error.details, error.hint]
         raise _InventoryError("\n".join(part for part in parts if part)) from error

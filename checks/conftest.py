@@ -16,9 +16,10 @@ from checks import session as ssh
 from checks import shell
 from checks.inventory import known_targets
 from checks.platform import LACKS, Nature
-from checks.targets import Target, TargetError, asks_for_names, select
+from checks.targets import TargetError, asks_for_names, select
 from checks.titles import stable_id, title
 from cube.config import GPU_LAYERS, LAYER_ROLES, Spec, load
+from cube.machines.address import Address
 from cube.runtime.errors import CubeError
 
 HERE = Path(__file__).parent
@@ -93,14 +94,14 @@ def _choose_hosts(config: pytest.Config) -> None:
     asked = config.getoption("hosts") or ""
     known = known_targets(config.stash[SPEC]) if asks_for_names(asked) else {}
     chosen = select(asked, known)
-    targets = [target for target in chosen if isinstance(target, Target)]
+    targets = [target for target in chosen if isinstance(target, Address)]
     folder = ssh.open_folder(targets)
     config.add_cleanup(lambda: ssh.close_folder(folder, targets))
     if not config.option.collectonly:
         for target in targets:
             ssh.check_login(target, folder)
     config.option.hosts = ",".join(
-        ssh.host_spec(one, folder) if isinstance(one, Target) else one for one in chosen
+        ssh.host_spec(one, folder) if isinstance(one, Address) else one for one in chosen
     )
 
 

@@ -3,16 +3,18 @@
 import shutil
 import tempfile
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import testinfra
 from testinfra.backend.base import CommandResult
 
 from checks import shell
-from checks.targets import CONNECT_S, Target, TargetError, render_ssh_config
+from checks.targets import CONNECT_S, SSH_PORT, TargetError, render_ssh_config
+from cube.machines.address import Address
 
 
-def open_folder(targets: Sequence[Target]) -> Path:
+def open_folder(targets: Sequence[Address]) -> Path:
     """Make the private folder that holds the SSH configuration and the shared connections."""
     # Not TMPDIR, which may be long: the path of a socket is limited.
     folder = Path(tempfile.mkdtemp(prefix="cube-checks-", dir="/tmp"))
@@ -20,7 +22,7 @@ def open_folder(targets: Sequence[Target]) -> Path:
     return folder
 
 
-def close_folder(folder: Path, targets: Sequence[Target]) -> None:
+def close_folder(folder: Path, targets: Sequence[Address]) -> None:
     """End every shell and shared connection, and remove the folder."""
     shell.close()
     here = testinfra.get_host("local://")
@@ -29,7 +31,7 @@ def close_folder(folder: Path, targets: Sequence[Target]) -> None:
     shutil.rmtree(folder, ignore_errors=True)
 
 
-def host_spec(target: Target, folder: Path) -> str:
+def host_spec(target: Address, folder: Path) -> str:
     """Return what testinfra connects by: the SSH alias, its configuration, and sudo."""
     # controlpersist=0: the configuration says how connections are shared.
     return (
@@ -38,20 +40,19 @@ def host_spec(target: Target, folder: Path) -> str:
     )
 
 
-def check_login(target: Target, folder: Path) -> None:
+def check_login(target: Address, folder: Path) -> None:
     """Log in and become root once, so that a closed door is one error and not a hundred.
 
     Raises:
         TargetError: the machine does not let us in, or sudo asks for a password.
     """
-    login = f"{target.user or 'you'}@{target.address} port {target.port}"
+    login = replace(target, user=target.user or "you", port=target.port or SSH_PORT)
     try:
         result = testinfra.get_host(host_spec(target, folder)).run("true")
     except RuntimeError as error:
         said = _last_line(error.args[0]) if error.args else ""
         raise TargetError(
-            f"{target.name}: cannot log in as {login}: {said}: try 'ssh -p {target.port}"
-            f" {target.user + '@' if target.user else ''}{target.address}'"
+            f"{target.name}: cannot log in as {login}: {said}: try 'ssh ssh://{target}'"
         ) from error
     if result.rc:
         raise TargetError(

@@ -9,10 +9,8 @@ import testinfra.backend
 from testinfra.backend.base import CommandResult
 from testinfra.backend.ssh import SshBackend
 
+from cube.machines.ssh import FAILED
 from cube.runtime.shell import Shell
-
-#: What ssh ends with when the connection breaks. Source: ssh(1), EXIT STATUS
-LOST = 255
 
 #: The shells that are open, by the command that opened them.
 _shells: dict[str, Shell] = {}
@@ -38,8 +36,8 @@ class RootShell(SshBackend):  # type: ignore[misc] # testinfra has no types
         shell = self._shell()
         answer = shell.run(words)
         # One that never answered was refused: ssh or sudo says so by its code.
-        lost = answer.lost and (shell.answered or answer.returncode == LOST)
-        code = LOST if lost else answer.returncode
+        lost = answer.lost and (shell.answered or answer.returncode == FAILED)
+        code = FAILED if lost else answer.returncode
         result = self.result(code, self.encode(words), answer.stdout, answer.stderr)
         if lost:
             raise RuntimeError(result)

@@ -1,95 +1,45 @@
 """Which machines are judged, and how OpenSSH reaches them: pure data and text."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
-from urllib.parse import parse_qs, urlsplit
 
 from cube.config.model import Host
-from cube.machines import Endpoint
+from cube.machines import address
+from cube.machines.address import Address
 from cube.runtime.redact import masked
 
 #: Seconds an idle connection stays open between two commands of one session.
 PERSIST_S = 60
 #: Seconds to wait for sshd; a guest without KVM takes a few to answer under load.
 CONNECT_S = 30
+#: Of an address without one.
+SSH_PORT = 22
 
 
 class TargetError(ValueError):
     """The machines to judge cannot be told from what was asked."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Target:
-    """A machine to judge over SSH.
-
-    Args:
-        name: what people call it; ssh's alias and the checks' id.
-        address: host name or IP address.
-        port: sshd's port.
-        user: login; empty leaves it to the user's own SSH configuration.
-        key: private key; None leaves it to the agent and the user's configuration.
-        known_hosts: file of its host keys; None takes the user's.
-    """
-
-    name: str
-    address: str
-    port: int = 22
-    user: str = ""
-    key: Path | None = None
-    known_hosts: Path | None = None
-
-
-def from_host(name: str, host: Host) -> Target:
+def from_host(name: str, host: Host) -> Address:
     """Return the target for a ``[hosts.NAME]`` table of cube.toml."""
-    return Target(name=name, address=host.address, port=host.port, user=host.user, key=host.key)
+    return Address(name=name, host=host.address, port=host.port, user=host.user, key=host.key)
 
 
-def from_endpoint(name: str, endpoint: Endpoint) -> Target:
-    """Return the target for a machine of the pipeline that is up."""
-    return Target(
-        name=name,
-        address=endpoint.host,
-        port=endpoint.port,
-        user=endpoint.user,
-        key=endpoint.key_file,
-        known_hosts=endpoint.known_hosts,
-    )
-
-
-def from_url(url: str) -> Target:
+def from_url(url: str) -> Address:
     """Return the target for ``ssh://[user@]host[:port][?ssh_identity_file=F&known_hosts=F]``.
 
     Raises:
         TargetError: the address is not of that form.
     """
     try:
-        parts = urlsplit(url)
-        port = parts.port
+        found = address.parse(url)
     except ValueError as error:
-        # Not in its words: they may quote a part of a password.
-        raise TargetError(f"{masked(url)}: no address: write ssh://user@host:port") from error
-    query = {key: values[-1] for key, values in parse_qs(parts.query).items()}
-    unknown = sorted(query.keys() - {"ssh_identity_file", "known_hosts"})
-    if not parts.hostname or unknown or parts.password:
-        what = f"unknown option {unknown[0]}" if unknown else "no host, or a password in it"
-        raise TargetError(
-            f"{masked(url)}: {what}: write ssh://user@host:port?ssh_identity_file=FILE"
-        )
+        form = "ssh://user@host:port?ssh_identity_file=FILE"
+        raise TargetError(f"{masked(url)}: {error}: write {form}") from error
     # An alias for ssh and testinfra, which would take a colon for the beginning of a port.
-    alias = parts.hostname.replace(":", ".")
-    return Target(
-        name=f"{alias}-{port}" if port else alias,
-        address=parts.hostname,
-        port=port or 22,
-        user=parts.username or "",
-        key=_path(query.get("ssh_identity_file")),
-        known_hosts=_path(query.get("known_hosts")),
-    )
-
-
-def _path(text: str | None) -> Path | None:
-    return Path(text).expanduser().absolute() if text else None
+    alias = found.host.replace(":", ".")
+    return replace(found, name=f"{alias}-{found.port}" if found.port else alias)
 
 
 def split(asked: str) -> list[str]:
@@ -103,7 +53,7 @@ def asks_for_names(asked: str) -> bool:
     return not words or any("://" not in word for word in words)
 
 
-def select(asked: str, known: Mapping[str, Target]) -> list[Target | str]:
+def select(asked: str, known: Mapping[str, Address]) -> list[Address | str]:
     """Turn ``--hosts`` into targets.
 
     Args:
@@ -125,7 +75,7 @@ def select(asked: str, known: Mapping[str, Target]) -> list[Target | str]:
     return [_select_one(word, known) for word in words] if words else list(known.values())
 
 
-def _select_one(word: str, known: Mapping[str, Target]) -> Target | str:
+def _select_one(word: str, known: Mapping[str, Address]) -> Address | str:
     if word.startswith("ssh://"):
         return from_url(word)
     if "://" in word:
@@ -139,7 +89,7 @@ def _select_one(word: str, known: Mapping[str, Target]) -> Target | str:
     return known[word]
 
 
-def render_ssh_config(targets: Iterable[Target], folder: Path) -> str:
+def render_ssh_config(targets: Iterable[Address], folder: Path) -> str:
     """Return an ssh_config(5) for the targets, with shared connections kept in `folder`.
 
     `folder` must have a short path: a Unix socket's is at most 107 bytes long
@@ -170,9 +120,10 @@ def as_word(path: Path) -> str:
     return f'"{escaped}"'
 
 
-def _host_lines(target: Target) -> list[str]:
-    address = target.address.replace("%", "%%")  # the scope of an IPv6 address is no token
-    lines = [f"Host {target.name}", f"    HostName {address}", f"    Port {target.port}"]
+def _host_lines(target: Address) -> list[str]:
+    host = target.host.replace("%", "%%")  # the scope of an IPv6 address is no token
+    port = target.port or SSH_PORT
+    lines = [f"Host {target.name}", f"    HostName {host}", f"    Port {port}"]
     if target.user:
         lines.append(f"    User {target.user}")
     if target.key:

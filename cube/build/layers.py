@@ -4,21 +4,22 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from cube.runtime import log
 from cube.supply import package_cache
 from cube.provision import pyinfra_run, pytest_run
 from cube.chain.key import keys
-from cube.chain.key.keys import Ingredients, link_name
+from cube.chain.key.keys import Ingredients
 from cube.chain.store.link import LayerRecord, Link
 from cube.chain.plan import Planner
 from cube.chain.store.links import Store
 from cube.runtime.errors import ProvisionError
+from cube.provision.layer_run import LayerResult, LayerRun, run_layer
 from cube.machines import Machine
 from cube.supply.package_cache import PackageCache
 from cube.provision.pyinfra_run import Applied
-from cube.provision.pytest_run import CheckRun
 from cube.supply.wheel_cache import WheelCache
 
 #: Opens a machine on a disk.
@@ -105,15 +106,35 @@ class LayerBuilder:
             wanted = self.planner.ingredients(layer, parent)
             if skipped and self.planner.find(wanted):
                 break
-            key = keys.digest(wanted)
-            started = time.monotonic()
-            with log.step(f"Applying layer {layer}", layer=layer):
-                first = self.apply(layer, machine, key)
-            if not first.skipped:
-                apply_s = time.monotonic() - started
-                return skipped, (wanted, self.judge(first, apply_s, machine, key))
-            skipped.append(self.store.skip(wanted, LayerRecord(layer=layer, skipped=first.skipped)))
+            done = run_layer(self.run_on(machine, layer, keys.digest(wanted)))
+            if not done.first.skipped:
+                with log.step("Stopping the machine"):
+                    machine.shutdown()
+                return skipped, (wanted, record_of(done))
+            record = LayerRecord(layer=layer, skipped=done.first.skipped)
+            skipped.append(self.store.skip(wanted, record))
         return skipped, None
+
+    def run_on(self, machine: Machine, layer: int, key: str) -> LayerRun:
+        """Describe how a layer becomes a link: it is repeated, and checked after a restart."""
+
+        def prove(first: Applied) -> Applied:
+            spec = self.planner.spec
+            return pyinfra_run.prove_idempotent(layer, machine, spec=spec, key=key, first=first)
+
+        def restart(_: Applied) -> str:
+            package_cache.withdraw(machine.endpoint, self.cache)
+            with log.step("Restarting the machine"):
+                machine.reboot()
+            return ""
+
+        return LayerRun(
+            layer=layer,
+            apply=partial(self.apply, layer, machine, key),
+            prove=prove,
+            restart=restart,
+            checks=pytest_run.layer_checks(self.planner.spec, layer, machine.endpoint, self.results),
+        )
 
     def apply(self, layer: int, machine: Machine, key: str) -> Applied:
         """Apply a layer; where a cache may have spoiled it, go on without that one.
@@ -147,39 +168,21 @@ class LayerBuilder:
         package_cache.withdraw(machine.endpoint, self.cache)
         return True
 
-    def judge(self, first: Applied, apply_s: float, machine: Machine, key: str) -> LayerRecord:
-        """Repeat and check a layer that was applied, and stop the machine.
 
-        Raises:
-            ProvisionError: the second application changed something.
-            CheckError: a check failed.
-        """
-        layer, spec = first.layer, self.planner.spec
-        started = time.monotonic()
-        with log.step(f"Applying layer {layer} again: nothing may change", layer=layer):
-            again = pyinfra_run.prove_idempotent(layer, machine, spec=spec, key=key, first=first)
-        repeat_s = time.monotonic() - started
-        package_cache.withdraw(machine.endpoint, self.cache)
-        with log.step("Restarting the machine"):
-            machine.reboot()
-        started = time.monotonic()
-        with log.step(f"Checking layer {layer}", layer=layer):
-            report = pytest_run.run_checks(
-                CheckRun(
-                    target=machine.endpoint,
-                    select=["checks"],
-                    marker=link_name(layer),
-                    name=link_name(layer),
-                    spec_file=spec.file,
-                    results_dir=self.results,
-                )
-            )
-        check_s = time.monotonic() - started
-        with log.step("Stopping the machine"):
-            machine.shutdown()
-        return LayerRecord(
-            layer=layer, reason=first.reason,
-            operations=first.operations, changed=len(first.changed), execs=first.execs,
-            repeat_execs=again.execs, apply_s=apply_s,
-            repeat_s=repeat_s, check_s=check_s, checks=report.checks,
-        )  # fmt: skip
+def record_of(done: LayerResult) -> LayerRecord:
+    """Return what a link keeps of the application of its layer."""
+    first, again, report = done.first, done.again, done.report
+    assert again is not None
+    assert report is not None
+    return LayerRecord(
+        layer=first.layer,
+        reason=first.reason,
+        operations=first.operations,
+        changed=len(first.changed),
+        execs=first.execs,
+        repeat_execs=again.execs,
+        apply_s=done.apply_s,
+        repeat_s=done.repeat_s,
+        check_s=done.check_s,
+        checks=report.checks,
+    )

@@ -10,13 +10,13 @@ from functools import cached_property
 from pathlib import Path
 
 from cube.build import finalize, verify
-from cube.runtime import hardware, lock, log, progress
+from cube.runtime import hardware, lock, log, progress, units
 from cube.seal import manifest, sealing
 from cube.supply import package_cache, wheel_cache
 from cube import baseimage
 from cube.machines import ssh
 from cube.chain.key import keys
-from cube.chain.store import prune, space
+from cube.chain.store import prune
 from cube.chain.store.link import Link
 from cube.chain.plan import Plan, Planner
 from cube.chain.store.links import Store
@@ -183,7 +183,7 @@ class Build:
         for link in found.links:
             log.debug(f"pruned {link.folder}")
         if found.links:
-            freed = space.words(found.freed_bytes)
+            freed = units.size(found.freed_bytes)
             log.info(f"pruned {len(found.links)} links of older chains, {freed} freed")
 
     @contextlib.contextmanager
@@ -299,7 +299,7 @@ def told(link: Link) -> str:
     if link.skipped:
         return f"skipped, {link.skipped}"
     made = datetime.fromisoformat(link.created).strftime("%Y-%m-%d %H:%M UTC")
-    return f"made {made} in {progress.duration(link.seconds)}"
+    return f"made {made} in {units.duration(link.seconds)}"
 
 
 def planner(spec: Spec, store: Store, *, fresh: bool = False, to: str = "") -> Planner:

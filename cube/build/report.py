@@ -7,6 +7,7 @@ from typing import Any
 
 import jinja2
 
+from cube.runtime import units
 from cube.runtime.atomic import write_whole
 from cube.runtime.redact import masked_data
 
@@ -69,7 +70,7 @@ def environment() -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    jinja.filters.update(size=format_size, duration=format_duration)
+    jinja.filters.update(size=units.size, duration=units.duration)
     return jinja
 
 
@@ -117,25 +118,3 @@ def by_outcome(checks: list[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
         outcome: [check for check in checks if check["outcome"] == outcome]
         for outcome in ("failed", "deferred", "passed")
     }
-
-
-def format_size(count: float) -> str:
-    """Return bytes in decimal units, as disks are sold: 1.09 GB."""
-    for unit in ("B", "kB", "MB", "GB"):
-        if count < 1000:  # noqa: PLR2004 (the step between two units)
-            return f"{count:.3g} {unit}"
-        count /= 1000
-    return f"{count:.3g} TB"
-
-
-def format_duration(seconds: float) -> str:
-    """Return seconds as people say them: 0.4 s, 12 s, 2 min 5 s, 1 h 3 min."""
-    whole = round(seconds)
-    if seconds < 10:  # noqa: PLR2004 (below it, tenths matter)
-        return f"{seconds:.1f} s"
-    if whole < 60:  # noqa: PLR2004
-        return f"{whole} s"
-    minutes, rest = divmod(whole, 60)
-    if minutes < 60:  # noqa: PLR2004
-        return f"{minutes} min {rest} s"
-    return f"{minutes // 60} h {minutes % 60} min"

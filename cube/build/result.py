@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from cube.runtime import progress
+from cube.runtime import units
 from cube.config.workspace import Workspace
 
 
@@ -42,12 +42,12 @@ class Result:
         """Return it for a person."""
         rows = [f"  {name:9} {path}" for name, path in self.as_json().items() if "/" in str(path)]
         how = self.verdict if self.made else f"{self.verdict} and up to date, nothing was made"
-        took = progress.duration(self.seconds)
+        took = units.duration(self.seconds)
         return "\n".join([f"{self.workspace.name} is {how} ({took})", *rows, self.saved()])
 
     def saved(self) -> str:
         """Say what the chain saved, in one line."""
         if not self.reused:
             return "  saved     nothing: there was nothing to reuse"
-        saved = progress.duration(self.saved_seconds)
+        saved = units.duration(self.saved_seconds)
         return f"  saved     {saved}: {', '.join(self.reused)} reused"

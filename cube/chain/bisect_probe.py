@@ -9,7 +9,7 @@ from typing import Literal
 from cube.chain.store.link import Link
 from cube.machines import Endpoint, Machine, ssh
 from cube.machines.boot import settle
-from cube.runtime import progress
+from cube.runtime import units
 from cube.runtime.errors import CommandError
 
 #: Boots a throw-away copy of a link.
@@ -54,7 +54,7 @@ class Probe:
         said = self.output.strip().splitlines()
         last = f": {said[-1].strip()}" if said and self.verdict != "good" else ""
         word = {"good": "succeeds", "bad": "fails", "untestable": "cannot tell"}[self.verdict]
-        took = progress.duration(self.seconds)
+        took = units.duration(self.seconds)
         return f"{self.link.name} {self.link.short}: {word} ({how}, {took}){last}"
 
     def as_json(self) -> dict[str, object]:

@@ -16,13 +16,14 @@ from cube.config import Spec
 from cube.hosts import apply, drift, remote
 from cube.hosts.apply import Outcome, Side, Wanted
 from cube.hosts.drift import LayerDrift
-from cube.hosts.parallel import Party, Result
+from cube.hosts.fan_out import FanOut, Result
 from cube.hosts.target import Box, find
-from cube.provision.pyinfra_pool import crew
+from cube.machines import boot
 from cube.provision.pyinfra_run import LAYER_TIMEOUT_S
+from cube.provision.shared_run import shared_runs
 from cube.runtime import log
-from cube.runtime.errors import DriftError, HostsError
-from cube.runtime.progress import duration
+from cube.runtime.errors import DriftError, HostsError, MachineError, ProvisionError
+from cube.runtime.units import duration
 
 T = TypeVar("T")
 Work = Callable[[Box, Side], T]
@@ -120,7 +121,7 @@ def work_on(
     """
     slots = threading.BoundedSemaphore(CHECKS_A_CPU * (os.cpu_count() or 1))
     with (
-        crew(spec, min(len(hosts), args.jobs), limit_s=args.timeout) as pool,
+        shared_runs(limit_s=args.timeout) as pool,
         tempfile.TemporaryDirectory(prefix="cube-ssh-") as sockets,
     ):
         side = Side(pool=pool, checking=slots)
@@ -129,15 +130,15 @@ def work_on(
             with reached(spec, word, Path(sockets)) as box:
                 return work(box, side)
 
-        party = Party(
+        fan_out = FanOut(
             hosts, work_there, jobs=args.jobs, on_stop=pool.stop,
             log_of=lambda name: log_of(spec, args.command, name),
         )  # fmt: skip
         try:
             with log.step(f"cube {args.command} on {len(hosts)} hosts"):
-                return party.run()
+                return fan_out.run()
         finally:
-            results = party.all_results()
+            results = fan_out.results()
             data: dict[str, object] = {"hosts": [as_json(one) for one in results]}
             tell(args.view, "hosts", data, summary(results, line))
 
@@ -146,18 +147,36 @@ def work_on(
 def reached(spec: Spec, word: str, sockets: Path) -> Iterator[Box]:
     """Choose how to log in to a host; all commands of the block go over one connection.
 
-    An only way is not tried first: the work begins with a command that tells as well if it is
-    closed, and on many hosts each command counts.
+    An only way is not tried first while the host greets: the work logs in itself, and on many
+    hosts each login counts. When the work fails, a login says whether the host is the cause.
 
     Raises:
-        MachineError: there are several ways, and none lets us in.
+        MachineError: the host does not answer, or does not let us in.
     """
-    ways = [replace(way, sockets=sockets) for way in find(spec, word)]
-    box = remote.reach(ways) if len(ways) > 1 else ways[0]
+    folder = Path(tempfile.mkdtemp(dir=sockets))
+    ways = [replace(way, sockets=folder) for way in find(spec, word)]
+    box = ways[0] if len(ways) == 1 and boot.greets(ways[0].endpoint) else remote.reach(ways)
     try:
         yield box
+    except ProvisionError as error:
+        blame_login(box, error)
+        raise
     finally:
         remote.hang_up(box)
+
+
+def blame_login(box: Box, error: ProvisionError) -> None:
+    """Log in to a host where a layer failed.
+
+    Raises:
+        MachineError: the login fails; its details say what failed before.
+    """
+    remote.hang_up(box)
+    try:
+        remote.execute(box, "true")
+    except MachineError as refused:
+        refused.details = "\n".join(filter(None, [error.message, error.details]))
+        raise refused from error
 
 
 def log_of(spec: Spec, command: str, name: str) -> Path:

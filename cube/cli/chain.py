@@ -6,7 +6,7 @@ from pathlib import Path
 
 from cube.build import pipeline
 from cube.chain import why
-from cube.chain.store import integrity, prune, space, table
+from cube.chain.store import integrity, prune, table
 from cube.chain.store.links import Store
 from cube.chain.transfer import archive, export, import_links
 from cube.cli.options import Commands, Run, add
@@ -14,7 +14,7 @@ from cube.cli.output import tell
 from cube.config import Spec
 from cube.config.values import parse_size_mib
 from cube.config.workspace import Workspace
-from cube.runtime import lock, log
+from cube.runtime import lock, log, units
 from cube.runtime.errors import ChainError, HostError
 
 MIB = 1024**2
@@ -101,7 +101,7 @@ def cmd_show(args: argparse.Namespace, spec: Spec) -> int:
     rows = table.rows(store)
     total = sum(row.used_bytes for row in rows)
     head = next((f", head: {row.link.name} {row.link.short}" for row in rows if row.head), "")
-    told = f"{spec.image.os}: {len(rows)} links, {space.words(total)} in {store.folder}{head}"
+    told = f"{spec.image.os}: {len(rows)} links, {units.size(total)} in {store.folder}{head}"
     cells = [list(table.HEADINGS), *(row.cells() for row in rows)]
     # Before anything of cube.toml is looked at: a role that cannot be read hides no link.
     if args.view != "json":
@@ -175,7 +175,7 @@ def cmd_prune(args: argparse.Namespace, spec: Spec) -> int:
             found = prune.prune(store, work.machines, rule)
     word = "would be removed" if args.dry_run else "removed"
     lines = [f"{link.name} {link.short}, made {table.made(link)}: {word}" for link in found.links]
-    freed, left = space.words(found.freed_bytes), space.words(found.left_bytes)
+    freed, left = units.size(found.freed_bytes), units.size(found.left_bytes)
     lines.append(f"{len(found.links)} links {word}, {freed} freed, {left} left")
     tell(args.view, "prune", {**found.as_json(), "dry_run": args.dry_run}, "\n".join(lines))
     prune.require(found, rule)
@@ -196,7 +196,7 @@ def cmd_export(args: argparse.Namespace, spec: Spec) -> int:
         size = export.export(args.file, links, index)
     names = ", ".join(f"{one.name} {one.short}" for one in links)
     data = {"file": str(args.file.absolute()), "size_bytes": size, "links": index.members()}
-    text = f"{args.file}: {space.words(size)}, holds {names}\ntake it over: cube chain import FILE"
+    text = f"{args.file}: {units.size(size)}, holds {names}\ntake it over: cube chain import FILE"
     tell(args.view, "export", data, text)
     return 0
 

@@ -4,23 +4,26 @@ import contextlib
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from cube.chain.key import keys
 from cube.chain.key.keys import Ingredients, link_name
 from cube.config import Spec
 from cube.config.live_host import box_data
-from cube.hosts import record, restart, snapshot
+from cube.hosts import restart, snapshot
 from cube.hosts.target import Box
 from cube.hosts.volumes import Volume
+from cube.machines import address
 from cube.provision import pyinfra_run, pytest_run
-from cube.provision.pyinfra_run import Pool
+from cube.provision.layer_run import LayerResult, LayerRun, run_layer
+from cube.provision.pyinfra_run import Applied, Pool
 from cube.provision.pytest_run import CheckRun
 from cube.runtime import log
-from cube.runtime.check_report import CheckReport
 from cube.runtime.errors import CheckError, ProvisionError, SpecError
-from cube.runtime.progress import duration
+from cube.runtime.units import duration
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -165,55 +168,56 @@ class Application:
     side: Side | None = None
 
     def run(self, layer: int) -> Outcome:
-        """Apply, repeat and judge one layer."""
+        """Apply, repeat and check one layer, with a snapshot before it on request."""
         started = time.monotonic()
         taken = snapshot.take(self.box, self.room, layer) if self.room else None
-        key = layer_key(self.spec, self.box, layer, self.side)
         with self.advising(layer, taken):
-            done = self.provision(layer, key, taken)
-            if not done.skipped:
-                done = replace(done, restart=self.restart(layer))
-                done = replace(done, checks=self.check(layer))
-        if taken and not done.skipped:
+            done = run_layer(self.run_of(layer))
+        if taken and done.first.skipped:
+            snapshot.drop(self.box, taken)
+        elif taken:
             snapshot.warn_of_overflow(self.box, [taken])
-        return replace(done, seconds=time.monotonic() - started)
+        return outcome(done, taken, seconds=time.monotonic() - started)
+
+    def run_of(self, layer: int) -> LayerRun:
+        """Describe how a layer is applied to the box."""
+        box, wanted = self.box, self.wanted
+        how: dict[str, Any] = {
+            "spec": self.spec,
+            "building": box.building,
+            "pool": self.side.pool if self.side else None,
+            "ingredients": self.ingredients(layer),
+            "question": restart.ASK,
+        }
+
+        def prove(first: Applied) -> Applied:
+            return pyinfra_run.prove_idempotent(layer, box, first=first, **how)
+
+        return LayerRun(
+            layer=layer,
+            apply=partial(pyinfra_run.apply, layer, box, run=self.run_of_layers, **how),
+            prove=prove if wanted.prove else None,
+            restart=partial(self.restart, layer),
+            checks=check_run(self.spec, box, layer) if wanted.checks else None,
+            check_slot=self.side.checking if self.side else contextlib.nullcontext(),
+        )
 
     @property
     def run_of_layers(self) -> list[int]:
         """The layers of this run, so that loads begin early; none where they'd fill a snapshot."""
         return [] if self.room else choose_layers(self.spec, self.wanted.layers)
 
-    @property
-    def pool(self) -> Pool | None:
-        """What runs pyinfra for many boxes; None for a box alone."""
-        return self.side.pool if self.side else None
+    def ingredients(self, layer: int) -> Ingredients:
+        """Return what makes a layer, read once for all hosts."""
+        known = self.side.ingredients if self.side and not self.box.building else {}
+        if layer not in known:
+            known[layer] = ingredients(self.spec, self.box, layer)
+        return known[layer]
 
-    def provision(self, layer: int, key: str, taken: Volume | None) -> Outcome:
-        """Apply a layer, and again on request."""
-        spec, box = self.spec, self.box
-        with log.step(f"Applying layer {layer}", layer=layer):
-            first = pyinfra_run.apply(
-                layer, box, spec=spec, key=key, building=box.building, pool=self.pool,
-                run=self.run_of_layers,
-            )  # fmt: skip
-        if first.skipped:
-            if taken:
-                snapshot.drop(box, taken)
-            return Outcome(layer=layer, skipped=first.skipped)
-        if self.wanted.prove:
-            with log.step(f"Applying layer {layer} again: nothing may change", layer=layer):
-                pyinfra_run.prove_idempotent(
-                    layer, box, spec=spec, key=key, building=box.building, first=first,
-                    pool=self.pool,
-                )  # fmt: skip
-        return Outcome(
-            layer=layer, operations=first.operations, changed=first.changed, key=key,
-            proved=self.wanted.prove, snapshot=taken.name if taken else "",
-        )  # fmt: skip
-
-    def restart(self, layer: int) -> str:
+    def restart(self, layer: int, last: Applied) -> str:
         """Restart the box if it needs and may be; return why it still needs it."""
-        reason = restart.reason(self.box)
+        answer = last.answer
+        reason = restart.reason(self.box) if answer is None else restart.parse(answer)
         if not reason:
             return ""
         if not self.wanted.reboot:
@@ -222,14 +226,6 @@ class Application:
         with log.step(f"Restarting {self.box.name}: {reason}"):
             restart.restart(self.box)
         return restart.reason(self.box)
-
-    def check(self, layer: int) -> str:
-        """Judge a layer; return what was found."""
-        if not self.wanted.checks:
-            return ""
-        slot = self.side.checking if self.side else contextlib.nullcontext()
-        with slot, log.step(f"Checking layer {layer}", layer=layer):
-            return run_checks(self.spec, self.box, layer).summary
 
     @contextlib.contextmanager
     def advising(self, layer: int, taken: Volume | None) -> Iterator[None]:
@@ -248,6 +244,24 @@ class Application:
             raise
 
 
+def outcome(done: LayerResult, taken: Volume | None, *, seconds: float) -> Outcome:
+    """Return what is reported of a layer that was applied or skipped."""
+    first = done.first
+    if first.skipped:
+        return Outcome(layer=first.layer, skipped=first.skipped, seconds=seconds)
+    return Outcome(
+        layer=first.layer,
+        operations=first.operations,
+        changed=first.changed,
+        seconds=seconds,
+        proved=done.again is not None,
+        checks=done.report.summary if done.report else "",
+        restart=done.restart,
+        snapshot=taken.name if taken else "",
+        key=first.key,
+    )
+
+
 def before(layer: int) -> str:
     """Return the word for what is below a layer."""
     return link_name(layer - 1) if layer > 1 else keys.BASE
@@ -255,15 +269,7 @@ def before(layer: int) -> str:
 
 def hosts_word(box: Box) -> str:
     """Return what ``pytest checks/ --hosts=`` reaches a box by."""
-    return pytest_run.ssh_url(box.endpoint)
-
-
-def layer_key(spec: Spec, box: Box, layer: int, side: Side | None = None) -> str:
-    """Return the key of a layer on a box, on top of what the box says that it has."""
-    known = side.ingredients if side and not box.building else {}
-    if layer not in known:
-        known[layer] = ingredients(spec, box, layer)
-    return keys.digest({**known[layer], "parent": record.read(box).key_below(layer)})
+    return address.of(box.endpoint).url
 
 
 def ingredients(spec: Spec, box: Box, layer: int) -> Ingredients:
@@ -275,21 +281,9 @@ def ingredients(spec: Spec, box: Box, layer: int) -> Ingredients:
     return keys.layer_ingredients(spec, layer, parent="", refresh="", data=data)
 
 
-def run_checks(spec: Spec, box: Box, layer: int) -> CheckReport:
-    """Judge a layer of a box.
-
-    Raises:
-        CheckError: a check failed, or none ran.
-    """
-    return pytest_run.run_checks(check_run(spec, box, layer))
-
-
 def check_run(spec: Spec, box: Box, layer: int) -> CheckRun:
     """Describe the run of a layer's checks on a box."""
-    return CheckRun(
-        target=box.endpoint, select=["checks"], marker=link_name(layer), name=link_name(layer),
-        spec_file=spec.file, results_dir=results_folder(spec, box),
-    )  # fmt: skip
+    return pytest_run.layer_checks(spec, layer, box.endpoint, results_folder(spec, box))
 
 
 def results_folder(spec: Spec, box: Box) -> Path:

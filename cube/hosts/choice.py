@@ -4,18 +4,12 @@ from collections.abc import Iterable, Sequence
 from fnmatch import fnmatchcase
 
 from cube.config import Spec
-from cube.config.workspace import Workspace
-from cube.hosts.target import FORMS, parse
-from cube.machines import record
+from cube.hosts.target import FORMS, is_address, parse
+from cube.machines import directory
 from cube.runtime.errors import CubeError
 
 #: What makes a word a pattern. Source: fnmatch of the standard library.
 WILD = frozenset("*?[")
-
-
-def is_address(word: str) -> bool:
-    """Tell an address given ad hoc from a name or a pattern."""
-    return "@" in word or "://" in word
 
 
 def is_pattern(word: str) -> bool:
@@ -70,10 +64,8 @@ def matching(spec: Spec, word: str) -> list[str]:
         if found:
             return found
         raise CubeError(f"no host is like {word} (known: {listed(spec.hosts)})", hint=FORMS)
-    up = [machine.name for machine in record.left_up(Workspace.of(spec).machines)]
-    if word not in {*spec.hosts, *up}:
-        known = listed([*spec.hosts, *up])
-        raise CubeError(f"no host is called {word} (known: {known})", hint=FORMS)
+    if word not in directory.known(spec):
+        raise CubeError(f"no host is called {word} (known: {directory.listed(spec)})", hint=FORMS)
     return [word]
 
 

@@ -8,10 +8,11 @@ from cube.chain.key.keys import recipe
 from cube.chain.store.link import SHORT
 from cube.config import Spec
 from cube.hosts import record, restart
-from cube.hosts.apply import Side, check_run, run_checks
+from cube.hosts.apply import Side, check_run
 from cube.hosts.dry_run import Difference, predict
 from cube.hosts.record import Entry, Record
 from cube.hosts.target import Box
+from cube.provision import pytest_run
 from cube.provision.file_diff import excerpt
 from cube.runtime import log
 from cube.runtime.check_report import Check, CheckReport, read_entries
@@ -151,10 +152,11 @@ def judge(spec: Spec, box: Box, layer: int) -> CheckReport:
     Raises:
         CheckError: they could not be run.
     """
+    one = check_run(spec, box, layer)
     try:
-        return run_checks(spec, box, layer)
+        return pytest_run.run_checks(one)
     except CheckError:
-        lines = check_run(spec, box, layer).report_log.read_text().splitlines()
+        lines = one.report_log.read_text().splitlines()
         report = CheckReport(checks=read_entries(lines))
         if not report.having("failed"):
             raise

@@ -1,34 +1,28 @@
 """Commands on a box, by the OpenSSH client: the user's agent and known hosts count there."""
 
-import shlex
-import time
 from collections.abc import Collection, Sequence
 
 from cube.hosts.target import Box
-from cube.machines import ssh
+from cube.machines import address, boot, ssh
 from cube.runtime import log, run
 from cube.runtime.errors import CommandError, MachineError
 from cube.runtime.run import Completed
 
-#: Source: ssh(1), EXIT STATUS: ssh's own failure.
-SSH_FAILED = 255
 #: Seconds for one attempt to connect.
 CONNECT_S = 15
 #: Seconds between two looks at a box that restarts.
 RETRY_S = 2.0
 #: Seconds until a kept connection closes by itself, should nobody close it.
 PERSIST_S = 60
-BOOT_ID = "cat /proc/sys/kernel/random/boot_id"
 
 
 def login_args(box: Box, script: str) -> list[str]:
     """Build the command that runs a script as root on a box."""
     *words, destination = ssh.ssh_args(box.endpoint)
-    root = "" if box.endpoint.user == "root" else "sudo -n "
     return [
         *words, "-o", "BatchMode=yes", "-o", f"ConnectTimeout={CONNECT_S}",
         "-o", "ServerAliveInterval=15", "-o", "LogLevel=ERROR", *shared_args(box),
-        destination, f"{root}sh -c {shlex.quote(script)}",
+        destination, ssh.as_root(box.endpoint.user, script),
     ]  # fmt: skip
 
 
@@ -47,7 +41,7 @@ def shared_args(box: Box) -> list[str]:
 
 def hang_up(box: Box) -> None:
     """Close the connection that is kept open, if there is one."""
-    if box.sockets:
+    if box.sockets and any(box.sockets.iterdir()):
         *words, destination = ssh.ssh_args(box.endpoint)
         close = [*words, *shared_args(box), "-O", "exit", destination]
         with log.apart(lambda _: None):  # after Ctrl-C, whoever listens ends the thread instead
@@ -104,8 +98,8 @@ def refuse_login(box: Box, done: Completed) -> None:
     """
     said = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
     access = box.endpoint
-    login = f"{access.user}@{access.host} port {access.port}"
-    if done.returncode == SSH_FAILED:
+    login = address.of(access)
+    if done.returncode == ssh.FAILED:
         raise MachineError(
             f"{box.name}: cannot log in as {login}: {said}",
             hint=f"try: {run.quote(ssh.ssh_args(access))}",
@@ -120,7 +114,7 @@ def refuse_login(box: Box, done: Completed) -> None:
 
 def boot_id(box: Box) -> str:
     """Return the identity of the running boot. Source: random(4)."""
-    return execute(box, BOOT_ID).stdout.strip()
+    return execute(box, boot.BOOT_ID).stdout.strip()
 
 
 def reboot(box: Box, *, timeout_s: float) -> None:
@@ -130,7 +124,7 @@ def reboot(box: Box, *, timeout_s: float) -> None:
         MachineError: it did not come back in time; the last reason is told.
     """
     before = boot_id(box)
-    run.run(login_args(box, "systemctl reboot"), accept=(0, SSH_FAILED))
+    run.run(login_args(box, "systemctl reboot"), accept=(0, ssh.FAILED))
     hang_up(box)
     wait_for_boot(box, other_than=before, timeout_s=timeout_s)
 
@@ -141,15 +135,14 @@ def wait_for_boot(box: Box, *, other_than: str, timeout_s: float) -> str:
     Raises:
         MachineError: none did in time.
     """
-    started, reason = time.monotonic(), "no attempt was made"
-    while (waited := time.monotonic() - started) < timeout_s:
-        log.status(f"waiting for {box.name} to come back, {waited:.0f} s")
-        try:
-            if (found := boot_id(box)) != other_than:
-                return found
-            reason = "the old boot still answers"
-        except (MachineError, CommandError) as error:
-            reason = error.message
-        time.sleep(RETRY_S)
-    raise MachineError(f"{box.name} did not come back within {timeout_s:.0f} s: {reason}",
-                       hint="look at its console")  # fmt: skip
+    try:
+        return boot.wait_for(
+            lambda: boot_id(box),
+            what=f"{box.name} did not come back",
+            timeout_s=timeout_s,
+            other_than=other_than,
+            pause_s=lambda: RETRY_S,
+        )
+    except MachineError as error:
+        error.hint = "look at its console"
+        raise

@@ -4,10 +4,7 @@ import re
 
 from cube.hosts import remote
 from cube.hosts.target import Box
-from cube.machines import boot
-
-#: Seconds for a restart of a machine on a desk, whose firmware may test all of its memory.
-RESTART_S = 900.0
+from cube.machines import boot, ssh
 
 #: What packages ask for, and the kernels. A container has none of its own.
 #: Source: debian-policy, /run/reboot-required; systemd-detect-virt(1).
@@ -64,6 +61,6 @@ def restart(box: Box) -> None:
         MachineError: it did not come back, or went away again.
         CommandError: systemd did not answer, not even that it has not settled.
     """
-    remote.reboot(box, timeout_s=RESTART_S)
-    any_code = range(remote.SSH_FAILED)
+    remote.reboot(box, timeout_s=boot.HOST_S)
+    any_code = range(ssh.FAILED)
     remote.execute(box, boot.SETTLE, accept=any_code, timeout_s=boot.SETTLE_S + 60)

@@ -8,7 +8,7 @@ from cube.hosts import record, remote, volumes
 from cube.hosts.rollback import rollback
 from cube.hosts.target import Box
 from cube.hosts.volumes import KERNEL, PREFIX, RECORD, Root, Volume
-from cube.runtime import log
+from cube.runtime import log, units
 from cube.runtime.errors import SnapshotError
 
 __all__ = ["Plan", "drop", "plan", "rollback", "take", "warn_of_overflow"]
@@ -77,18 +77,12 @@ def share_room(root: Root, layers: Sequence[int], *, size_mib: int = 0) -> int:
     if each * len(layers) > room or (not size_mib and each < LEAST_BYTES):
         least = each if size_mib else LEAST_BYTES
         raise SnapshotError(
-            f"the volume group {root.volume.group} has {told(room)} free: {len(layers)} snapshots"
-            f" of {told(least)} do not fit",
+            f"the volume group {root.volume.group} has {units.size(room)} free:"
+            f" {len(layers)} snapshots of {units.size(least)} do not fit",
             hint="apply fewer layers at once (--layers), say --snapshot-size, or enlarge the"
             " group; nothing was changed",
         )
     return extents
-
-
-def told(size_bytes: int) -> str:
-    """Return a size in the unit of people."""
-    mib = size_bytes / MIB
-    return f"{mib / 1024:.1f} GiB" if mib >= 1024 else f"{mib:.0f} MiB"  # noqa: PLR2004 (a GiB)
 
 
 def take(box: Box, chosen: Plan, layer: int) -> Volume:
@@ -114,7 +108,7 @@ def take(box: Box, chosen: Plan, layer: int) -> Volume:
         f"lvcreate --yes --snapshot --name {name} --extents {chosen.extents}{tags}"
         f" {root.volume.path}",
     )
-    size = told(chosen.extents * root.extent_bytes)
+    size = units.size(chosen.extents * root.extent_bytes)
     log.info(f"{box.name}: snapshot {root.volume.group}/{name}, room for {size} of changes")
     return next(one for one in volumes.read_root(box).snapshots if one.name == name)
 

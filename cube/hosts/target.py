@@ -2,18 +2,15 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import parse_qs, urlsplit
 
 from cube.config import Spec
 from cube.config.model import Host
-from cube.config.workspace import Workspace
-from cube.machines import Endpoint, record
+from cube.machines import Endpoint, address, directory
+from cube.machines.address import Address
 from cube.runtime import redact, run
 from cube.runtime.errors import CubeError, HostError
 
 FORMS = "write a name of [hosts.NAME] in cube.toml, or user@address[:port]"
-#: Options that an address may carry, as those of ``pytest checks/ --hosts=ssh://...``.
-OPTIONS = {"ssh_identity_file", "known_hosts"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,18 +30,6 @@ class Box:
     sockets: Path | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
-class Address:
-    """What is known of a box before OpenSSH's configuration is asked; 0 and "" mean unknown."""
-
-    name: str
-    address: str
-    port: int = 0
-    user: str = ""
-    key: Path | None = None
-    known_hosts: Path | None = None
-
-
 def find(spec: Spec, word: str) -> list[Box]:
     """Return the ways to log in to what a word names, best first; they differ in their key.
 
@@ -57,22 +42,28 @@ def find(spec: Spec, word: str) -> list[Box]:
         CubeError: nothing is called so, or the address is malformed.
         HostError: there is no key to log in with, or only a way that is not supported.
     """
-    if word in spec.hosts:
-        return locate(from_table(word, spec.hosts[word]))
-    if "@" in word or "://" in word:
+    if is_address(word):
         return locate(parse(word))
-    up = record.left_up(Workspace.of(spec).machines)
-    for machine in up:
-        if machine.name == word:
-            return [Box(name=word, endpoint=machine.endpoint, building=True)]
-    names = ", ".join([*spec.hosts, *(machine.name for machine in up)]) or "none"
-    raise CubeError(f"no host is called {word} (known: {names})", hint=FORMS)
+    found = directory.known(spec).get(word)
+    if found is None:
+        raise CubeError(
+            f"no host is called {word} (known: {directory.listed(spec)})",
+            hint=FORMS,
+        )
+    if isinstance(found, Host):
+        return locate(from_table(word, found))
+    return [Box(name=word, endpoint=found.endpoint, building=True)]
+
+
+def is_address(word: str) -> bool:
+    """Tell an address given ad hoc from a name or a pattern."""
+    return "@" in word or "://" in word
 
 
 def from_table(name: str, host: Host) -> Address:
     """Return the address in a ``[hosts.NAME]`` table of cube.toml."""
     return Address(
-        name=name, address=host.address, port=host.port, user=host.user, key=host.key
+        name=name, host=host.address, port=host.port, user=host.user, key=host.key
     )  # fmt: skip
 
 
@@ -83,28 +74,10 @@ def parse(word: str) -> Address:
         CubeError: it is none.
     """
     redact.remember(word)
-    url = word if "://" in word else f"ssh://{word}"
     try:
-        parts = urlsplit(url)
-        port = parts.port or 0
+        return address.parse(word)
     except ValueError as error:
-        # Not in its words: they may quote a part of a password.
-        raise CubeError(f"{word}: not an address of a box", hint=FORMS) from error
-    options = {name: values[-1] for name, values in parse_qs(parts.query).items()}
-    strange = parts.scheme != "ssh" or not parts.hostname or parts.path not in {"", "/"}
-    if strange or parts.password or options.keys() - OPTIONS:
-        raise CubeError(f"{word}: not an address of a box, or more than one", hint=FORMS)
-    shown = parts.netloc if port else parts.netloc.removesuffix(":")
-    return Address(
-        name=shown, address=str(parts.hostname), port=port, user=parts.username or "",
-        key=file_of(options.get("ssh_identity_file")),
-        known_hosts=file_of(options.get("known_hosts")),
-    )  # fmt: skip
-
-
-def file_of(text: str | None) -> Path | None:
-    """Return the path that an option names, if there is one."""
-    return Path(text).expanduser().absolute() if text else None
+        raise CubeError(f"{word}: not an address of a host: {error}", hint=FORMS) from error
 
 
 def locate(found: Address) -> list[Box]:
@@ -143,7 +116,7 @@ def settings_args(found: Address) -> list[str]:
     """Build the command that prints OpenSSH's settings for an address. Source: ssh(1), -G."""
     port = ["-p", str(found.port)] if found.port else []
     user = ["-l", found.user] if found.user else []
-    return ["ssh", "-G", *port, *user, "--", found.address]
+    return ["ssh", "-G", *port, *user, "--", found.host]
 
 
 def parse_settings(text: str) -> dict[str, list[str]]:

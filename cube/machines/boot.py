@@ -17,16 +17,24 @@ SILENT_S = 0.1
 #: Seconds until the greeting must come, at first. A user-mode network accepts a connection
 #: before the guest has an address and then backs off: a new connection is quicker.
 GREETING_S = 0.5
+#: The limits of all boots, in seconds: of a container, of a virtual machine by its accelerator,
+#: and of a host, whose firmware may test all of its memory. Translated code (tcg) needs about a
+#: minute on an idle machine.
+CONTAINER_S = 180.0
+VM_S = {"kvm": 180.0, "hvf": 180.0, "tcg": 900.0}
+HOST_S = 900.0
 #: Seconds for all units of a boot to settle. Without KVM two minutes were measured.
-SETTLE_S = 300
+SETTLE_S = 600
 #: Source: systemctl(1), is-system-running --wait, whose exit codes but 0 say "not running".
 SETTLE = f"timeout {SETTLE_S} systemctl is-system-running --wait"
 
+#: Source: random(4).
+BOOT_ID = "cat /proc/sys/kernel/random/boot_id"
+
 
 def identity(endpoint: Endpoint, *, attempts: int = ssh.ATTEMPTS) -> str:
-    """Return the identity of the running boot. Source: random(4)."""
-    read = "cat /proc/sys/kernel/random/boot_id"
-    return ssh.execute(endpoint, read, timeout_s=60, attempts=attempts).stdout.strip()
+    """Return the identity of the running boot."""
+    return ssh.execute(endpoint, BOOT_ID, timeout_s=60, attempts=attempts).stdout.strip()
 
 
 def wait(
@@ -36,13 +44,36 @@ def wait(
     alive: Callable[[], bool],
     other_than: str = "",
 ) -> str:
-    """Wait until a command runs on the machine.
+    """Wait until a command runs on a machine of the pipeline; see `wait_for`."""
+    attempt = Greeting(endpoint)
+    return wait_for(
+        attempt,
+        what="no SSH",
+        timeout_s=timeout_s,
+        alive=alive,
+        other_than=other_than,
+        pause_s=lambda: attempt.pause_s,
+    )
+
+
+def wait_for(
+    attempt: Callable[[], str],
+    *,
+    what: str,
+    timeout_s: float,
+    alive: Callable[[], bool] = lambda: True,
+    other_than: str = "",
+    pause_s: Callable[[], float],
+) -> str:
+    """Wait until a boot answers: of a machine of the pipeline, or of a host.
 
     Args:
-        endpoint: the machine.
+        attempt: returns the identity of the running boot, or says why it does not answer.
+        what: begins the error, such as "no SSH".
         timeout_s: seconds until it must answer.
         alive: whether the machine still runs; it is given up at once when not.
         other_than: boot that does not count, to wait for a reboot.
+        pause_s: seconds until the next attempt.
 
     Returns:
         The boot's identity.
@@ -50,30 +81,61 @@ def wait(
     Raises:
         MachineError: it died, or did not answer in time; the last reason is told.
     """
-    started, patience_s, told = time.monotonic(), GREETING_S, ""
-    reason = "no attempt was made"
+    started, told, reason = time.monotonic(), "", "no attempt was made"
     while time.monotonic() - started < timeout_s:
         if not alive():
             raise MachineError(f"the machine stopped while SSH was waited for ({reason})")
         waited = f"waiting for SSH, {time.monotonic() - started:.0f} s"
         if waited != told:
             log.status(told := waited)
-        pause_s = SILENT_S
         try:
-            _await_greeting(endpoint, patience_s)
-            pause_s = ssh.RETRY_S
-            # Once: an sshd that goes down has greeted too, and the greeting is the quicker wait.
-            found = identity(endpoint, attempts=1)
+            found = attempt()
         except (MachineError, CommandError, OSError) as error:
             reason = str(error)
-            if not isinstance(error, ConnectionRefusedError):
-                patience_s = min(patience_s * 1.3, ssh.CONNECT_S)
         else:
             if found != other_than:
                 return found
             reason = "the old boot still answers"
-        time.sleep(pause_s)
-    raise MachineError(f"no SSH after {timeout_s:.0f} s: {reason}")
+        time.sleep(pause_s())
+    raise MachineError(f"{what} within {timeout_s:.0f} s: {reason}")
+
+
+class Greeting:
+    """Asks for the identity of the boot once sshd has greeted."""
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        self._endpoint = endpoint
+        self._patience_s = GREETING_S
+        self.pause_s = SILENT_S
+
+    def __call__(self) -> str:
+        """Return the identity of the running boot.
+
+        Raises:
+            OSError: nobody greets.
+            MachineError: who answers is no sshd, or does not let us in.
+            CommandError: the command failed.
+        """
+        self.pause_s = SILENT_S
+        try:
+            _await_greeting(self._endpoint, self._patience_s)
+            self.pause_s = ssh.RETRY_S
+            # Once: an sshd that goes down has greeted too, and the greeting is the quicker wait.
+            return identity(self._endpoint, attempts=1)
+        except ConnectionRefusedError:
+            raise
+        except (MachineError, CommandError, OSError):
+            self._patience_s = min(self._patience_s * 1.3, ssh.CONNECT_S)
+            raise
+
+
+def greets(endpoint: Endpoint, *, timeout_s: float = ssh.CONNECT_S) -> bool:
+    """Tell whether an SSH server answers; its address may also be a name."""
+    try:
+        _await_greeting(endpoint, timeout_s)
+    except (MachineError, OSError):
+        return False
+    return True
 
 
 def _await_greeting(endpoint: Endpoint, timeout_s: float) -> None:
@@ -94,7 +156,8 @@ def restart(endpoint: Endpoint, *, timeout_s: float, alive: Callable[[], bool]) 
         MachineError: it did not come back.
     """
     before = identity(endpoint)
-    ssh.execute(endpoint, f"sudo {RESTART}", accept=(0, ssh.BROKEN), timeout_s=60)
+    command = ssh.as_root(endpoint.user, RESTART)
+    ssh.execute(endpoint, command, accept=(0, ssh.BROKEN), timeout_s=60)
     return wait(endpoint, timeout_s=timeout_s, alive=alive, other_than=before)
 
 

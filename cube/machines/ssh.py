@@ -11,10 +11,12 @@ from pathlib import Path
 
 import paramiko
 
-from cube.machines import Endpoint
+from cube.machines import Endpoint, address
 from cube.runtime import log, run
 from cube.runtime.errors import CommandError, MachineError
 
+#: What the OpenSSH client ends with when it failed itself. Source: ssh(1), EXIT STATUS.
+FAILED = 255
 #: Exit code that we give to a command whose connection broke, as by a reboot.
 BROKEN = -1
 #: Seconds for one attempt to connect, and for sshd's answers; a guest without KVM is slow.
@@ -102,7 +104,7 @@ def connected(endpoint: Endpoint, *, attempts: int = ATTEMPTS) -> Iterator[param
         yield client
     except (paramiko.SSHException, OSError, EOFError) as error:
         raise MachineError(
-            f"{endpoint.user}@{endpoint.host}:{endpoint.port}: {_reason(error)}",
+            f"{address.of(endpoint)}: {_reason(error)}",
             hint=f"try: {run.quote(ssh_args(endpoint))}",
         ) from error
     finally:
@@ -123,7 +125,7 @@ def _log_in(client: paramiko.SSHClient, endpoint: Endpoint, attempts: int) -> No
         except (paramiko.SSHException, OSError, EOFError) as error:
             if attempt == attempts:
                 raise
-            log.debug(f"ssh {endpoint.host}:{endpoint.port}: {_reason(error)}; once more")
+            log.debug(f"ssh {address.of(endpoint)}: {_reason(error)}; once more")
             time.sleep(RETRY_S)
         else:
             return
@@ -156,7 +158,7 @@ def execute(
         MachineError: nobody answers, or the key is not let in.
         CommandError: the command took too long or ended with another code.
     """
-    log.debug(f"ssh {endpoint.host}:{endpoint.port} $ {command}")
+    log.debug(f"ssh {address.of(endpoint)} $ {command}")
     deadline = time.monotonic() + timeout_s
     with connected(endpoint, attempts=attempts) as client:
         transport = client.get_transport()
@@ -195,6 +197,12 @@ def _collect(channel: paramiko.Channel, deadline: float) -> run.Completed | None
         stdout=out.decode(errors="replace"),
         stderr=err.decode(errors="replace"),
     )
+
+
+def as_root(user: str, script: str) -> str:
+    """Return the command that runs a shell script as root for an account that may use sudo."""
+    root = "" if user == "root" else "sudo -n "
+    return f"{root}sh -c {shlex.quote(script)}"
 
 
 def quote(word: str) -> str:

@@ -1,6 +1,7 @@
 """What a run of pyinfra tells while it goes on: events in a file, and its output around them."""
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -8,8 +9,6 @@ from typing import Any
 from cube.runtime import documents, log, run
 from cube.runtime.errors import ProvisionError
 
-#: pyinfra's words before an operation's name.
-STARTING = "--> Starting operation: "
 #: pyinfra's last word when it gives up by itself. Source: pyinfra_cli/exceptions.py, `show`.
 GIVEN_UP = re.compile(r"--> .*?\berror(?: in \S+ line \d+)?: (?P<cause>.+)")
 
@@ -22,9 +21,30 @@ ROOM = (
 )
 
 
+class EventFile:
+    """A file that events are read from while pyinfra adds to it."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._read = 0
+
+    def read(self) -> Iterator[dict[str, Any]]:
+        """Return the events of whole lines that are new.
+
+        Raises:
+            ProvisionError: a line is no event.
+        """
+        with self.path.open("rb") as stream:
+            stream.seek(self._read)
+            new, _, _ = stream.read().rpartition(b"\n")
+        self._read += len(new) + 1 if new else 0
+        for text in new.decode(errors="replace").splitlines():
+            yield parse(text, self.path)
+
+
 @dataclass
 class Journal:
-    """The events of one run, as they come in, with the output around them.
+    """The events of one run on one host, as they come in, with the output around them.
 
     `told` is False for a run that nobody watches: it changes no machine.
     """
@@ -33,45 +53,34 @@ class Journal:
     told: bool = True
     events: list[dict[str, Any]] = field(default_factory=list)
     output: list[str] = field(default_factory=list)
-    _read: int = 0
+
+    def __post_init__(self) -> None:
+        self._events = EventFile(self.file)
 
     def line(self, text: str) -> None:
         """Take a line of pyinfra's output, and the events that were written until now."""
-        log.debug(text)
-        self.output.append(text)
+        self.hear(text)
         self.poll()
-        self.tell_start(text)
 
     def hear(self, text: str) -> None:
-        """Take what pyinfra said where it writes that beside its events."""
-        for line in text.splitlines():
-            log.debug(line)
-            self.output.append(line)
-            self.tell_start(line)
-
-    def tell_start(self, text: str) -> None:
-        """Say which operation starts, if a line says so."""
-        if self.told and text.startswith(STARTING):
-            log.status(text.removeprefix(STARTING).strip())
+        """Take a line of pyinfra's output."""
+        log.debug(text)
+        self.output.append(text)
 
     def poll(self) -> None:
-        """Read whole new lines of the file.
+        """Read new events from the file.
 
         Raises:
-            ProvisionError: one of them is no event.
+            ProvisionError: a line is no event.
         """
-        with self.file.open("rb") as stream:
-            stream.seek(self._read)
-            new, _, _ = stream.read().rpartition(b"\n")
-        self._read += len(new) + 1 if new else 0
-        for text in new.decode(errors="replace").splitlines():
-            event = parse(text, self.file)
-            if event["event"] == "said":
-                self.hear(event["text"])
-                continue
-            self.events.append(event)
-            if self.told:
-                report(event)
+        for event in self._events.read():
+            self.take(event)
+
+    def take(self, event: dict[str, Any]) -> None:
+        """Add an event."""
+        self.events.append(event)
+        if self.told:
+            report(event)
 
     def of(self, kind: str) -> list[dict[str, Any]]:
         """Return the events of a kind."""
@@ -92,13 +101,23 @@ class Journal:
         return [operation for plan in self.of("plan") for operation in plan["operations"]]
 
     def cause(self) -> str:
-        """Return why pyinfra gave up by itself; empty when it did not, or an operation failed."""
+        """Return why pyinfra gave the host up; empty when it did not, or an operation failed."""
+        if causes := [event["cause"] for event in self.of("exit") if event["cause"]]:
+            return str(causes[0])
         if any(event.get("error") for event in self.of("end")):
             return ""
-        if told := [event["cause"] for event in self.of("exit")]:
-            return str(told[-1])
         found = [match["cause"] for line in self.output if (match := GIVEN_UP.match(line))]
         return found[-1] if found else ""
+
+    def key(self, layer: int) -> str:
+        """Return the key that the host notes of a layer; empty when it notes none."""
+        keys = [event["key"] for event in self.of("key") if event["layer"] == layer]
+        return str(keys[-1]) if keys else ""
+
+    def answer(self) -> str | None:
+        """Return the output of the last question; None when the host did not answer it."""
+        told = [event["text"] for event in self.of("answer")]
+        return str(told[-1]) if told else None
 
     def tail(self) -> str:
         """Return the last lines of the output."""
@@ -137,7 +156,7 @@ def report(event: dict[str, Any]) -> None:
         log.info(f"layer {event['layer']} skipped: {event['reason']}", layer=event["layer"])
     elif event["event"] == "plan" and event.get("reason"):
         log.info(f"layer {event['layer']} applies: {event['reason']}", layer=event["layer"])
-    elif event["event"] == "predict":
+    elif event["event"] in {"predict", "start"}:
         log.status(title(event))
 
 

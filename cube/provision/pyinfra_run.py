@@ -33,7 +33,7 @@ HINT = "correct it, then run cube build again: it goes on from the last good lay
 
 
 class Pool(Protocol):
-    """Runs pyinfra for many machines at once; `cube.provision.pyinfra_pool` has one."""
+    """Runs pyinfra for many machines at once; `cube.provision.shared_run` has one."""
 
     def run(
         self, layer: int, env: Mapping[str, str], folder: Path, *, timeout_s: float,
@@ -70,6 +70,8 @@ class Applied:
         seconds: time spent in operations.
         skipped: why the layer has no operations here; empty when it has.
         reason: why it applies; empty when it always does.
+        key: the one that the target notes; empty when it has none.
+        answer: output of the last question; None when none was asked or answered.
     """
 
     layer: int
@@ -80,6 +82,8 @@ class Applied:
     seconds: float = 0.0
     skipped: str = ""
     reason: str = ""
+    key: str = ""
+    answer: str | None = None
 
 
 def apply(
@@ -93,6 +97,8 @@ def apply(
     diff: bool = False,
     pool: Pool | None = None,
     run: Sequence[int] = (),
+    ingredients: Mapping[str, Any] | None = None,
+    question: str = "",
 ) -> Applied:
     """Apply a layer to what is up.
 
@@ -100,13 +106,16 @@ def apply(
         layer: 1 to 5.
         target: it is reached through its endpoint.
         spec: the specification; None is cube.toml.
-        key: of the link in the making, or of the layer on a box; the target notes it.
+        key: of the link in the making; the target notes it.
         building: False for a box, which gets nothing that only a build needs.
         index: package index that is asked instead of the specification's, this time.
         diff: True has operations say what they change in files.
         pool: does it, for one machine of many; None starts pyinfra for this one.
         run: the layers that are applied to it one after the other; what later ones load may
             begin with this one.
+        ingredients: of the key of a layer on a box, without its parent: the box knows what is
+            below the layer.
+        question: a shell script that is run as root at the end; `Applied.answer` is its output.
 
     Returns:
         What was done; `skipped` says why a layer does not apply to this machine.
@@ -117,6 +126,10 @@ def apply(
     data: dict[str, object] = {"pypi_index": index} if index else {}
     if run:
         data["run"] = list(run)
+    if ingredients:
+        data["layer_ingredients"] = {str(layer): ingredients}
+    if question:
+        data["last_question"] = question
     with described(target, spec, keys={str(layer): key}, building=building, data=data) as (
         folder, env,
     ):  # fmt: skip
@@ -135,6 +148,8 @@ def prove_idempotent(
     building: bool = True,
     first: Applied | None = None,
     pool: Pool | None = None,
+    ingredients: Mapping[str, Any] | None = None,
+    question: str = "",
 ) -> Applied:
     """Apply a layer a second time: all of it must run, and nothing may change.
 
@@ -146,12 +161,24 @@ def prove_idempotent(
         building: as `apply` had it.
         first: what the first application did, to compare with; None when nobody noted it.
         pool: as `apply` had it.
+        ingredients: as `apply` had it.
+        question: as for `apply`.
 
     Raises:
         ProvisionError: as `apply`; or operations changed something, each is named; or it was
             skipped or ran another number of operations than the first, which proves nothing.
     """
-    again = apply(layer, target, spec=spec, key=key, building=building, diff=True, pool=pool)
+    again = apply(
+        layer,
+        target,
+        spec=spec,
+        key=key,
+        building=building,
+        diff=True,
+        pool=pool,
+        ingredients=ingredients,
+        question=question,
+    )
     require_unchanged(again)
     require_repeated(again, first.operations if first else again.operations)
     return again
@@ -229,8 +256,23 @@ def run_layer(
     """Run pyinfra for a layer of one machine: in a pool for many, or in a process of its own."""
     if pool:
         return pool.run(layer, env, folder, timeout_s=timeout_s, dry=dry, diff=diff)
-    argv = ["inventory.py", f"deploy/layer{layer}.py"]
-    return run_pyinfra(argv, env, folder, timeout_s=timeout_s, dry=dry, diff=diff)
+    return run_pyinfra(layer_args(layer), env, folder, timeout_s=timeout_s, dry=dry, diff=diff)
+
+
+def pyinfra_args(*, dry: bool, diff: bool) -> list[str]:
+    """Build pyinfra's command up to the inventory: it asks nothing."""
+    mode = ["--dry" if dry else "--yes", *(["--diff"] if dry or diff else [])]
+    return [sys.executable, "-m", "pyinfra", *mode]
+
+
+def layer_args(layer: int) -> list[str]:
+    """Name the inventory and the deploy file of a layer."""
+    return ["inventory.py", f"deploy/layer{layer}.py"]
+
+
+def quiet(events: Path) -> dict[str, str]:
+    """Return variables that have pyinfra write events to a file, and draw nothing."""
+    return {"PYINFRA_PROGRESS": "off", "CUBE_EVENTS": str(events)}
 
 
 def run_pyinfra(
@@ -259,13 +301,10 @@ def run_pyinfra(
     """
     journal = Journal(file=folder / "events.jsonl", told=told)
     journal.file.touch()
-    mode = ["--dry" if dry else "--yes", *(["--diff"] if dry or diff else [])]
-    command = [sys.executable, "-m", "pyinfra", *mode, *argv]
-    quiet = {"PYINFRA_PROGRESS": "off", "CUBE_EVENTS": str(journal.file)}
+    command = [*pyinfra_args(dry=dry, diff=diff), *argv]
+    env = {**env, **quiet(journal.file)}
     try:
-        code = run.stream(
-            command, on_line=journal.line, timeout_s=timeout_s, env={**env, **quiet}, cwd=PROJECT
-        )
+        code = run.stream(command, on_line=journal.line, timeout_s=timeout_s, env=env, cwd=PROJECT)
     except CommandError as error:
         raise ProvisionError(error.message, hint=HINT, details=journal.tail()) from error
     journal.poll()
@@ -279,6 +318,9 @@ def judge(layer: int, code: int, journal: Journal) -> Applied:
         ProvisionError: an operation failed; or pyinfra did, or some planned operation did not
             end, whatever the exit code says.
     """
+    if journal.of("exit") and (cause := journal.cause()):
+        cause = cause.removeprefix(f"layer {layer}: ")
+        raise ProvisionError(f"layer {layer}: {cause}", hint=HINT, details=journal.tail())
     check_errors(layer, journal)
     if (skipped := journal.skipped(layer)) and code == 0:
         return Applied(layer=layer, skipped=skipped)
@@ -299,6 +341,8 @@ def judge(layer: int, code: int, journal: Journal) -> Applied:
         execs=sum(event["execs"] for event in ended.values()),
         seconds=sum(event["seconds"] for event in ended.values()),
         reason=journal.reason(layer),
+        key=journal.key(layer),
+        answer=journal.answer(),
     )
 
 

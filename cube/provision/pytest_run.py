@@ -13,9 +13,10 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TextIO
-from urllib.parse import urlencode
 
-from cube.machines import Endpoint
+from cube.chain.key.keys import link_name
+from cube.config import Spec
+from cube.machines import Endpoint, address
 from cube.runtime import log, run
 from cube.runtime.check_report import CheckReport, crash_line, is_broken_collection, read_checks
 from cube.runtime.errors import CheckError
@@ -52,6 +53,19 @@ class CheckRun:
     def report_log(self) -> Path:
         """Where pytest reports."""
         return self.results_dir / f"{self.name}.jsonl"
+
+
+def layer_checks(spec: Spec, layer: int, target: Endpoint, results_dir: Path) -> CheckRun:
+    """Describe the run of a layer's checks on what is up."""
+    name = link_name(layer)
+    return CheckRun(
+        target=target,
+        select=["checks"],
+        marker=name,
+        name=name,
+        spec_file=spec.file,
+        results_dir=results_dir,
+    )
 
 
 def run_checks(one: CheckRun, *, timeout_s: float = TIMEOUT_S) -> CheckReport:
@@ -122,20 +136,12 @@ def finish(one: CheckRun, code: int, follower: "Follower") -> CheckReport:
 def pytest_args(one: CheckRun) -> list[str]:
     """Return the command line of a run."""
     target = one.target
-    place = f"--root={target}" if isinstance(target, Path) else f"--hosts={ssh_url(target)}"
+    place = f"--root={target}" if isinstance(target, Path) else f"--hosts={address.of(target).url}"
     return [
         sys.executable, "-m", "pytest", *one.select, place, f"--spec={one.spec_file.absolute()}",
         f"--report-log={one.report_log.absolute()}", "-p", "no:cacheprovider", "--tb=short", "-v",
         *(["-m", one.marker] if one.marker else []),
     ]  # fmt: skip
-
-
-def ssh_url(endpoint: Endpoint) -> str:
-    """Return the address that ``--hosts`` of the checks understands."""
-    query = urlencode(
-        {"ssh_identity_file": str(endpoint.key_file), "known_hosts": str(endpoint.known_hosts)}
-    )
-    return f"ssh://{endpoint.user}@{endpoint.host}:{endpoint.port}?{query}"
 
 
 @dataclass

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 
-from cube.runtime import run
+from cube.runtime import lifetime, run
 from cube.runtime.errors import CommandError, CubeError, HostError, MachineError
 
 #: Seconds for the kernel to make or clear namespaces; it takes milliseconds.
@@ -26,11 +26,8 @@ def hold_args(*, tethered: bool) -> list[str]:
     Args:
         tethered: it ends when its standard input does.
     """
-    holder = ["cat"] if tethered else ["sleep", "infinity"]
-    return [
-        "unshare", "--mount", "--net", "--pid", "--fork", "--kill-child", "--mount-proc",
-        "--", *holder,
-    ]  # fmt: skip
+    holder = [lifetime.UNTIL_OWNER_ENDS] if tethered else ["sleep", "infinity"]
+    return lifetime.with_descendants(holder, "--mount", "--net")
 
 
 def enter_args(pid: int, argv: run.Argv, *, life_only: bool = False) -> list[str]:

@@ -18,6 +18,7 @@ from rich.text import Text
 
 from cube.runtime import log
 from cube.runtime.log import Event, Listener
+from cube.runtime.units import duration
 
 Mode = Literal["auto", "live", "plain", "json"]
 
@@ -25,17 +26,6 @@ SIGNS = {"done": "✓", "failed": "✗", "warning": "!", "info": "·"}
 STYLES = {"done": "green", "failed": "bold red", "warning": "yellow", "info": "default"}
 #: Lines of a terminal for hosts that are worked on at once.
 HOSTS_SHOWN = 15
-SECOND = 1.0
-MINUTE = 60.0
-
-
-def duration(seconds: float) -> str:
-    """Return "0.4 s", "12 s" or "3 min 05 s"."""
-    if seconds < 10 * SECOND:
-        return f"{seconds:.1f} s"
-    if seconds < 2 * MINUTE:
-        return f"{seconds:.0f} s"
-    return f"{int(seconds // 60)} min {int(seconds % 60):02d} s"
 
 
 def line(event: Event) -> str:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from cube.runtime import log
 from cube.runtime.errors import CommandError
+from cube.runtime.lifetime import with_parent
 
 #: Lines of a failed program's output that go into the error.
 TAIL_LINES = 20
@@ -22,6 +23,7 @@ GRACE_S = 10.0
 
 #: Seconds between two looks at a running program.
 TICK_S = 0.2
+
 
 Argv = Sequence[str | Path]
 
@@ -211,33 +213,11 @@ def converse(
     try:
         with errors.open("ab") if errors else contextlib.nullcontext(subprocess.PIPE) as stderr:
             return subprocess.Popen(
-                die_with_parent(argv), stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                with_parent(argv), stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                 stderr=stderr, bufsize=0, env=environment(env), cwd=cwd, start_new_session=True,
             )  # fmt: skip
     except FileNotFoundError as error:
         raise missing_tool(str(error.filename)) from error
-
-
-def die_with_parent(argv: Argv) -> list[str]:
-    """Return the command wrapped so that the kernel kills it when our process dies.
-
-    Source: prctl(2), PR_SET_PDEATHSIG, as set by setpriv(1) of util-linux.
-    """
-    return ["setpriv", "--pdeathsig", "KILL", "--", *[str(part) for part in argv]]
-
-
-def die_together(argv: Argv) -> list[str]:
-    """Return the command wrapped so that its children and grandchildren die with it.
-
-    It runs as the first process of a PID namespace, which the kernel clears when that process
-    ends. Only root may make one; without root the command is returned as it is.
-
-    Source: pid_namespaces(7), "The namespace init process"; unshare(1), --kill-child.
-    """
-    words = [str(part) for part in argv]
-    if os.geteuid() != 0:
-        return words
-    return ["unshare", "--pid", "--fork", "--kill-child=KILL", "--mount-proc", "--", *words]
 
 
 @contextlib.contextmanager
@@ -269,7 +249,7 @@ def spawn(
     log.debug(f"$ {quote(argv)} &")
     try:
         popen = subprocess.Popen(
-            die_with_parent(argv), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+            with_parent(argv), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT, text=True, errors="replace", env=environment(env), cwd=cwd,
             start_new_session=True,
         )  # fmt: skip

@@ -6,7 +6,6 @@ up to half a second on a guest without KVM. In a shell that is open already it c
 
 import contextlib
 import os
-import secrets
 import selectors
 import shlex
 import subprocess
@@ -14,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from cube.runtime import run
+from deploy.connector import framing
 
 #: Bytes of one read.
 CHUNK = 1 << 16
@@ -54,20 +54,22 @@ class Shell:
             CommandError: the program that starts the shell is missing.
         """
         process = self._process = self._process or run.converse(self.argv)
-        token = secrets.token_hex(16).encode()
+        mark = framing.new_mark()
+        # A shell of its own runs it: neither its exit nor its mistakes in syntax reach ours.
+        lines = framing.frame(f"/bin/sh -c {shlex.quote(command)}", mark, errors=True)
         try:
             with contextlib.suppress(BrokenPipeError):  # it is gone: its streams say why
                 assert process.stdin is not None
-                process.stdin.write(frame(command, token))
-            out, err = collect(process, token)
-            if not (is_whole(out, token) and is_whole(err, token)):
+                process.stdin.write(lines.encode())
+            out, err = collect(process, mark)
+            if not (framing.is_whole(out, mark) and framing.is_whole(err, mark)):
                 return self._lost(out, err)
         except BaseException:
             self.close()  # a time limit or Ctrl-C: what is left of the answer is nobody's
             raise
         self.answered = True
-        stdout, _, code = out.rpartition(token)
-        return Answer(returncode=int(code), stdout=stdout, stderr=err.rpartition(token)[0])
+        ((stdout, code),) = framing.split(out, mark)
+        return Answer(returncode=code, stdout=stdout, stderr=err.rpartition(mark.encode())[0])
 
     def _lost(self, out: bytes, err: bytes) -> Answer:
         process = self._process
@@ -90,19 +92,7 @@ class Shell:
             process.wait()
 
 
-def frame(command: str, token: bytes) -> bytes:
-    """Return the lines that make a shell run a command, and mark where each output ends.
-
-    A shell of its own runs it: neither its ``exit`` nor its mistakes in syntax reach ours.
-    """
-    mark = token.decode()
-    return (
-        f"/bin/sh -c {shlex.quote(command)} </dev/null\n"
-        f"printf '{mark}%s\\n' $?; printf '{mark}\\n' >&2\n"
-    ).encode()
-
-
-def collect(process: "subprocess.Popen[bytes]", token: bytes) -> tuple[bytes, bytes]:
+def collect(process: "subprocess.Popen[bytes]", mark: str) -> tuple[bytes, bytes]:
     """Read both outputs up to their marks, or to their ends."""
     assert process.stdout is not None
     assert process.stderr is not None
@@ -115,12 +105,6 @@ def collect(process: "subprocess.Popen[bytes]", token: bytes) -> tuple[bytes, by
             for key, _ in waiting.select():
                 chunk = os.read(key.fd, CHUNK)
                 read[key.fd] += chunk
-                if not chunk or is_whole(read[key.fd], token):
+                if not chunk or framing.is_whole(read[key.fd], mark):
                     waiting.unregister(key.fd)
     return bytes(read[out]), bytes(read[err])
-
-
-def is_whole(output: bytes | bytearray, token: bytes) -> bool:
-    """Tell whether an output ends with a mark's line."""
-    _, found, rest = output.rpartition(token)
-    return bool(found) and rest.endswith(b"\n")

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
-from cube.machines import Endpoint, Firmware, Machine, ssh
+from cube.machines import Endpoint, Firmware, Machine, boot, ssh
 from cube.runtime import log, run
 from cube.runtime.errors import CommandError, MachineError, ProofError
 from cube.seal import secure_boot
@@ -13,14 +13,10 @@ from cube.seal import secure_boot
 GROW_BYTES = 2 * 1024**3
 #: Part of it that the root file system must have gained: ext4 takes 2 % for itself.
 GROWN_PART = 0.9
-#: Seconds for all units of a boot to settle; a guest without KVM takes two minutes.
-SETTLE_S = 600.0
-#: Source: ssh(1), "EXIT STATUS": 255 when ssh itself failed.
-SSH_FAILED = 255
 
 #: What a clone is asked, in one login.
 LOOK = f"""\
-echo "state=$(timeout {SETTLE_S:.0f} systemctl is-system-running --wait)"
+echo "state=$({boot.SETTLE})"
 echo "failed=$(systemctl --failed --plain --no-legend | awk '{{ print $1 }}' | xargs)"
 said=$(sudo journalctl --boot --quiet --output cat _PID=1)
 echo "cycles=$(echo "$said" | grep 'deleted to break ordering cycle' | xargs)"
@@ -98,7 +94,7 @@ def look(machine: Machine) -> Seen:
         ProofError: it is not running as it should.
     """
     log.status(f"waiting for all units of {machine.name}")
-    seen = parse_look(answer(machine, LOOK, timeout_s=SETTLE_S + 60))
+    seen = parse_look(answer(machine, LOOK, timeout_s=boot.SETTLE_S + 60))
     if seen.state != "running":
         raise ProofError(
             f"{machine.name}: the system is {seen.state or 'starting'}, not running"
@@ -205,8 +201,8 @@ def refuse_build_key(endpoint: Endpoint) -> None:
     """
     *options, destination = ssh.ssh_args(endpoint)
     argv = [*options, "-o", "BatchMode=yes", "-o", "ConnectTimeout=60", destination, "true"]
-    done = run.run(argv, accept=range(SSH_FAILED + 1), timeout_s=180)
-    if done.returncode != SSH_FAILED:
+    done = run.run(argv, accept=range(ssh.FAILED + 1), timeout_s=180)
+    if done.returncode != ssh.FAILED:
         raise ProofError(
             f"the build key still lets in as {endpoint.user}",
             hint="the seal did not remove it: see docs/seal.md",

@@ -147,7 +147,7 @@ def lend(endpoint: Endpoint, cache: PackageCache | None) -> None:
 def withdraw(endpoint: Endpoint, cache: PackageCache | None) -> None:
     """Remove from a machine what `lend` has brought."""
     if cache is not None and cache.guest_url:
-        ssh.execute(endpoint, f"sudo rm -f {SETTING} {SCRIPT}")
+        ssh.execute(endpoint, ssh.as_root(endpoint.user, f"rm -f {SETTING} {SCRIPT}"))
 
 
 def poisoned(error: CubeError) -> bool:

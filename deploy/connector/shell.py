@@ -1,10 +1,10 @@
 """One shell on the machine that stays open and answers commands that only read."""
 
-import secrets
 from collections.abc import Callable, Sequence
 
 from paramiko import Channel, SSHException
 
+from deploy.connector import framing
 from deploy.connector.answers import Answer
 
 #: Bytes of one read.
@@ -50,20 +50,17 @@ class Shell:
             self._channel = self._open()
             self._channel.settimeout(SILENCE_S)
             self._channel.exec_command(self._start)
-        mark = secrets.token_hex(16)
-        self._channel.sendall("".join(framed(command, mark) for command in commands).encode())
-        return parsed(received(self._channel, mark, len(commands)), mark)
+        mark = framing.new_mark()
+        lines = "".join(framing.frame(command, mark) for command in commands)
+        self._channel.sendall(lines.encode())
+        answers = framing.split(received(self._channel, mark, len(commands)), mark)
+        return [text(output) if code == 0 else None for output, code in answers]
 
     def close(self) -> None:
         """End the shell; the next question opens another."""
         channel, self._channel = self._channel, None
         if channel:
             channel.close()
-
-
-def framed(command: str, mark: str) -> str:
-    """Return the lines that make a shell run a command and mark where its output ends."""
-    return f"{command} </dev/null 2>/dev/null\nprintf '{mark} %s\\n' $?\n"
 
 
 def received(channel: Channel, mark: str, count: int) -> bytes:
@@ -73,27 +70,13 @@ def received(channel: Channel, mark: str, count: int) -> bytes:
         EOFError: the shell ended before.
         TimeoutError: it was silent for too long.
     """
-    read, sign = bytearray(), mark.encode()
-    while read.count(sign) < count or not read.endswith(b"\n"):
+    read = bytearray()
+    while not framing.is_whole(read, mark, count):
         chunk = channel.recv(CHUNK)
         if not chunk:
             raise EOFError
         read += chunk
     return bytes(read)
-
-
-def parsed(output: bytes, mark: str) -> list[Answer]:
-    """Split what was read into answers; that of a command that failed is None.
-
-    Raises:
-        ValueError: it is not what the marks promise.
-    """
-    answers: list[Answer] = []
-    while output:
-        answer, _, output = output.partition(f"{mark} ".encode())
-        code, _, output = output.partition(b"\n")
-        answers.append(text(answer) if int(code) == 0 else None)
-    return answers
 
 
 def text(answer: bytes) -> Answer:

@@ -3,16 +3,19 @@
 import contextlib
 import socket
 import sys
-from collections.abc import Callable, Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import gevent
 from paramiko import Channel, SSHClient
 from pyinfra.api.arguments import ConnectorArguments
 from pyinfra.api.command import StringCommand
+from pyinfra.api.exceptions import ConnectError, PyinfraError
 from pyinfra.api.host import Host
 from pyinfra.api.state import State
 from pyinfra.connectors.base import DataMeta
@@ -23,6 +26,7 @@ from typing_extensions import Unpack
 from deploy.connector import memory
 from deploy.connector.answers import Answer, Answers
 from deploy.connector.shell import Shell
+from deploy.runner import events
 
 #: True while a fact is read: its commands only read. Each greenlet has its own.
 _reading: ContextVar[bool] = ContextVar("reading", default=False)
@@ -43,9 +47,15 @@ DEAD_WHEN = {
 ROOT, USER = "exec sudo -H -n sh", "exec sh"
 
 
+#: Seconds for a fact of one host of several: pyinfra waits for the facts of all of them before it
+#: begins with any operation.
+FACT_S = 120.0
+
+
 class CubeData(ConnectorData):
     """What may be set for a host, apart from what pyinfra's connector knows."""
 
+    cube_deadline_s: float
     cube_nodelay: bool
     cube_shell: bool
     cube_reuse: bool
@@ -54,6 +64,7 @@ class CubeData(ConnectorData):
 
 DATA_META = {
     **connector_data_meta,
+    "cube_deadline_s": DataMeta("Seconds for all that is done on the host; 0: no limit", 0.0),
     "cube_nodelay": DataMeta("Send small packets at once (TCP_NODELAY)", True),
     "cube_shell": DataMeta("Read facts through one shell that stays open", True),
     "cube_reuse": DataMeta("Use a fact's answer again while nothing has changed", True),
@@ -76,6 +87,22 @@ class CubeConnector(SSHConnector):
     def __init__(self, state: State, host: Host) -> None:
         super().__init__(state, host)
         self._asking: dict[str, Asking] = {}
+        self._begun = time.monotonic()
+
+    def connect(self) -> None:
+        """Connect; the deadline of the host counts from here.
+
+        Raises:
+            ConnectError: it does not answer, or does not let us in. Any other error, such as
+                that of a broken key file, would end pyinfra for all hosts.
+        """
+        self._begun = time.monotonic()
+        try:
+            super().connect()
+        except (PyinfraError, OSError, ValueError) as error:
+            cause = events.cause_of(error)
+            events.exit_host(self.host.name, code=1, cause=cause)
+            raise ConnectError(cause) from error
 
     def _connect(self) -> None:
         super()._connect()
@@ -98,23 +125,29 @@ class CubeConnector(SSHConnector):
         **arguments: Unpack[ConnectorArguments],
     ) -> tuple[bool, CommandOutput]:
         """Run a command: a fact's through the shell if it can be, any other as pyinfra does."""
-        stock = partial(super().run_shell_command, command, print_output, print_input, **arguments)
+        inner = partial(super().run_shell_command, command, print_output, print_input, **arguments)
+
+        def stock() -> tuple[bool, CommandOutput]:
+            with self._in_time():
+                return inner()
+
         if not _reading.get():
             with self._changing():
                 return stock()
         if print_output or print_input or not self.data["cube_shell"] or not is_plain(arguments):
             return stock()
-        answer = self._ask(command, arguments)
+        with self._in_time():
+            answer = self._ask(command, arguments)
         return stock() if answer is None else (True, output_of(answer))
 
     def put_file(self, *args: Any, **kwargs: Any) -> bool:  # noqa: ANN401 (pyinfra's signature)
         """Upload a file as pyinfra does."""
-        with self._changing():
+        with self._changing(), self._in_time():
             return super().put_file(*args, **kwargs)
 
     def rsync(self, *args: Any, **kwargs: Any) -> bool:  # noqa: ANN401 (pyinfra's signature)
         """Upload a folder as pyinfra does."""
-        with self._changing():
+        with self._changing(), self._in_time():
             return bool(super().rsync(*args, **kwargs))
 
     @contextlib.contextmanager
@@ -125,6 +158,29 @@ class CubeConnector(SSHConnector):
             yield
         finally:
             self._forget()
+
+    @contextlib.contextmanager
+    def _in_time(self) -> Iterator[None]:
+        """Break off at the deadline of the host, and what only reads after `FACT_S` seconds.
+
+        Raises:
+            TimeoutError: pyinfra takes it for a failure of this host alone.
+        """
+        limit_s = self.data["cube_deadline_s"]
+        if not limit_s:
+            yield
+            return
+        left_s = max(0.001, self._begun + limit_s - time.monotonic())
+        overdue = TimeoutError(f"no end after {limit_s:.0f} s")
+        if _reading.get() and left_s > FACT_S:
+            left_s, overdue = FACT_S, TimeoutError(f"a fact is not read after {FACT_S:.0f} s")
+        try:
+            with gevent.Timeout(left_s, overdue):
+                yield
+        except TimeoutError as error:
+            if error is overdue:
+                events.exit_host(self.host.name, code=1, cause=str(error))
+            raise
 
     def _forget(self) -> None:
         for asking in self._asking.values():
@@ -167,9 +223,7 @@ def asking(connector: CubeConnector, start: str) -> Asking:
         return transport.open_session()
 
     shell = Shell(channel, start)
-    # A process for many hosts names what it runs in its state, not on its command line.
-    run = [*sys.argv[1:], str(connector.state.current_deploy_filename or "")]
-    file = memory.file(connector.host.name, run, start)
+    file = memory.file(connector.host.name, sys.argv[1:], start)
     expected = memory.load(file) if connector.data["cube_batch"] else []
     answers = Answers(ask=shell.ask, expected=expected, reuse=connector.data["cube_reuse"])
     return Asking(shell=shell, answers=answers, file=file)
@@ -190,7 +244,11 @@ def output_of(answer: str) -> CommandOutput:
 
 
 def watch_facts(host: Host) -> None:
-    """Note while a host reads a fact; once for each host."""
+    """Note while a host reads a fact; once for each host.
+
+    pyinfra notes a host whose fact fails, then goes on with the fact's default as long as there
+    are other hosts; here that is an error of the host.
+    """
     if "get_fact" in vars(host):
         return
     inner: Callable[..., Any] = host.get_fact
@@ -198,11 +256,19 @@ def watch_facts(host: Host) -> None:
     def get_fact(*args: object, **kwargs: object) -> Any:  # noqa: ANN401 (pyinfra's signature)
         token = _reading.set(True)
         try:
-            return inner(*args, **kwargs)
+            found = inner(*args, **kwargs)
         finally:
             _reading.reset(token)
+        if host in host.state.failed_hosts:
+            raise PyinfraError(f"a fact could not be read: {named(args)}")
+        return found
 
     host.get_fact = get_fact  # type: ignore[method-assign]
+
+
+def named(args: Sequence[object]) -> str:
+    """Return what `host.get_fact` was asked for."""
+    return getattr(args[0], "__name__", "") if args else ""
 
 
 def give_up_the_dead(client: SSHClient | None) -> None:

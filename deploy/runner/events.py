@@ -3,8 +3,9 @@
 `plan` lists the operations of a layer and says why it applies, `skip` says why it does not,
 `start` and `end` frame each operation; with --diff, `end` has what it changed in files. In a dry
 run `predict` says of each operation whether it would change something, by which commands, and
-with which difference in a file. Without the variable nothing is written. Commands, differences and
-errors go to logs: they are told without the logins in URLs.
+with which difference in a file. `exit` is the last event of a host, with an exit code and, unless
+an operation failed, the cause. Every event names its host. Without the variable nothing is
+written. Commands, differences and errors go to logs: they are told without the logins in URLs.
 """
 
 import contextlib
@@ -18,8 +19,10 @@ from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
+from paramiko import SSHException
 from pyinfra import logger
-from pyinfra.api.command import PyinfraCommand
+from pyinfra.api.command import PyinfraCommand, StringCommand
+from pyinfra.api.exceptions import PyinfraError
 from pyinfra.api.host import Host
 from pyinfra.api.state import BaseStateCallback, State, StateOperationHostData
 
@@ -35,26 +38,14 @@ TAIL_LINES = 20
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
 
-#: The file of a greenlet that has one of its own. Each greenlet has its own context.
-_file: ContextVar[Path | None] = ContextVar("file", default=None)
 #: What a greenlet that listens to itself has heard.
 _heard: ContextVar[list[str] | None] = ContextVar("heard", default=None)
-
-
-@contextlib.contextmanager
-def writing_to(file: Path) -> Iterator[None]:
-    """Write this greenlet's events to a file of its own while the block runs."""
-    token = _file.set(file)
-    try:
-        yield
-    finally:
-        _file.reset(token)
 
 
 def destination() -> Path | None:
     """Return the file for events; None when nobody wants them."""
     name = os.environ.get(VARIABLE)
-    return _file.get() or (Path(name) if name else None)
+    return Path(name) if name else None
 
 
 def emit(event: str, **fields: object) -> None:
@@ -62,6 +53,38 @@ def emit(event: str, **fields: object) -> None:
     if place := destination():
         with place.open("a") as file:
             file.write(json.dumps(masked_data({"event": event, **fields})) + "\n")
+
+
+#: Hosts whose `exit` is written.
+_ended: set[str] = set()
+
+
+def exit_host(host: str, *, code: int = 0, cause: str = "") -> None:
+    """Write the last event of a host; only the first call for a host counts."""
+    if host not in _ended:
+        _ended.add(host)
+        emit("exit", host=host, code=code, cause=cause)
+
+
+def cause_of(error: Exception) -> str:
+    """Return why a host failed, in one line; a mistake of ours is named by its type."""
+    expected = isinstance(error, PyinfraError | OSError)
+    text = str(error) if expected else f"{type(error).__name__}: {error}"
+    return " ".join(text.split()) or type(error).__name__
+
+
+def give_up(state: State, host: Host, error: Exception) -> bool:
+    """Go on without a host whose operations cannot be prepared.
+
+    Returns:
+        False when no other host is left: pyinfra then ends by the error itself.
+    """
+    exit_host(host.name, code=1, cause=cause_of(error))
+    if state.active_hosts <= {host}:
+        return False
+    logger.error(f"{host.print_prefix}{cause_of(error)}")
+    state.fail_hosts({host})
+    return True
 
 
 class Recorder(BaseStateCallback):
@@ -109,11 +132,12 @@ class Recorder(BaseStateCallback):
         data = state.get_op_data_for_host(host, op_hash)
         if destination() and state.config.DIFF:
             listen(state, data, self.said[host.name])
+        guard(state, host, data)
         self._emit("start", state, host, op_hash)
         self._follow(state, host, op_hash)
 
     def _follow(self, state: State, host: Host, op_hash: str) -> None:
-        """Report an operation once it is known whether it changed something.
+        """Report an operation once it is known whether it changed something, and the host's last.
 
         No callback comes then: `operation_end` waits for every host, and with --no-wait it
         never comes. Source: pyinfra/api/operations.py, `_run_host_op`, `_run_no_wait_ops`.
@@ -126,6 +150,8 @@ class Recorder(BaseStateCallback):
             if success:
                 seconds = time.monotonic() - self.started.pop((host.name, op_hash))
                 self._end(state, host, op_hash, seconds=seconds, changed=meta.did_change())
+            if op_hash == host.op_hash_order[-1] and host not in state.failed_hosts:
+                self._finish(host)
 
         meta.set_complete = completed  # type: ignore[method-assign]
 
@@ -144,11 +170,23 @@ class Recorder(BaseStateCallback):
         del retry_count, max_retries
         if (host.name, op_hash) not in self.started:  # a part of one that is reported
             return
-        if not state.get_op_data_for_host(host, op_hash).global_arguments["_ignore_errors"]:
-            state.failed_hosts.add(host)
         seconds = time.monotonic() - self.started.pop((host.name, op_hash))
         error = self.output.get(host.name) or "the command printed nothing"
         self._end(state, host, op_hash, seconds=seconds, changed=False, error=error)
+        if not state.get_op_data_for_host(host, op_hash).global_arguments["_ignore_errors"]:
+            state.failed_hosts.add(host)
+            exit_host(host.name, code=1)
+
+    def _finish(self, host: Host) -> None:
+        """Run the script of `host.data.last_question`, if there is one, and report the output."""
+        script = host.data.get("last_question")
+        if destination() and script:
+            with contextlib.suppress(OSError, SSHException, EOFError):  # who wants it asks again
+                sudo = bool(host.data.get("_sudo"))
+                ok, output = host.run_shell_command(StringCommand(script), _sudo=sudo)
+                if ok:
+                    emit("answer", host=host.name, text="\n".join(output.stdout_lines))
+        exit_host(host.name)
 
     def _end(self, state: State, host: Host, op_hash: str, **fields: object) -> None:
         commands, diff = list(self.commands[host.name]), plain(host, self.said[host.name])
@@ -159,6 +197,24 @@ class Recorder(BaseStateCallback):
         labels = self.labels.get(op_hash, {})
         name = name_of(state, op_hash)
         emit(event, id=op_hash, host=host.name, name=name, **labels, **fields)
+
+
+def guard(state: State, host: Host, data: StateOperationHostData) -> None:
+    """Report a host that fails while an operation decides on its commands, as by a fact.
+
+    With --no-wait pyinfra drops that error: no callback is called, and it ends with 0.
+    """
+    inner = data.command_generator
+
+    def guarded() -> Iterator[PyinfraCommand]:
+        try:
+            yield from inner()
+        except Exception as error:
+            state.failed_hosts.add(host)
+            exit_host(host.name, code=1, cause=cause_of(error))
+            raise
+
+    data.command_generator = guarded
 
 
 def shown(command: object, stdin: object) -> str:

@@ -9,9 +9,8 @@ from cube.chain.key.keys import recipe
 from cube.config import OsName, Spec, build_data
 from cube.config.live_host import box_data
 from cube.config.mirrors import image_sources
-from cube.config.workspace import Workspace
-from cube.machines import Endpoint
-from cube.machines.record import left_up
+from cube.machines import Endpoint, directory
+from cube.machines.record import MachineRecord
 from cube.runtime import documents
 from deploy.facts.apt_sources import MARK
 
@@ -66,7 +65,7 @@ def machine(
         **(own_key(endpoint) if building else key_or_agent(endpoint)),
         "ssh_known_hosts_file": str(endpoint.known_hosts),
         "ssh_config_file": os.devnull,
-        "ssh_connect_retries": 5,
+        "ssh_connect_retries": (data or {}).get("ssh_connect_retries", 5),
         "_sudo": endpoint.user != "root",
     }
 
@@ -85,12 +84,12 @@ def key_or_agent(endpoint: Endpoint) -> dict[str, Any]:
     return {"ssh_paramiko_connect_kwargs": access}
 
 
-def machines_up(spec: Spec) -> list[Host]:
-    """Describe the machines that were left up, of every image; a running build's are its own."""
-    images = sorted(spec.build.dir.glob("*/"))
-    folders = [Workspace(root=image, name=image.name).machines for image in images]
-    found = [record for folder in folders for record in left_up(folder)]
-    return [machine(spec, record.name, record.endpoint) for record in found]
+def known(spec: Spec) -> list[Host]:
+    """Describe every host that has a name; see `cube.machines.directory.known`."""
+    return [
+        machine(spec, name, one.endpoint) if isinstance(one, MachineRecord) else box(spec, name)
+        for name, one in directory.known(spec).items()
+    ]
 
 
 def box(spec: Spec, name: str) -> Host:
@@ -121,18 +120,22 @@ def fake(spec: Spec, os_name: OsName) -> Host:
     }
 
 
-def machine_of(spec: Spec, path: Path) -> Host:
-    """Describe the machine that a file names."""
-    name, endpoint, keys, building, data = described(path)
-    return machine(spec, name, endpoint, keys, building, data=data)
+def machines_of(spec: Spec, path: Path) -> list[Host]:
+    """Describe the machines that a file lists, or the one that it describes."""
+    found = documents.parse(path.read_text())
+    rows = found if isinstance(found, list) else [found]
+    described_rows = [described(row) for row in rows]
+    return [
+        machine(spec, name, endpoint, keys, building, data=data)
+        for name, endpoint, keys, building, data in described_rows
+    ]
 
 
-def described(path: Path) -> tuple[str, Endpoint, Keys, bool, dict[str, object]]:
+def described(data: dict[str, Any]) -> tuple[str, Endpoint, Keys, bool, dict[str, object]]:
     """Read name, endpoint, layer keys of one machine, whether it serves a build, and its data.
 
     A machine's record says none of the last three: it has no keys nor data, and serves builds.
     """
-    data = documents.parse(path.read_text())
     access = data["endpoint"]
     paths = {key: Path(access[key]) for key in ("key_file", "known_hosts")}
     endpoint = Endpoint(**{**access, **paths})

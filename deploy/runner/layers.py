@@ -40,11 +40,24 @@ def apply(layer: int, *, run: Sequence[int] = ()) -> None:
         DeployError: the layer is wanted, but this release has no roles for it.
     """
     host = current_host
+    if host in state.failed_hosts:
+        return
+    try:
+        prepare(layer, host, run)
+    except Exception as error:  # whatever it is: it must not end the run of the other hosts
+        if not events.give_up(state, host, error):
+            raise
+
+
+def prepare(layer: int, host: Host, run: Sequence[int]) -> None:
+    """Add the operations of a layer for a host, or say why there are none; see `apply`."""
     recorder = events.recorder(state, host)
     decision = decide(layer, host)
     if not decision.applies:
         logger.info(f"{host.print_prefix}layer {layer} skipped: {decision.reason}")
         events.emit("skip", host=host.name, layer=layer, reason=decision.reason)
+        if not host.op_hash_order:
+            events.exit_host(host.name)
         return
     if decision.reason:
         logger.info(f"{host.print_prefix}layer {layer} applies: {decision.reason}")
@@ -57,6 +70,8 @@ def apply(layer: int, *, run: Sequence[int] = ()) -> None:
     events.emit(
         "plan", host=host.name, layer=layer, operations=plan, reason=decision.reason
     )  # fmt: skip
+    if state.should_check_for_changes():  # a dry run ends here
+        events.exit_host(host.name)
 
 
 def later(layer: int, run: Sequence[int]) -> list[int]:

@@ -1,7 +1,8 @@
 """The box remembers which layers it has: /var/lib/cube/layers.json."""
 
+import hashlib
 import json
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -9,6 +10,7 @@ from pyinfra import host
 from pyinfra.api import FactBase, StringCommand, operation
 
 from deploy.operations.files import put_script
+from deploy.runner import events
 
 LAYERS_FILE = "/var/lib/cube/layers.json"
 
@@ -40,7 +42,12 @@ class RecordedLayers(FactBase[Layers]):
 
 @operation()
 def record(
-    layer: int, *, recipe: str, roles: Sequence[str], key: str = ""
+    layer: int,
+    *,
+    recipe: str,
+    roles: Sequence[str],
+    key: str = "",
+    ingredients: Mapping[str, Any] | None = None,
 ) -> Generator[StringCommand, None, None]:
     """Note a layer that is now on the box; a second time of the same changes nothing.
 
@@ -49,14 +56,26 @@ def record(
         recipe: sha256 of the layer's sources; empty when it is not known.
         roles: of which the layer was made.
         key: of the link that holds the layer; empty outside a chain.
+        ingredients: of the key of a layer on a box, which counts the layer below it there.
     """
     recorded: Layers = host.get_fact(RecordedLayers)
+    key = key_on(recorded, layer, ingredients) if ingredients else key
+    events.emit("key", host=host.name, layer=layer, key=key)
     layers = add(recorded, layer, what=described(recipe, roles, key), now=datetime.now(UTC))
     if layers == recorded:
         host.noop(f"layer {layer} is on record")
         return
     script = put_script(LAYERS_FILE, mode="644", user="root", group="root", validate="")
     yield StringCommand(script, _stdin=render_layers(layers))
+
+
+def key_on(recorded: Layers, layer: int, ingredients: Mapping[str, Any]) -> str:
+    """Return the key of a layer on top of the recorded one below it: see `cube.chain.key.keys`."""
+    below = [int(number) for number in recorded if number.isdecimal() and int(number) < layer]
+    parent = str(recorded[str(max(below))].get("key", "")) if below else ""
+    told = {**ingredients, "parent": parent}
+    text = json.dumps(told, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def described(recipe: str, roles: Sequence[str], key: str) -> dict[str, Any]:
@@ -85,4 +104,5 @@ def record_layer(layer: int) -> None:
         recipe=str(host.data.get("layer_recipes", {}).get(str(layer), "")),
         roles=list(getattr(host.data, f"layer{layer}_roles")),
         key=str(host.data.get("layer_keys", {}).get(str(layer), "")),
+        ingredients=host.data.get("layer_ingredients", {}).get(str(layer)),
     )

@@ -8,13 +8,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlencode
 
 from cube import config
 from cube.config import Spec
 from cube.disks import qcow2
 from cube.hosts.validation.catalog import named
-from cube.machines import Machine, MachineRequest, ssh
+from cube.machines import Machine, MachineRequest, address, ssh
 from cube.machines.nspawn.container import Containers
 from tests.integration.conftest import PROJECT, Built, write_spec
 
@@ -39,9 +38,7 @@ class Desk:
     @property
     def word(self) -> str:
         """How a user names it."""
-        access = self.machine.endpoint
-        options = {"ssh_identity_file": access.key_file, "known_hosts": access.known_hosts}
-        return f"ssh://{access.user}@{access.host}:{access.port}?{urlencode(options)}"
+        return address.of(self.machine.endpoint).url
 
     def sh(self, script: str) -> str:
         """Run a script as root."""

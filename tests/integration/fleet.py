@@ -15,7 +15,7 @@ from pathlib import Path
 
 from cube.disks import mount
 from cube.machines.nspawn.network import free_port
-from cube.runtime import run
+from cube.runtime import lifetime, run
 from cube.runtime.errors import CubeError
 
 USER = "anna"
@@ -95,7 +95,7 @@ def launch(node: Node, sshd: tuple[str, ...], stack: contextlib.ExitStack) -> No
         f"--root={node.root}", "--mount-proc", "--", *inside,
     ]  # fmt: skip
     output = node.root.parent / "sshd.log"
-    process = run.launch(run.die_with_parent(argv), output=output)
+    process = run.launch(lifetime.with_parent(argv), output=output)
     stack.callback(process.stop)
     wait_for_greeting(node, process, output)
 

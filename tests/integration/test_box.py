@@ -168,4 +168,4 @@ def test_a_box_that_does_not_answer_is_told(desk: Desk) -> None:
     argv = [str(BIN / "cube"), "drift", word, "--plain", "--spec", str(desk.spec.file)]
     done = subprocess.run(argv, capture_output=True, text=True, check=False, cwd=PROJECT)
     assert done.returncode == MachineError.exit_code
-    assert "cannot log in as cube-build@127.0.0.1 port 9" in done.stderr
+    assert "cannot log in as cube-build@127.0.0.1:9" in done.stderr

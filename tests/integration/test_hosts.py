@@ -1,4 +1,4 @@
-"""`cube apply` and pyinfra on several hosts, some of which are dead, silent, hung or refuse.
+"""`cube apply` and pyinfra on several hosts, some dead, silent, hung, refusing or vanishing.
 
 What stands for the hosts: see `fleet`. A host that lost its network while it worked is not among
 them: that takes the kernel a minute to notice, and the unit tests see to the settings for it.
@@ -32,6 +32,8 @@ GOOD = 4
 #: ssh waits 15 s for a greeting; a command that hangs is given up after this.
 LIMIT_S = 12
 HANGS = "#!/bin/sh\nexec sleep 1000\n"
+#: Ends sshd, which is the first process of such a host, and all others with it.
+VANISHES = "#!/bin/sh\nkill 1\nexec sleep 1000\n"
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,7 @@ class Site:
     silent: Node
     refusing: Node
     hung: Node
+    vanishing: Node
     spec: Path
 
     def cube(self, *words: str) -> list[str]:
@@ -63,11 +66,12 @@ def site(up: Fleet, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     folder = tmp_path_factory.mktemp("site")
     good = [up.start() for _ in range(GOOD)]
     refusing = up.start(sshd=("-o", "AuthorizedKeysFile=none"))
-    hung = up.start()
-    visudo = hung.root / "usr/sbin/visudo"
-    visudo.unlink()
-    visudo.write_text(HANGS)
-    visudo.chmod(0o755)
+    hung, vanishing = up.start(), up.start()
+    for node, program in ((hung, HANGS), (vanishing, VANISHES)):
+        visudo = node.root / "usr/sbin/visudo"
+        visudo.unlink()
+        visudo.write_text(program)
+        visudo.chmod(0o755)
     dead, silent = up.place("dead", 200), up.place("silent", 201)
     nodes = [dead, silent, *up.nodes]
     key = up.folder.parent / "id_ed25519"
@@ -77,7 +81,7 @@ def site(up: Fleet, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     spec = folder / "cube.toml"
     spec.write_text(text + fleet.hosts_table(nodes, key))
     with socket.create_server((silent.address, silent.port)):  # the kernel answers, nobody greets
-        yield Site(good, dead, silent, refusing, hung, spec)
+        yield Site(good, dead, silent, refusing, hung, vanishing, spec)
 
 
 @dataclass(frozen=True)
@@ -111,12 +115,15 @@ def test_the_summary_says_why_each_of_the_others_failed(site: Site, applied: Don
     assert applied.code == HostsError.exit_code
     reasons = {name: one["error"]["text"] for name, one in applied.hosts.items() if "error" in one}
     assert reasons.keys() == {
-        one.name for one in (site.dead, site.silent, site.refusing, site.hung)
+        one.name for one in (site.dead, site.silent, site.refusing, site.hung, site.vanishing)
     }
     assert "Connection refused" in reasons[site.dead.name]
     assert "cannot log in" in reasons[site.silent.name]
     assert "timed out" in reasons[site.silent.name]
     assert "Permission denied" in reasons[site.refusing.name]
+    vanished = applied.hosts[site.vanishing.name]["error"]
+    assert "Connection refused" in vanished["text"]
+    assert "users: Let the administrator use sudo: failed" in vanished["details"]
     assert reasons[site.hung.name] == f"layer 1: no end after {LIMIT_S} s"
 
 
@@ -140,7 +147,7 @@ def test_each_has_a_log_of_its_own(site: Site, applied: Done) -> None:
 def test_a_second_time_changes_nothing_and_nothing_has_drifted(site: Site, applied: Done) -> None:
     again = subprocess.run(
         site.cube("apply", "node*", "--exclude", site.refusing.name, "--exclude", site.hung.name,
-                  "--no-checks", "--prove"),
+                  "--exclude", site.vanishing.name, "--no-checks", "--prove"),
         capture_output=True, text=True, check=True, cwd=PROJECT, timeout=120,
     )  # fmt: skip
     lines = again.stdout.splitlines()

@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlencode
 
 import pytest
 
@@ -20,7 +19,7 @@ from cube.config import Spec
 from cube.disks import mount, qcow2
 from cube.hosts import record, remote, snapshot, volumes
 from cube.hosts.target import Box, find
-from cube.machines import Endpoint, Machine, MachineRequest, boot
+from cube.machines import Endpoint, Machine, MachineRequest, address, boot
 from cube.machines.qemu.vm import VirtualMachines
 from cube.runtime import run
 from cube.runtime.errors import SnapshotError
@@ -131,8 +130,7 @@ def desk(built: Built, key_file: Path, tmp_path_factory: pytest.TempPathFactory)
 
 
 def word_of(access: Endpoint) -> str:
-    options = {"ssh_identity_file": access.key_file, "known_hosts": access.known_hosts}
-    return f"ssh://{access.user}@{access.host}:{access.port}?{urlencode(options)}"
+    return address.of(access).url
 
 
 def test_a_snapshot_that_overflows_is_told_and_worth_nothing(desk: Desk) -> None:

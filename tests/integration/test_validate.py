@@ -197,7 +197,7 @@ install -o eve -m 600 ~cube-build/.ssh/authorized_keys ~eve/.ssh/authorized_keys
 @pytest.mark.parametrize(
     ("replaced", "told"),
     [
-        ((r":\d+\?", ":9?"), "port 9: ssh: connect to host 127.0.0.1 port 9"),
+        ((r":\d+\?", ":9?"), ":9: ssh: connect to host 127.0.0.1 port 9"),
         (("ssh_identity_file=[^&]+", "ssh_identity_file={stranger}"), "Permission denied"),
         (("cube-build@", "eve@"), "cannot use sudo without a password"),
     ],

@@ -12,7 +12,7 @@ from cube.baseimage import base_files
 from cube.config import Spec, mirrors, proxy_environment
 from cube.config.workspace import Workspace
 from cube.disks import gpt, presets, shape
-from cube.runtime import log, run
+from cube.runtime import lifetime, log, run
 from cube.runtime.errors import CommandError, HostError, PackerError
 from cube.supply.package_cache import PackageCache, carries, poisoned, suspect
 
@@ -137,7 +137,7 @@ def make_tree(spec: Spec, tree: Path, *, cache: str = "") -> None:
     proxies = {**proxy_environment(spec), **({"http_proxy": cache} if cache else {})}
     with lent_logins(spec, tree.parent) as logins:
         code = run.stream(
-            run.die_together(mmdebstrap_args(spec, tree, logins)),
+            lifetime.with_descendants(mmdebstrap_args(spec, tree, logins)),
             on_line=on_line,
             timeout_s=TIMEOUT_S,
             env={**proxies, "TMPDIR": str(tree.parent)},

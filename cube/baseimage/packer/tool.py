@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from cube.baseimage.packer import events
-from cube.runtime import log, run
+from cube.runtime import lifetime, log, run
 from cube.runtime.errors import HostError, PackerError
 
 #: The templates, one folder an image.
@@ -176,7 +176,7 @@ def call(
     transcript = Transcript()
     with scratch_folder(work) as scratch:
         code = run.stream(
-            run.die_together(["packer", "-machine-readable", *words]),
+            lifetime.with_descendants(["packer", "-machine-readable", *words]),
             on_line=transcript.hear, on_tick=on_tick, timeout_s=timeout_s, stop_with=signal.SIGINT,
             env={**environment(work, cache, scratch), **(env or {})},
         )  # fmt: skip

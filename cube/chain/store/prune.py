@@ -10,7 +10,7 @@ from cube.chain.store.links import Store
 from cube.chain.store.table import in_use
 from cube.disks import qcow2
 from cube.machines import record
-from cube.runtime import log
+from cube.runtime import log, units
 from cube.runtime.errors import ChainError, CubeError
 
 
@@ -87,7 +87,7 @@ def require(found: Pruned, rule: Rule) -> None:
     """
     if rule.max_bytes is not None and found.left_bytes > rule.max_bytes:
         raise CubeError(
-            f"{space.words(found.left_bytes)} are left, more than {space.words(rule.max_bytes)}:"
+            f"{units.size(found.left_bytes)} are left, more than {units.size(rule.max_bytes)}:"
             " the head stands on them, or a machine that is up",
             hint="cube down, if a machine is up; else allow more",
         )

@@ -1,4 +1,4 @@
-"""How much space links take, in bytes and in words."""
+"""How much space links take, in bytes."""
 
 import contextlib
 import errno
@@ -6,12 +6,9 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from cube.chain.store.link import Link
+from cube.runtime import units
 from cube.runtime.errors import HostError
 
-KIB = 1024
-UNITS = ("bytes", "KiB", "MiB", "GiB", "TiB")
-#: From here on a fraction is not worth telling.
-WHOLE = 10
 #: Source: stat(2), st_blocks is in units of 512 bytes.
 BLOCK = 512
 
@@ -30,14 +27,6 @@ def total_bytes(links: Iterable[Link]) -> int:
     return sum(used_bytes(link) for link in links)
 
 
-def words(size_bytes: float) -> str:
-    """Return "601 MiB", "1.6 GiB" or "12 KiB"."""
-    number, unit = float(size_bytes), 0
-    while number >= KIB and unit < len(UNITS) - 1:
-        number, unit = number / KIB, unit + 1
-    return f"{number:.{0 if unit == 0 or number >= WHOLE else 1}f} {UNITS[unit]}"
-
-
 @contextlib.contextmanager
 def enough(folder: Path, needed_bytes: int) -> Iterator[None]:
     """Say how much space a block needs in a folder, should the disk turn out to be full.
@@ -52,5 +41,5 @@ def enough(folder: Path, needed_bytes: int) -> Iterator[None]:
             raise
         raise HostError(
             f"the disk that holds {folder.absolute()} is full",
-            hint=f"{words(needed_bytes)} are needed there: free them, or take another place",
+            hint=f"{units.size(needed_bytes)} are needed there: free them, or take another place",
         ) from error

@@ -9,7 +9,7 @@ from typing import Any
 from cube.chain.store import space
 from cube.chain.store.link import Link
 from cube.chain.store.links import Store
-from cube.runtime import progress
+from cube.runtime import units
 
 HEADINGS = ("LINK", "KEY", "PARENT", "MADE", "TOOK", "SIZE", "MARKS")
 NOTHING = "-"
@@ -41,9 +41,7 @@ class Row:
     def cells(self) -> list[str]:
         """Return what stands in its line."""
         link = self.link
-        disk = (
-            [] if link.skipped else [progress.duration(link.seconds), space.words(self.used_bytes)]
-        )
+        disk = [] if link.skipped else [units.duration(link.seconds), units.size(self.used_bytes)]
         return [
             link.name, link.short, link.parent[: len(link.short)] or NOTHING, made(link),
             *(disk or [NOTHING, NOTHING]), ", ".join(self.marks),

@@ -15,7 +15,7 @@ from cube.chain.store.link import DISK, RECORD, Link
 from cube.chain.transfer import sparse
 from cube.chain.transfer.archive import INDEX, Index
 from cube.disks import qcow2
-from cube.runtime import log
+from cube.runtime import log, units
 from cube.runtime.errors import ChainError
 
 #: Of zstd: half as large as the disks of a real chain, for half as much processor time again as
@@ -87,7 +87,7 @@ def write_members(stream: IO[bytes], links: Sequence[Link], index: Index) -> Non
         for link, entry in zip(links, index.links, strict=True):
             add_text(tar, f"{entry.folder}/{RECORD}", (link.folder / RECORD).read_bytes())
             if entry.disk_sha256:
-                log.status(f"packing {link.name}, {space.words(link.size_bytes)}")
+                log.status(f"packing {link.name}, {units.size(link.size_bytes)}")
                 add_disk(tar, f"{entry.folder}/{DISK}", link)
 
 

@@ -11,6 +11,7 @@ from cube.hosts.target import Box
 from cube.hosts.validation import result
 from cube.hosts.validation.catalog import Suite
 from cube.hosts.validation.result import SuiteResult
+from cube.machines import ssh
 from cube.runtime import log, run
 from cube.runtime.errors import CommandError, MachineError
 
@@ -95,7 +96,7 @@ def run_suite(box: Box, suite: Suite, *, quick: bool, arguments: tuple[str, ...]
     limit_s = suite.limit(quick=quick)
     code = follow(box, render_script(words, limit_s=limit_s), listener.hear, limit_s=limit_s)
     seconds = time.monotonic() - started
-    if code == remote.SSH_FAILED and not listener.ended:
+    if code == ssh.FAILED and not listener.ended:
         raise lost(box, suite, boot, seconds)
     return conclude(listener, code, quick=quick, seconds=seconds)
 
@@ -167,7 +168,7 @@ def follow(
 def end_orphan(box: Box) -> None:
     """End a suite that a killed validation left running; whoever calls it holds the lock."""
     script = f"systemctl is-active --quiet {UNIT}.service && systemctl stop {UNIT}.service"
-    if remote.execute(box, script, accept=range(255), timeout_s=60).returncode == 0:
+    if remote.execute(box, script, accept=range(ssh.FAILED), timeout_s=60).returncode == 0:
         log.warning(f"{box.name}: ended the suite that an earlier, killed validation left there")
 
 

@@ -32,8 +32,7 @@ from cube.runtime import log, run
 from cube.runtime.errors import MachineError
 from cube.runtime.namespaces import Cell, open_cell, releasing, wait_for_end
 
-#: Seconds for the boot, and for an orderly stop. Source: DefaultTimeoutStopSec= is 90 s.
-BOOT_S = 180.0
+#: Seconds for an orderly stop. Source: DefaultTimeoutStopSec= is 90 s.
 STOP_S = 120.0
 #: Seconds for killed processes to be gone.
 KILL_S = 20.0
@@ -114,7 +113,7 @@ class Container:
     def wait_until_up(self) -> None:
         """Wait until sshd answers."""
         with log.step(f"Booting {self.name} in a container"), console.explained(self.request):
-            boot.wait(self.access, timeout_s=BOOT_S, alive=lambda: self.alive)
+            boot.wait(self.access, timeout_s=boot.CONTAINER_S, alive=lambda: self.alive)
 
     def wait_until_off(self, timeout_s: float) -> None:
         """Wait for a guest that powers itself off; release the disk, every write on the medium."""
@@ -126,7 +125,7 @@ class Container:
     def reboot(self) -> None:
         """Restart it and wait for the new boot, and its units."""
         with console.explained(self.request):
-            boot.restart(self.access, timeout_s=BOOT_S, alive=lambda: self.alive)
+            boot.restart(self.access, timeout_s=boot.CONTAINER_S, alive=lambda: self.alive)
             boot.settle(self.access)
 
     def shutdown(self) -> None:

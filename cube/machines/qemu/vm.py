@@ -31,9 +31,6 @@ from cube.runtime import log, run
 from cube.runtime.errors import CommandError, HostError, MachineError
 from cube.runtime.namespaces import releasing
 
-#: Seconds for a boot. Translated code (tcg) needs about a minute on an idle machine.
-BOOT_S = {"kvm": 180.0, "hvf": 180.0, "tcg": 900.0}
-
 
 @dataclass(kw_only=True)
 class VirtualMachine:
@@ -98,7 +95,7 @@ class VirtualMachine:
 
 def boot_s() -> float:
     """Return how many seconds a boot may take here."""
-    return BOOT_S[accelerator.find()]
+    return boot.VM_S[accelerator.find()]
 
 
 def describe(request: MachineRequest, port: int) -> Domain:

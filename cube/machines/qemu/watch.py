@@ -7,14 +7,11 @@ import contextlib
 from pathlib import Path
 
 from cube.machines.record import ProcessId
-from cube.runtime import run
+from cube.runtime import lifetime, run
 
 #: Ends a QEMU when our end of its input closes, however that comes about; then removes the
 #: driver's state. The start time proves that the number still means that process.
-SCRIPT = (
-    'cat > /dev/null; [ "$(ps -o lstart= -p "$1")" = "$2" ] && kill -9 "$1"; '
-    '[ -z "$3" ] || rm -rf -- "$3"'
-)
+SCRIPT = '[ "$(ps -o lstart= -p "$1")" = "$2" ] && kill -9 "$1"; [ -z "$3" ] || rm -rf -- "$3"'
 
 
 def watch(process: ProcessId, state: Path, log_file: Path, stack: contextlib.ExitStack) -> None:
@@ -27,6 +24,6 @@ def watch(process: ProcessId, state: Path, log_file: Path, stack: contextlib.Exi
         stack: gets the watcher's own end.
     """
     began = run.run(["ps", "-o", "lstart=", "-p", str(process.pid)]).stdout.rstrip("\n")
-    argv = ["sh", "-c", SCRIPT, "sh", str(process.pid), began, str(state)]
+    argv = lifetime.after_owner(SCRIPT, str(process.pid), began, str(state))
     watcher = run.launch(argv, output=log_file, tethered=True)
     stack.callback(watcher.stop, grace_s=0)

@@ -77,8 +77,8 @@ def test_certified_image_says_so(data: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     "fact",
     [
-        "vault-cube 0.1.0", "2026-01-31 13:00:05 UTC", "612 MB", "16 GiB", "6.12.57+deb13-amd64",
-        "ab" * 32, "sha256sum --check vault-cube-debian-13.qcow2.sha256", "again 1 min 2 s",
+        "vault-cube 0.1.0", "2026-01-31 13:00:05 UTC", "584 MiB", "16 GiB", "6.12.57+deb13-amd64",
+        "ab" * 32, "sha256sum --check vault-cube-debian-13.qcow2.sha256", "again 62 s",
         "BIOS", "UEFI", "Secure Boot unsupported enabled", "1" * 32, "2" * 32, "SHA256:1abc",
         "58 of 61 changed", "no NVIDIA GPU was found",
         "26.1.5+dfsg1-9+b9", "refused", "key 111111111111", "2 min 41 s", "commit 000000000000",
@@ -156,7 +156,7 @@ def test_steps_stand_below_their_stage_with_bars() -> None:
     page = Page(html)
     assert page.open == []
     assert "1: validation 10 s" in page.text
-    assert "3: provisioning failed 1 min 10 s Applying layer 1 failed 50 s Booting" in page.text
+    assert "3: provisioning failed 70 s Applying layer 1 failed 50 s Booting" in page.text
     assert "margin-left: 37.50%; width: 62.50%" in html
     assert "<details open><summary" in html
     assert "<script" not in html
@@ -191,8 +191,8 @@ def test_the_slowest_operations_say_what_they_did(data: dict[str, Any]) -> None:
 def test_links_say_what_the_cache_saved(data: dict[str, Any]) -> None:
     text = Page(report.render(data)).text
     assert "Chain the cache saved 2 min 36 s" in text
-    assert "base 000000000000 reused 2026-01-31 12:04:00 UTC 561 MB 2 min 36 s" in text
-    assert "layer1 111111111111 made 2026-01-31 12:07:00 UTC 1.67 GB 2 min 41 s" in text
+    assert "base 000000000000 reused 2026-01-31 12:04:00 UTC 535 MiB 2 min 36 s" in text
+    assert "layer1 111111111111 made 2026-01-31 12:07:00 UTC 1.6 GiB 2 min 41 s" in text
     assert "Saved by reuse 2 min 36 s" in text
 
 
@@ -203,24 +203,6 @@ def test_links_that_are_all_new_saved_nothing(data: dict[str, Any]) -> None:
     assert "everything was made anew" in text
     assert "Saved by reuse" not in text
     assert "layer1 111111111111 skipped 2026-01-31 12:07:00 UTC Layers" in text
-
-
-@pytest.mark.parametrize(
-    ("count", "text"),
-    [(0, "0 B"), (999, "999 B"), (1000, "1 kB"), (612_000_000, "612 MB"),
-     (1_093_000_000, "1.09 GB"), (2e15, "2e+03 TB")],
-)  # fmt: skip
-def test_size_is_readable(count: float, text: str) -> None:
-    assert report.format_size(count) == text
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [(0, "0.0 s"), (0.44, "0.4 s"), (12.4, "12 s"), (59.6, "1 min 0 s"), (125, "2 min 5 s"),
-     (3780, "1 h 3 min")],
-)  # fmt: skip
-def test_duration_is_readable(seconds: float, text: str) -> None:
-    assert report.format_duration(seconds) == text
 
 
 def test_report_is_written_whole(tmp_path: Path, data: dict[str, Any]) -> None:

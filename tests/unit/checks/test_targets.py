@@ -10,7 +10,6 @@ import pytest
 from checks import targets
 from checks.inventory import known_targets
 from checks.targets import (
-    Target,
     TargetError,
     asks_for_names,
     from_url,
@@ -21,31 +20,31 @@ from checks.titles import stable_id, title
 from cube import config
 from cube.config.model import Host
 from cube.config.workspace import Workspace
-from cube.machines import Endpoint, record
-from cube.provision import pytest_run
+from cube.machines import Endpoint, address, record
+from cube.machines.address import Address
 from cube.runtime import run
 
 PROJECT = Path(__file__).parents[3]
-DESK = Target(name="desk1", address="192.0.2.10", user="anna")
+DESK = Address(name="desk1", host="192.0.2.10", port=22, user="anna")
 KNOWN = {"desk1": DESK}
 
 
 @pytest.mark.parametrize(
     ("url", "expected"),
     [
-        ("ssh://box", Target(name="box", address="box")),
-        ("ssh://anna@box:2222", Target(name="box-2222", address="box", port=2222, user="anna")),
+        ("ssh://box", Address(name="box", host="box")),
+        ("ssh://anna@box:2222", Address(name="box-2222", host="box", port=2222, user="anna")),
         (
             "ssh://a@[2001:db8::1]:22",
-            Target(name="2001.db8..1-22", address="2001:db8::1", user="a"),
+            Address(name="2001.db8..1-22", host="2001:db8::1", port=22, user="a"),
         ),
         (
             "ssh://a@box?ssh_identity_file=/k&known_hosts=/h",
-            Target(name="box", address="box", user="a", key=Path("/k"), known_hosts=Path("/h")),
+            Address(name="box", host="box", user="a", key=Path("/k"), known_hosts=Path("/h")),
         ),
     ],
 )
-def test_an_address_is_read(url: str, expected: Target) -> None:
+def test_an_address_is_read(url: str, expected: Address) -> None:
     assert from_url(url) == expected
 
 
@@ -66,10 +65,10 @@ def test_a_wrong_address_is_refused(url: str, complaint: str) -> None:
 def test_an_endpoint_survives_the_command_line(tmp_path: Path) -> None:
     odd = tmp_path / "a key, with&signs"
     endpoint = Endpoint(host="127.0.0.1", port=2222, user="u", key_file=odd, known_hosts=odd)
-    words = pytest_run.ssh_url(endpoint)
+    words = address.of(endpoint).url
     target = select(words, {})[0]
-    assert target == Target(
-        name="127.0.0.1-2222", address="127.0.0.1", port=2222, user="u", key=odd, known_hosts=odd
+    assert target == Address(
+        name="127.0.0.1-2222", host="127.0.0.1", port=2222, user="u", key=odd, known_hosts=odd
     )
 
 
@@ -80,7 +79,7 @@ def test_without_hosts_every_known_machine_is_judged() -> None:
 def test_names_and_addresses_mix() -> None:
     assert select("desk1, ssh://box,docker://web", KNOWN) == [
         DESK,
-        Target(name="box", address="box"),
+        Address(name="box", host="box"),
         "docker://web",
     ]
 
@@ -105,8 +104,8 @@ def test_the_inventory_is_read_for_names_only(asked: str, expected: bool) -> Non
 
 
 def test_ssh_reads_the_configuration_as_meant(tmp_path: Path) -> None:
-    target = Target(
-        name="vm", address="127.0.0.1", port=2201, user="cube-build",
+    target = Address(
+        name="vm", host="127.0.0.1", port=2201, user="cube-build",
         key=tmp_path / "a key", known_hosts=tmp_path / "known hosts",
     )  # fmt: skip
     config = tmp_path / "config"
@@ -158,7 +157,7 @@ def write_record(folder: Path, *, alive: bool) -> None:
 @pytest.mark.parametrize(
     ("words", "complaint"),
     [
-        (["checks", "--hosts=ssh://x@127.0.0.1:1"], "cannot log in as x@127.0.0.1 port 1"),
+        (["checks", "--hosts=ssh://x@127.0.0.1:1"], "cannot log in as x@127.0.0.1:1"),
         (["checks/hygiene"], "add --root=PATH"),
         (["checks", "--root=/nowhere"], "no system there"),
         (["checks", "--spec=/nowhere/cube.toml"], "/nowhere/cube.toml: cannot be read"),

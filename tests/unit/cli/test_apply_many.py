@@ -3,8 +3,8 @@
 import json
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
@@ -14,8 +14,9 @@ from cube.hosts import apply, drift, remote
 from cube.hosts.apply import Outcome
 from cube.hosts.drift import LayerDrift
 from cube.hosts.target import Box
+from cube.machines import boot
 from cube.runtime import log, progress
-from cube.runtime.errors import DriftError, HostsError, MachineError
+from cube.runtime.errors import DriftError, HostsError, MachineError, ProvisionError
 from cube.runtime.log import Event
 
 TABLE = "".join(f'[hosts.desk{number}]\naddress = "192.0.2.{number}"\n' for number in (1, 2, 3))
@@ -42,13 +43,7 @@ def run(box: Box, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[.
         enter(box)
         return [LayerDrift(layer=1, operations=9, problem="gone" if box.name == "desk3" else "")]
 
-    class NoCrew:
-        def __enter__(self) -> SimpleNamespace:
-            return SimpleNamespace(stop=lambda: None)
-
-        def __exit__(self, *_: object) -> None: ...
-
-    monkeypatch.setattr(apply_many, "crew", lambda *_, **__: NoCrew())
+    monkeypatch.setattr(boot, "greets", lambda _endpoint: True)
     monkeypatch.setattr(apply_many, "find", find)
     monkeypatch.setattr(remote, "hang_up", lambda _box: None)
     monkeypatch.setattr(apply, "apply", applied)
@@ -83,25 +78,60 @@ def test_a_program_gets_every_host(
     assert found[1]["error"]["exit_code"] == MachineError.exit_code
 
 
-@pytest.mark.parametrize("keys", [["k"], ["k", "l"]])
-def test_ways_are_tried_where_there_are_several(
-    box: Box, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, keys: list[str]
+@pytest.mark.parametrize(
+    ("keys", "greets", "tried"),
+    [("k", True, ""), ("k", False, "k"), ("kl", True, "kl")],
+)
+def test_a_login_is_tried_where_the_host_is_silent_or_there_are_several_ways(
+    keys: str, greets: bool, tried: str, reached: Callable[..., str]
 ) -> None:
+    assert reached(keys, greets=greets) == tried
+
+
+@pytest.fixture
+def reached(box: Box, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
+    """Reach a host that lets its last key in; return the keys that were tried."""
+    return partial(reach, box, tmp_path, monkeypatch)
+
+
+def reach(
+    box: Box, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, keys: str, *, greets: bool
+) -> str:
     ways = [replace(box, endpoint=replace(box.endpoint, key_file=Path(key))) for key in keys]
     asked: list[str] = []
 
     def execute(way: Box, _script: str) -> None:
         asked.append(way.endpoint.key_file.name)
-        if len(asked) == 1:
+        if len(asked) < len(ways):
             raise MachineError("refused")
 
     monkeypatch.setattr(apply_many, "find", lambda *_: ways)
+    monkeypatch.setattr(boot, "greets", lambda _endpoint: greets)
     monkeypatch.setattr(remote, "execute", execute)
-    monkeypatch.setattr(remote, "hang_up", lambda _box: None)
     (tmp_path / "cube.toml").touch()
     with apply_many.reached(config.load(tmp_path / "cube.toml"), "desk1", tmp_path) as found:
-        assert found == replace(ways[-1], sockets=tmp_path)
-    assert asked == (keys if len(keys) > 1 else [])
+        assert found.sockets
+        assert found.sockets.parent == tmp_path
+        assert replace(found, sockets=None) == ways[-1]
+    return "".join(asked)
+
+
+@pytest.mark.parametrize("refused", [True, False])
+def test_a_host_that_lets_nobody_in_is_the_cause_of_a_failed_layer(
+    refused: bool, box: Box, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def execute(_box: Box, _script: str) -> None:
+        if refused:
+            raise MachineError("desk1: cannot log in")
+
+    monkeypatch.setattr(remote, "execute", execute)
+    failed = ProvisionError("layer 1: users: Do a: failed", details="E: no space")
+    if not refused:
+        apply_many.blame_login(box, failed)
+        return
+    with pytest.raises(MachineError, match="cannot log in") as caught:
+        apply_many.blame_login(box, failed)
+    assert caught.value.details == "layer 1: users: Do a: failed\nE: no space"
 
 
 def test_all_well_is_success(run: Callable[..., int], capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,7 +2,6 @@
 
 import json
 import os
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -18,9 +17,7 @@ from cube.hosts.target import Box
 from cube.provision import pyinfra_run
 from cube.provision.pyinfra_events import Journal
 from cube.runtime.errors import CheckError, ProvisionError, SpecError
-from tests.unit.hosts.conftest import Answers, root_of, snapshot
-
-RECORD = '{"layers": {"1": {"applied": "", "roles": [], "key": "abc"}}}'
+from tests.unit.hosts.conftest import root_of, snapshot
 
 
 @pytest.fixture
@@ -62,24 +59,16 @@ def test_a_layer_is_told_in_one_line(outcome: Outcome, told: str) -> None:
     assert outcome.as_json()["layer"] == outcome.layer
 
 
-def test_a_layer_on_a_box_has_a_key_of_the_box(
-    box: Box, loaded: Spec, answering: Callable[[Answers], list[str]]
-) -> None:
-    answering({"layers.json": RECORD})
-    wanted = keys.layer_ingredients(
-        loaded, 5, parent="abc", refresh="", data=box_data(loaded)
-    )  # fmt: skip
-    assert apply.layer_key(loaded, box, 5) == keys.digest(wanted)
+def test_a_layer_on_a_box_has_ingredients_of_the_box(box: Box, loaded: Spec) -> None:
+    wanted = keys.layer_ingredients(loaded, 5, parent="", refresh="", data=box_data(loaded))
+    assert apply.ingredients(loaded, box, 5) == wanted
 
 
-def test_a_machine_of_the_pipeline_has_what_is_build_only(
-    box: Box, loaded: Spec, answering: Callable[[Answers], list[str]]
-) -> None:
-    answering({"layers.json": RECORD})
+def test_a_machine_of_the_pipeline_has_what_is_build_only(box: Box, loaded: Spec) -> None:
     up = Box(name="up", endpoint=box.endpoint, building=True)
     wanted = keys.layer_ingredients(loaded, 1, parent="", refresh="")
-    assert apply.layer_key(loaded, up, 1) == keys.digest(wanted)
-    assert apply.layer_key(loaded, box, 1) != keys.digest(wanted)
+    assert apply.ingredients(loaded, up, 1) == wanted
+    assert apply.ingredients(loaded, box, 1) != wanted
 
 
 @pytest.mark.parametrize(("prove", "snapshots"), [(False, False), (True, False), (False, True)])
@@ -98,7 +87,11 @@ def test_loads_begin_early_but_for_snapshots_and_second_applications(
     monkeypatch.setattr(pyinfra_run, "run_layer", run_layer)
     room = Plan(root=root_of(), extents=1) if snapshots else None
     one = Application(spec=loaded, box=box, wanted=Wanted(prove=prove), room=room)
-    one.provision(1, "key", None)
+    done = one.run_of(1)
+    first = done.apply()
+    assert bool(done.prove) == prove
+    if done.prove:
+        done.prove(first)
     assert told == ([None] if snapshots else [[1, 5], None] if prove else [[1, 5]])
 
 

@@ -15,6 +15,7 @@ from cube.hosts.drift import LayerDrift
 from cube.hosts.dry_run import Difference, Prediction
 from cube.hosts.record import Entry
 from cube.hosts.target import Box
+from cube.provision import pytest_run
 from cube.provision.file_diff import LINES
 from cube.runtime import log
 from cube.runtime.check_report import Check, CheckReport
@@ -185,7 +186,7 @@ def test_failed_checks_are_drift_but_broken_runs_are_not(
     def refuse(*_: object) -> CheckReport:
         raise CheckError("the checks of layer5 were not judged")
 
-    monkeypatch.setattr(drift, "run_checks", refuse)
+    monkeypatch.setattr(pytest_run, "run_checks", refuse)
     if failed:
         (found,) = drift.judge(loaded, box, 5).having("failed")
         assert (found.title, found.reason) == ("a fact", "it broke")

@@ -42,7 +42,7 @@ def test_snapshots_that_are_replaced_make_room() -> None:
 @pytest.mark.parametrize(
     ("layers", "free", "size_mib", "message"),
     [
-        ([5], 0, 0, "has 0 MiB free: 1 snapshots of 256 MiB do not fit"),
+        ([5], 0, 0, "has 0 bytes free: 1 snapshots of 256 MiB do not fit"),
         ([1, 5], 500 * MIB, 0, "has 500 MiB free: 2 snapshots of 256 MiB do not fit"),
         ([5], GIB, 1025, "has 1.0 GiB free: 1 snapshots of 1.0 GiB do not fit"),
     ],

@@ -10,8 +10,9 @@ from cube import config
 from cube.config import Spec
 from cube.config.workspace import Workspace
 from cube.hosts import remote, target
-from cube.hosts.target import Address, Box
+from cube.hosts.target import Box
 from cube.machines import Endpoint, record
+from cube.machines.address import Address
 from cube.machines.record import MachineRecord
 from cube.runtime.errors import CubeError, HostError, MachineError
 from cube.runtime.run import Completed
@@ -36,19 +37,17 @@ def loaded(tmp_path: Path) -> Spec:
 @pytest.mark.parametrize(
     ("word", "address"),
     [
-        ("anna@desk", Address(name="anna@desk", address="desk", user="anna")),
-        ("anna@desk:2222", Address(name="anna@desk:2222", address="desk", port=2222, user="anna")),
-        ("ssh://desk", Address(name="desk", address="desk")),
-        ("ssh://anna@desk:1/", Address(name="anna@desk:1", address="desk", port=1, user="anna")),
+        ("anna@desk", Address(name="anna@desk", host="desk", user="anna")),
+        ("anna@desk:2222", Address(name="anna@desk:2222", host="desk", port=2222, user="anna")),
+        ("ssh://desk", Address(name="desk", host="desk")),
+        ("ssh://anna@desk:1/", Address(name="anna@desk:1", host="desk", port=1, user="anna")),
         (
             "a@[2001:db8::1]:9",
-            Address(name="a@[2001:db8::1]:9", address="2001:db8::1", port=9, user="a"),
+            Address(name="a@[2001:db8::1]:9", host="2001:db8::1", port=9, user="a"),
         ),
         (
             "ssh://a@desk?ssh_identity_file=/k&known_hosts=/h",
-            Address(
-                name="a@desk", address="desk", user="a", key=Path("/k"), known_hosts=Path("/h")
-            ),
+            Address(name="a@desk", host="desk", user="a", key=Path("/k"), known_hosts=Path("/h")),
         ),
     ],
 )
@@ -107,7 +106,7 @@ def test_every_key_that_is_there_is_a_way_in(
              f"identityfile {tmp_path}/id_rsa\nidentityfile {tmp_path}/id_none\n"
              f"identityfile {tmp_path}/id_ed25519\n"
              f"userknownhostsfile {tmp_path}/known_hosts {tmp_path}/known_hosts2")  # fmt: skip
-    ways = target.locate(Address(name="x", address="desk"))
+    ways = target.locate(Address(name="x", host="desk"))
     assert [way.endpoint.key_file.name for way in ways] == ["id_rsa", "id_ed25519"]
     assert {(way.endpoint.host, way.endpoint.port, way.endpoint.user) for way in ways} == {
         ("192.0.2.7", 44, "eve")
@@ -128,7 +127,7 @@ def test_a_way_that_cannot_be_gone_is_told(
 ) -> None:
     fake_ssh(tmp_path, monkeypatch, f"hostname h\nport 22\nuser u\nuserknownhostsfile /h\n{more}")
     with pytest.raises(HostError) as caught:
-        target.locate(Address(name="x", address="desk"))
+        target.locate(Address(name="x", host="desk"))
     assert message in caught.value.message
     assert hint in caught.value.hint
 
@@ -145,7 +144,7 @@ def fake_ssh(folder: Path, monkeypatch: pytest.MonkeyPatch, settings: str) -> No
 
 def test_the_settings_of_openssh_are_read() -> None:
     assert shutil.which("ssh")
-    boxes = target.locate(Address(name="x", address="192.0.2.1", port=7, user="u", key=Path("/k")))
+    boxes = target.locate(Address(name="x", host="192.0.2.1", port=7, user="u", key=Path("/k")))
     assert [(box.endpoint.host, box.endpoint.port, box.endpoint.user) for box in boxes] == [
         ("192.0.2.1", 7, "u")
     ]
@@ -173,9 +172,9 @@ def test_scripts_run_as_root_and_nobody_is_asked(user: str, last: str) -> None:
         (
             255,
             "Permission denied (publickey).\n",
-            "cannot log in as anna@192.0.2.1 port 7: Permiss",
+            "cannot log in as anna@192.0.2.1:7: Permiss",
         ),
-        (255, "", "cannot log in as anna@192.0.2.1 port 7: exit code 255"),
+        (255, "", "cannot log in as anna@192.0.2.1:7: exit code 255"),
         (1, "sudo: a password is required\n", "cannot use sudo without a password"),
     ],
 )
@@ -195,6 +194,6 @@ def test_nobody_answers(tmp_path: Path) -> None:
     )
     with pytest.raises(MachineError) as caught:
         remote.reach([Box(name="desk1", endpoint=endpoint)])
-    assert "desk1: cannot log in as u@127.0.0.1 port 9" in caught.value.message
+    assert "desk1: cannot log in as u@127.0.0.1:9" in caught.value.message
     assert "Connection refused" in caught.value.message
     assert caught.value.hint.startswith("try: ssh -p 9 ")

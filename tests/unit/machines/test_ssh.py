@@ -3,8 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from checks.targets import from_endpoint, render_ssh_config
-from cube.machines import Endpoint, ssh
+from checks.targets import render_ssh_config
+from cube.machines import Endpoint, address, ssh
 from cube.runtime import run
 from cube.runtime.errors import MachineError
 from tests.unit import sshd
@@ -84,6 +84,6 @@ def test_openssh_finds_key_and_host_keys_whatever_the_path(tmp_path: Path, name:
         assert run.run(argv, timeout_s=60).stdout == "hello\n"
         assert (folder / "known hosts").read_text().startswith(f"[127.0.0.1]:{port} ")
         config = tmp_path / "config"
-        config.write_text(render_ssh_config([from_endpoint("box", access)], tmp_path))
+        config.write_text(render_ssh_config([address.of(access, name="box")], tmp_path))
         argv = ["ssh", "-F", str(config), "-o", "ControlPath=none", "box", "true"]
         assert run.run(argv, timeout_s=60).stdout == "hello\n"

@@ -101,6 +101,36 @@ def test_why_pyinfra_gave_up_is_told_first(
     assert caught.value.message == message
 
 
+FAILED = end("a", error="E: no space")
+
+
+@pytest.mark.parametrize("more", [(), (FAILED,)])
+def test_the_cause_in_the_last_event_of_a_host_goes_first(
+    more: tuple[dict[str, Any], ...], tmp_path: Path
+) -> None:
+    last = {"event": "exit", "host": "m", "code": 1, "cause": "no end after 5 s"}
+    with pytest.raises(ProvisionError, match="layer 1: no end after 5 s"):
+        pyinfra_run.judge(1, 1, journal(tmp_path, PLAN, last, *more))
+
+
+def test_a_failed_operation_is_named_although_its_host_gave_up(tmp_path: Path) -> None:
+    last = {"event": "exit", "host": "m", "code": 1, "cause": ""}
+    told = journal(tmp_path, PLAN, end("a", error="E: no space"), last)
+    with pytest.raises(ProvisionError, match="layer 1: common: Do a: failed"):
+        pyinfra_run.judge(1, 1, told)
+
+
+def test_a_box_reports_its_key_and_answers_the_last_question(tmp_path: Path) -> None:
+    told: list[dict[str, Any]] = [
+        {"event": "key", "host": "m", "layer": 1, "key": "abc"},
+        {"event": "answer", "host": "m", "text": "asked dbus"},
+    ]
+    applied = pyinfra_run.judge(1, 0, journal(tmp_path, PLAN, end("a"), end("b"), *told))
+    assert (applied.key, applied.answer) == ("abc", "asked dbus")
+    silent = pyinfra_run.judge(1, 0, journal(tmp_path, PLAN, end("a"), end("b")))
+    assert (silent.key, silent.answer) == ("", None)
+
+
 def test_a_skipped_layer_says_why(tmp_path: Path) -> None:
     skip = {"event": "skip", "host": "m", "layer": 2, "reason": "no GPU"}
     assert pyinfra_run.judge(2, 0, journal(tmp_path, skip)).skipped == "no GPU"
@@ -184,12 +214,13 @@ def test_events_come_in_while_the_file_grows(tmp_path: Path) -> None:
         stream.write(text[:10])
         stream.flush()
         made.line("half a line is left for later")
-        stream.write(text[10:] + "\n")
+        begun = {"event": "start", "host": "m", "name": "Do b", "role": "common"}
+        stream.write(text[10:] + "\n" + json.dumps(begun) + "\n")
         stream.flush()
         made.line("--> Starting operation: Common | Do b")
-    assert [event["event"] for event in made.events] == ["plan", "end"]
+    assert [event["event"] for event in made.events] == ["plan", "end", "start"]
     assert [event.text for event in heard if event.kind == "operation"] == ["common: Do a"]
-    assert [event.text for event in heard if event.kind == "status"] == ["Common | Do b"]
+    assert [event.text for event in heard if event.kind == "status"] == ["common: Do b"]
 
 
 PROJECT = Path(__file__).parents[3]

@@ -239,7 +239,7 @@ def test_a_machine_that_does_not_answer_is_one_error(tmp_path: Path) -> None:
                 name="layer1",
             )
         )
-    assert "cannot log in as x@127.0.0.1 port 1" in caught.value.details
+    assert "cannot log in as x@127.0.0.1:1" in caught.value.details
 
 
 def test_a_run_that_takes_too_long_is_ended(tmp_path: Path) -> None:

@@ -68,13 +68,6 @@ def test_the_live_view_draws_what_runs() -> None:
     assert "waiting for sshd" in drawn
 
 
-@pytest.mark.parametrize(
-    ("seconds", "text"), [(0.44, "0.4 s"), (12.3, "12 s"), (119, "119 s"), (185, "3 min 05 s")]
-)
-def test_durations(seconds: float, text: str) -> None:
-    assert progress.duration(seconds) == text
-
-
 def test_an_error_is_not_read_as_markup() -> None:
     text = progress.error_text("bad [red]value[/red]", "do [x]", "tail [/]")
     console = Console(file=io.StringIO(), width=200)

@@ -5,6 +5,7 @@ import shutil
 
 from cube.chain.store import space, table
 from cube.chain.store.links import Store
+from cube.runtime import units
 from tests.unit.chain import samples
 
 
@@ -49,7 +50,7 @@ def test_a_line_says_when_how_long_and_how_large(chain: Store) -> None:
     assert (name, key, parent) == ("layer1", link.key[:12], link.parent[:12])
     assert made == table.made(link)
     assert took == "12 s"
-    assert size == space.words(space.used_bytes(link)) != "0 bytes"
+    assert size == units.size(space.used_bytes(link)) != "0 bytes"
 
 
 def test_columns_stand_below_each_other(chain: Store) -> None:
@@ -66,15 +67,3 @@ def test_a_program_gets_all_of_it(chain: Store) -> None:
     record = json.loads((chain.named("layer3").folder / "link.json").read_text())
     assert record.items() <= data.items()
     assert (data["head"], data["current"], data["aside"]) == (True, True, False)
-
-
-def test_sizes_are_told_in_words() -> None:
-    told = {0: "0 bytes", 1023: "1023 bytes", 12 * 1024: "12 KiB", 1536 * 1024: "1.5 MiB",
-            601 * 1024**2: "601 MiB", 17 * 1024**3 // 10: "1.7 GiB"}  # fmt: skip
-    assert {size: space.words(size) for size in told} == told
-
-
-def test_a_link_that_goes_while_it_is_looked_at_takes_nothing(chain: Store) -> None:
-    link = chain.named("layer3")
-    shutil.rmtree(link.folder)
-    assert space.used_bytes(link) == 0

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 from paramiko import SSHException
 
-from deploy.connector import shell
+from deploy.connector import framing
 from deploy.connector.answers import Answer
 from deploy.connector.shell import Shell
 
@@ -119,4 +119,4 @@ def test_a_second_question_meanwhile_is_left_to_pyinfra(opened: Shell) -> None:
 
 def test_output_without_its_mark_is_no_answer() -> None:
     with pytest.raises(ValueError, match="invalid literal"):
-        shell.parsed(b"words and no mark", "m" * 32)
+        framing.split(b"words and no mark", "m" * 32)

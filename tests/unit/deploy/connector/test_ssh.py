@@ -1,15 +1,21 @@
 """What goes through the shell, and what pyinfra does its own way."""
 
+import json
 import socket
+import time
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import gevent
 import pytest
 from paramiko import Channel, SSHException
+from pyinfra.api.exceptions import PyinfraError
 
 from deploy.connector import memory, ssh
 from deploy.connector.answers import Answers
 from deploy.connector.shell import Shell
+from deploy.runner import events
 
 #: What pyinfra passes for an ordinary fact.
 ORDINARY: dict[str, Any] = {
@@ -69,6 +75,7 @@ class Host:
 
     def __init__(self) -> None:
         self.seen: list[bool] = []
+        self.state = SimpleNamespace(failed_hosts=set[Host]())
 
     def get_fact(self, depth: int) -> None:
         self.seen.append(ssh._reading.get())
@@ -97,6 +104,63 @@ def test_a_fact_that_fails_leaves_nothing_reading(host: Host) -> None:
         host.get_fact(-1)
     assert host.seen == [True]
     assert not ssh._reading.get()
+
+
+def test_a_fact_that_pyinfra_noted_as_failed_is_an_error(host: Host) -> None:
+    """pyinfra goes on with the fact's default as long as there are other hosts."""
+    host.state.failed_hosts.add(host)
+    with pytest.raises(PyinfraError, match="a fact could not be read"):
+        host.get_fact(0)
+
+
+def connector(limit_s: float) -> ssh.CubeConnector:
+    made = object.__new__(ssh.CubeConnector)
+    made.data = {"cube_deadline_s": limit_s}  # type: ignore[typeddict-item]
+    made.host = SimpleNamespace(name="desk1")  # type: ignore[assignment]
+    made._begun = time.monotonic()
+    return made
+
+
+def exits(file: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in file.read_text().splitlines()]
+
+
+@pytest.fixture
+def written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv(events.VARIABLE, str(tmp_path / "events"))
+    monkeypatch.setattr(events, "_ended", set())
+    return tmp_path / "events"
+
+
+def test_a_host_ends_once_at_its_deadline(written: Path) -> None:
+    made = connector(0.2)
+    for _ in range(2):  # what is begun after it, too
+        with pytest.raises(TimeoutError, match="no end after 0 s"), made._in_time():
+            gevent.sleep(5)
+    assert exits(written) == [
+        {"event": "exit", "host": "desk1", "code": 1, "cause": "no end after 0 s"}
+    ]
+
+
+def test_a_fact_of_one_of_several_hosts_ends_before_their_deadline(
+    written: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ssh, "FACT_S", 0.1)
+    token = ssh._reading.set(True)
+    try:
+        with pytest.raises(TimeoutError), connector(60)._in_time():
+            gevent.sleep(5)
+    finally:
+        ssh._reading.reset(token)
+    assert exits(written)[0]["cause"] == "a fact is not read after 0 s"
+
+
+def test_a_timeout_of_a_command_itself_is_not_the_end_of_the_host(written: Path) -> None:
+    with pytest.raises(TimeoutError), connector(60)._in_time():
+        raise TimeoutError
+    with connector(0)._in_time():  # a run on one host has no deadline
+        gevent.sleep(0)
+    assert not written.exists()
 
 
 def test_the_next_run_expects_what_this_one_asked(

@@ -86,13 +86,10 @@ def test_a_box_that_is_chosen_is_no_machine_of_the_pipeline(loaded: config.Spec)
 
 
 @pytest.mark.parametrize(("more", "building"), [({}, True), ({"building": False}, False)])
-def test_one_machine_is_described_by_a_file(
-    more: dict[str, bool], building: bool, tmp_path: Path
-) -> None:
-    file = tmp_path / "machine.json"
+def test_one_machine_is_described_by_a_file(more: dict[str, bool], building: bool) -> None:
     access = {"host": "h", "port": 1, "user": "u", "key_file": "/k", "known_hosts": "/h"}
-    file.write_text(json.dumps({"name": "m", "endpoint": access, "pids": [], **more}))
-    name, endpoint, keys, found, data = hosts.described(file)
+    row = {"name": "m", "endpoint": access, "pids": [], **more}
+    name, endpoint, keys, found, data = hosts.described(row)
     assert (name, endpoint.key_file, keys, found) == ("m", Path("/k"), {}, building)
     assert data == {}
 
@@ -104,6 +101,17 @@ def test_an_index_of_the_build_goes_before_that_of_the_specification(
     access = {"host": "h", "port": 1, "user": "u", "key_file": "/k", "known_hosts": "/h"}
     lent = {"pypi_index": "http://10.0.2.2:20001/simple"}
     file.write_text(json.dumps({"name": "m", "endpoint": access, "data": lent}))
-    _, data = hosts.machine_of(loaded, file)
+    ((_, data),) = hosts.machines_of(loaded, file)
     assert build(Python, data).pypi_index == "http://10.0.2.2:20001/simple"
     assert build(Python, config.build_data(loaded)).pypi_index == "http://pypi.example/simple"
+
+
+def test_a_file_lists_several_machines(loaded: config.Spec, tmp_path: Path) -> None:
+    file = tmp_path / "machines.json"
+    access = {"host": "h", "port": 1, "user": "u", "key_file": "/k", "known_hosts": "/h"}
+    limits = {"cube_deadline_s": 9.0, "ssh_connect_retries": 1}
+    rows = [{"name": name, "endpoint": access, "data": limits} for name in "ab"]
+    file.write_text(json.dumps(rows))
+    found = dict(hosts.machines_of(loaded, file))
+    assert list(found) == ["@cube/a", "@cube/b"]
+    assert found["@cube/b"].items() >= limits.items()

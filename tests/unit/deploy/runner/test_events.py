@@ -118,17 +118,46 @@ def test_each_greenlet_hears_itself_alone() -> None:
     assert events._heard.get() is None
 
 
-def test_events_of_hosts_go_to_their_own_files(tmp_path: Path) -> None:
-    def tell(name: str) -> None:
-        with events.writing_to(tmp_path / name):
-            for _ in range(2):
-                events.emit("x", host=name)
-                gevent.sleep(0)
+GUARDED = """\
+from deploy.runner import events
+from pyinfra import host, state
+from pyinfra.api import operation
+from pyinfra.operations import server
 
-    gevent.joinall([gevent.spawn(tell, name) for name in "ab"], raise_error=True)
-    for name in "ab":
-        assert (tmp_path / name).read_text() == f'{{"event": "x", "host": "{name}"}}\n' * 2
-    assert events.destination() is None
+@operation()
+def broken():
+    if state.is_executing:
+        raise KeyError("what")
+    yield "true"
+
+recorder = events.recorder(state, host)
+server.shell(name="Say", commands="echo said")
+{more}
+recorder.label(host, 0, layer=5, role="planted")
+"""
+
+
+@pytest.mark.parametrize(
+    ("more", "code", "cause"),
+    [
+        ("", 0, ""),
+        ('server.shell(name="Break", commands="exit 3")', 1, ""),
+        ('server.shell(name="Break", commands="exit 3", _ignore_errors=True)', 0, ""),
+        ('broken(name="Break")', 1, "KeyError: 'what'"),
+    ],
+)
+@pytest.mark.parametrize("wait", [[], ["--no-wait"]])
+def test_the_last_event_of_a_host_has_its_exit_code(
+    more: str, code: int, cause: str, wait: list[str], tmp_path: Path
+) -> None:
+    file = tmp_path / "planted.py"
+    file.write_text(GUARDED.format(more=more))
+    _, journal = pyinfra_run.run_pyinfra(
+        [*wait, "@local", str(file)], {}, tmp_path, timeout_s=60, told=False
+    )
+    (last,) = journal.of("exit")
+    assert journal.events[-1] == last
+    assert (last["host"], last["code"], last["cause"]) == ("@local", code, cause)
 
 
 LOGIN = """\

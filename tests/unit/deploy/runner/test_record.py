@@ -4,7 +4,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from deploy.runner.record import RecordedLayers, add, described, render_layers
+from cube.chain.key import keys
+from deploy.runner.record import RecordedLayers, add, described, key_on, render_layers
 
 FIRST = datetime(2026, 1, 31, 12, 0, 0, tzinfo=UTC)
 LATER = datetime(2026, 2, 1, 12, 0, 0, tzinfo=UTC)
@@ -52,3 +53,19 @@ def test_what_is_written_is_what_is_read() -> None:
 @pytest.mark.parametrize("text", ["", "{", "[]", "1", '{"layers": 1}', '{"layers": {"1": 1}}'])
 def test_a_damaged_record_counts_as_none(text: str) -> None:
     assert RecordedLayers().process(text.splitlines()) == {}
+
+
+@pytest.mark.parametrize(
+    ("below", "parent"),
+    [
+        ({}, ""),
+        ({"1": {"key": "abc"}, "2": {"key": "def"}, "5": {"key": "old"}}, "def"),
+        ({"1": {"key": "abc"}, "2": {"recipe": "without a key"}}, ""),
+        ({"5": {"key": "old"}, "10": {"key": "above"}}, ""),
+    ],
+)
+def test_a_key_counts_what_is_below_the_layer_on_the_box(
+    below: dict[str, dict[str, str]], parent: str
+) -> None:
+    ingredients = {"name": "layer5", "parent": "", "data": {"b": "ü", "a": [1, None]}}
+    assert key_on(below, 5, ingredients) == keys.digest({**ingredients, "parent": parent})

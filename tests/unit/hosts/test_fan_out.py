@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from cube.hosts.parallel import Party
+from cube.hosts.fan_out import FanOut
 from cube.runtime import log
 from cube.runtime.errors import MachineError, ProvisionError
 from cube.runtime.log import Event
@@ -13,8 +13,8 @@ from cube.runtime.log import Event
 BOXES = {"a": "word a", "b": "word b", "c": "word c"}
 
 
-def party(work: object, folder: Path, jobs: int = 3) -> Party[str]:
-    return Party(BOXES, work, jobs=jobs, log_of=lambda name: folder / f"{name}.log")  # type: ignore[arg-type]
+def fan_out(work: object, folder: Path, jobs: int = 3) -> FanOut[str]:
+    return FanOut(BOXES, work, jobs=jobs, log_of=lambda name: folder / f"{name}.log")  # type: ignore[arg-type]
 
 
 def test_one_that_fails_leaves_the_others_alone(tmp_path: Path) -> None:
@@ -27,7 +27,7 @@ def test_one_that_fails_leaves_the_others_alone(tmp_path: Path) -> None:
 
     told: list[Event] = []
     with log.listening(told.append):
-        results = party(work, tmp_path).run()
+        results = fan_out(work, tmp_path).run()
     assert [(one.name, one.state) for one in results] == [
         ("a", "done"), ("b", "failed"), ("c", "failed"),
     ]  # fmt: skip
@@ -42,7 +42,7 @@ def test_one_that_fails_leaves_the_others_alone(tmp_path: Path) -> None:
 def test_a_log_that_cannot_be_written_is_a_matter_of_its_box(tmp_path: Path) -> None:
     (tmp_path / "b").touch()
     logs = {"a": "a.log", "b": "b/no-folder.log", "c": "c.log"}
-    one = Party(BOXES, str, jobs=3, log_of=lambda name: tmp_path / logs[name])
+    one = FanOut(BOXES, str, jobs=3, log_of=lambda name: tmp_path / logs[name])
     results = one.run()
     assert [one.state for one in results] == ["done", "failed", "done"]
     assert [one.error.message for one in results if one.error] == [f"{tmp_path / 'b'}: File exists"]
@@ -62,7 +62,7 @@ def test_a_box_that_hangs_holds_nobody(tmp_path: Path) -> None:
                 others[1].set()
         return word
 
-    results = party(work, tmp_path, jobs=2).run()
+    results = fan_out(work, tmp_path, jobs=2).run()
     assert [one.state for one in results] == ["done"] * 3
 
 
@@ -80,7 +80,7 @@ def test_no_more_than_the_jobs_run_at_once(tmp_path: Path) -> None:
             now[0] -= 1
         return word
 
-    party(work, tmp_path, jobs=2).run()
+    fan_out(work, tmp_path, jobs=2).run()
     assert most == [2]
 
 
@@ -96,7 +96,7 @@ def test_ctrl_c_ends_those_that_run_and_starts_no_more(
         assert ended.wait(20)
         raise ProvisionError("its process was ended")
 
-    made = Party(
+    made = FanOut(
         BOXES, work, jobs=1, log_of=lambda name: tmp_path / f"{name}.log", on_stop=ended.set
     )
     note = made._note
@@ -109,7 +109,7 @@ def test_ctrl_c_ends_those_that_run_and_starts_no_more(
     monkeypatch.setattr(made, "_note", interrupt)
     with pytest.raises(KeyboardInterrupt):
         made.run()
-    assert [one.state for one in made.all_results()] == ["done", "interrupted", "not started"]
+    assert [one.state for one in made.results()] == ["done", "interrupted", "not started"]
     assert not any(thread.is_alive() for thread in made._threads)
 
 
@@ -118,7 +118,7 @@ def test_a_mistake_of_ours_is_no_failure_of_a_box(tmp_path: Path) -> None:
         return word.nothing  # type: ignore[attr-defined,no-any-return]
 
     with pytest.raises(AttributeError):
-        party(work, tmp_path).run()
+        fan_out(work, tmp_path).run()
 
 
 def test_each_box_has_its_own_log_and_steps(tmp_path: Path) -> None:
@@ -134,7 +134,7 @@ def test_each_box_has_its_own_log_and_steps(tmp_path: Path) -> None:
 
     told: list[Event] = []
     with log.listening(told.append), log.step("All"):
-        party(work, tmp_path).run()
+        fan_out(work, tmp_path).run()
     for name in BOXES:
         lines = (tmp_path / f"{name}.log").read_text().splitlines()
         words = [line.split(" ", 1)[1] for line in lines]
