@@ -10,8 +10,8 @@ from bench import project, sizes, table
 from bench.project import Built, Project
 from bench.sizes import Cost
 from bench.table import Figure
-from cube.chain.key.keys import link_name
 from cube.chain.store.links import Store
+from cube.config import link_name
 from cube.runtime import log
 from cube.runtime.errors import CubeError
 

@@ -13,9 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from cube import config
-from cube.chain.key.keys import link_name
 from cube.chain.store.links import Store
-from cube.config import Spec
+from cube.config import Spec, link_name
 from cube.config.workspace import Workspace
 from cube.runtime import log, run
 from cube.runtime.errors import CubeError

@@ -6,11 +6,12 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from cube.config import link_name
 from cube.runtime import log
 from cube.supply import package_cache
 from cube.provision import pyinfra_run, pytest_run
 from cube.chain.key import keys
-from cube.chain.key.keys import Ingredients, link_name
+from cube.chain.key.keys import Ingredients
 from cube.chain.store.link import LayerRecord, Link
 from cube.chain.plan import Planner
 from cube.chain.store.links import Store

@@ -5,12 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import jinja2
-
+from cube.runtime import html
 from cube.runtime.atomic import write_whole
 from cube.runtime.redact import masked_data
 
-HERE = Path(__file__).parent
 TEMPLATE = "report.html.j2"
 #: How many of the slowest operations are shown.
 SLOWEST = 10
@@ -40,7 +38,7 @@ def render(data: Mapping[str, Any], failure: Failure | None = None) -> str:
         failure: why the build stopped; None when it succeeded.
     """
     data = masked_data(dict(data))
-    template = environment().get_template(TEMPLATE)
+    template = html.environment(Path(__file__).parent).get_template(TEMPLATE)
     return template.render(
         image={"name": "Image", "version": "", "built_at": "", **data.get("image", {})},
         os=data.get("os"),
@@ -58,19 +56,6 @@ def render(data: Mapping[str, Any], failure: Failure | None = None) -> str:
         packages=data.get("packages", {}),
         builder=data.get("builder"),
     )
-
-
-def environment() -> jinja2.Environment:
-    """Return Jinja with our filters; a name that is not given is an error."""
-    jinja = jinja2.Environment(
-        loader=jinja2.FileSystemLoader([HERE, HERE.parent / "hosts/validation"]),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    jinja.filters.update(size=format_size, duration=format_duration)
-    return jinja
 
 
 def verdict(data: Mapping[str, Any], failure: Failure | None) -> str:
@@ -117,25 +102,3 @@ def by_outcome(checks: list[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
         outcome: [check for check in checks if check["outcome"] == outcome]
         for outcome in ("failed", "deferred", "passed")
     }
-
-
-def format_size(count: float) -> str:
-    """Return bytes in decimal units, as disks are sold: 1.09 GB."""
-    for unit in ("B", "kB", "MB", "GB"):
-        if count < 1000:  # noqa: PLR2004 (the step between two units)
-            return f"{count:.3g} {unit}"
-        count /= 1000
-    return f"{count:.3g} TB"
-
-
-def format_duration(seconds: float) -> str:
-    """Return seconds as people say them: 0.4 s, 12 s, 2 min 5 s, 1 h 3 min."""
-    whole = round(seconds)
-    if seconds < 10:  # noqa: PLR2004 (below it, tenths matter)
-        return f"{seconds:.1f} s"
-    if whole < 60:  # noqa: PLR2004
-        return f"{whole} s"
-    minutes, rest = divmod(whole, 60)
-    if minutes < 60:  # noqa: PLR2004
-        return f"{minutes} min {rest} s"
-    return f"{minutes // 60} h {minutes % 60} min"

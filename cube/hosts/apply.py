@@ -8,8 +8,8 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from cube.chain.key import keys
-from cube.chain.key.keys import Ingredients, link_name
-from cube.config import Spec
+from cube.chain.key.keys import Ingredients
+from cube.config import BASE, Spec, link_name
 from cube.config.live_host import box_data
 from cube.hosts import record, restart, snapshot
 from cube.hosts.target import Box
@@ -250,7 +250,7 @@ class Application:
 
 def before(layer: int) -> str:
     """Return the word for what is below a layer."""
-    return link_name(layer - 1) if layer > 1 else keys.BASE
+    return link_name(layer - 1) if layer > 1 else BASE
 
 
 def hosts_word(box: Box) -> str:

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from cube.runtime import html
 from cube.seal import manifest
 from cube.build import report
 from cube.runtime.check_report import Check, CheckReport
@@ -211,7 +212,7 @@ def test_links_that_are_all_new_saved_nothing(data: dict[str, Any]) -> None:
      (1_093_000_000, "1.09 GB"), (2e15, "2e+03 TB")],
 )  # fmt: skip
 def test_size_is_readable(count: float, text: str) -> None:
-    assert report.format_size(count) == text
+    assert html.format_size(count) == text
 
 
 @pytest.mark.parametrize(
@@ -220,7 +221,7 @@ def test_size_is_readable(count: float, text: str) -> None:
      (3780, "1 h 3 min")],
 )  # fmt: skip
 def test_duration_is_readable(seconds: float, text: str) -> None:
-    assert report.format_duration(seconds) == text
+    assert html.format_duration(seconds) == text
 
 
 def test_report_is_written_whole(tmp_path: Path, data: dict[str, Any]) -> None:
