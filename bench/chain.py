@@ -145,7 +145,7 @@ def measure_builds(args: argparse.Namespace, place: Path) -> None:
     with contextlib.ExitStack() as stack:
         rewrite: Callable[[str], str] = str
         if args.stand_in:
-            values = stack.enter_context(standin_archives.served(place / "stand-ins"))
+            values = stack.enter_context(standin_archives.served(place / "stand-ins")).values
             rewrite = partial(standin_archives.rewrite, values=values)
         copied = project.copy(place / "project", args.spec, image=args.os or "", rewrite=rewrite)
         stack.callback(cleanup.clear, copied.work.machines)

@@ -14,9 +14,8 @@ from typing import Any
 
 from bench.measure import PROJECT, timed
 from cube import config
-from cube.chain.key.keys import link_name
 from cube.chain.store.links import Store
-from cube.config import Spec
+from cube.config import Spec, link_name
 from cube.config.workspace import Workspace
 from cube.runtime import run
 from cube.runtime.errors import CubeError

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
+from cube.config import link_name
 from cube.runtime import log
 from cube.supply import package_cache
 from cube.provision import pyinfra_run, pytest_run

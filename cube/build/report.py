@@ -5,13 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import jinja2
-
-from cube.runtime import units
+from cube.runtime import html
 from cube.runtime.atomic import write_whole
 from cube.runtime.redact import masked_data
 
-HERE = Path(__file__).parent
 TEMPLATE = "report.html.j2"
 #: How many of the slowest operations are shown.
 SLOWEST = 10
@@ -41,7 +38,7 @@ def render(data: Mapping[str, Any], failure: Failure | None = None) -> str:
         failure: why the build stopped; None when it succeeded.
     """
     data = masked_data(dict(data))
-    template = environment().get_template(TEMPLATE)
+    template = html.environment(Path(__file__).parent).get_template(TEMPLATE)
     return template.render(
         image={"name": "Image", "version": "", "built_at": "", **data.get("image", {})},
         os=data.get("os"),
@@ -59,19 +56,6 @@ def render(data: Mapping[str, Any], failure: Failure | None = None) -> str:
         packages=data.get("packages", {}),
         builder=data.get("builder"),
     )
-
-
-def environment() -> jinja2.Environment:
-    """Return Jinja with our filters; a name that is not given is an error."""
-    jinja = jinja2.Environment(
-        loader=jinja2.FileSystemLoader([HERE, HERE.parent / "hosts/validation"]),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    jinja.filters.update(size=units.size, duration=units.duration)
-    return jinja
 
 
 def verdict(data: Mapping[str, Any], failure: Failure | None) -> str:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from cube.build import stack_gate
 from cube.runtime.toml_errors import shown
-from cube.config import GPU_LAYERS, Spec
+from cube.config import GPU_LAYERS, Spec, may_apply
 
 #: What the boot test of a sealed image looks for, and the role of layer 1 that brings it.
 NEEDED = {
@@ -49,7 +49,7 @@ def groundless(spec: Spec) -> Iterator[str]:
     layers = [
         layer
         for layer in spec.layers.enabled
-        if layer not in GPU_LAYERS or stack_gate.may_apply(spec)
+        if layer not in GPU_LAYERS or may_apply(spec)
     ]
     for one in GROUNDS:
         if one.layer not in layers or one.role not in spec.layers.roles(one.layer):

@@ -1,8 +1,8 @@
 """Whether the GPU stack that cube.toml describes can work: rules, locks and the disk, offline."""
 
-from cube.build import disk_room
+from cube.disks import disk_room
 from cube.runtime import hardware, log
-from cube.config import Spec
+from cube.config import Spec, may_apply
 from cube.config.model import GPU_LAYERS
 from cube.stack import lockfile, profile, rules, table
 from cube.stack.choice import Choice
@@ -15,11 +15,6 @@ def choice_of(spec: Spec) -> Choice:
         source=spec.stack.source, table=table.load(),
         frameworks=spec.stack.frameworks if 4 in spec.layers.enabled else (),  # noqa: PLR2004
     )  # fmt: skip
-
-
-def may_apply(spec: Spec) -> bool:
-    """Tell whether layers 2-4 could be applied at all."""
-    return spec.gpu.mode != "skip" and bool(set(spec.layers.enabled) & set(GPU_LAYERS))
 
 
 def will_apply(spec: Spec) -> bool:

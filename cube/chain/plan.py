@@ -5,12 +5,12 @@ from dataclasses import dataclass, replace
 
 from cube.chain import refresh
 from cube.chain.key import keys
-from cube.chain.key.keys import BASE, Ingredients
+from cube.chain.key.keys import Ingredients
 from cube.chain.store import integrity
 from cube.chain.store.integrity import Damage
 from cube.chain.store.link import ASIDE, Link, folder_name
 from cube.chain.store.links import Store
-from cube.config import Spec
+from cube.config import BASE, Spec, link_name
 from cube.runtime import log
 
 
@@ -63,7 +63,7 @@ class Planner:
             if base := self.find(wanted):
                 return self.above(base)
         wanted = keys.base_ingredients(self.spec, refresh=stamps[-1])
-        todo = [BASE, *map(keys.link_name, self.layers)]
+        todo = [BASE, *map(link_name, self.layers)]
         why = ["all is to be made anew (--fresh)"] if self.fresh else self.why(wanted)
         return Plan(refresh=stamps[-1], todo=tuple(todo), why=tuple(why))
 
@@ -76,7 +76,7 @@ class Planner:
             if not link:
                 return Plan(
                     refresh=base.refresh, links=tuple(links),
-                    todo=tuple(map(keys.link_name, layers[at:])), why=tuple(self.why(wanted)),
+                    todo=tuple(map(link_name, layers[at:])), why=tuple(self.why(wanted)),
                 )  # fmt: skip
             links.append(link)
             parent = parent if link.skipped else link
@@ -124,7 +124,7 @@ class Planner:
     def layers(self) -> list[int]:
         """The layers that are wanted, in order."""
         enabled = sorted(self.spec.layers.enabled)
-        return [layer for layer in enabled if not self.to or keys.link_name(layer) <= self.to]
+        return [layer for layer in enabled if not self.to or link_name(layer) <= self.to]
 
     def ingredients(self, layer: int, parent: Link) -> Ingredients:
         """Return what makes a layer on top of a link."""

@@ -9,6 +9,7 @@ from cube.chain.key.keys import Ingredients
 from cube.chain.plan import Plan, Planner
 from cube.chain.store.link import Link
 from cube.chain.store.table import made
+from cube.config import BASE, link_name
 from cube.runtime.errors import ChainError
 
 SET_ASIDE = "it was set aside by a rollback"
@@ -103,9 +104,9 @@ def own_reasons(planner: Planner, link: Link, wanted: Ingredients) -> list[str]:
 
 def ingredients(planner: Planner, plan: Plan, name: str, parent: str) -> Ingredients:
     """Return what would make a link on top of a parent."""
-    if name == keys.BASE:
+    if name == BASE:
         return keys.base_ingredients(planner.spec, refresh=plan.refresh)
-    layer = next(number for number in planner.layers if keys.link_name(number) == name)
+    layer = next(number for number in planner.layers if link_name(number) == name)
     return keys.layer_ingredients(
         planner.spec, layer, parent=parent, refresh=plan.refresh, gpus=planner.gpus
     )

@@ -4,14 +4,13 @@ import argparse
 from dataclasses import asdict
 
 from cube.build import doctor, pipeline, verify
-from cube.chain.key import keys
 from cube.cli.options import Commands, add
 from cube.cli.output import tell
-from cube.config import LAYER_ROLES, Spec
+from cube.config import BASE, LAYER_ROLES, Spec, link_name
 from cube.runtime import log
 
 #: Where a build can end.
-LINKS = (keys.BASE, *map(keys.link_name, LAYER_ROLES))
+LINKS = (BASE, *map(link_name, LAYER_ROLES))
 
 
 def add_commands(commands: "Commands[argparse.ArgumentParser]") -> None:

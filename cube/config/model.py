@@ -31,7 +31,6 @@ from cube.config.values import (
     between,
     check_refresh,
 )
-from cube.disks.shape import Layout
 from cube.runtime.toml_errors import shown
 
 OsName = Literal["debian-13", "ubuntu-24.04"]
@@ -50,6 +49,8 @@ LAYER_ROLES: dict[int, tuple[str, ...]] = {
 }
 
 
+#: Where the root is: in a logical volume, or in the partition itself.
+Layout = Literal["lvm", "plain"]
 #: Layout of the root where cube.toml names none. Source: the specification, line 2.4.
 LAYOUTS: dict[OsName, Layout] = {"debian-13": "plain", "ubuntu-24.04": "lvm"}
 

@@ -8,8 +8,9 @@ import shutil
 import struct
 from pathlib import Path
 
+from cube.config import Layout
 from cube.disks import loop, lvm, shape
-from cube.disks.shape import BIOS_AT, BIOS_MIB, ESP_AT, ESP_MIB, MIB, ROOT_AT, Layout
+from cube.disks.shape import BIOS_AT, BIOS_MIB, ESP_AT, ESP_MIB, MIB, ROOT_AT
 from cube.runtime import run
 
 SECTOR = 512

@@ -5,9 +5,7 @@ either in the partition itself (``plain``) or in a logical volume over all of it
 is no separate /boot. docs/machines.md, "The disk", says why.
 """
 
-from typing import Literal
-
-Layout = Literal["lvm", "plain"]
+from cube.config import Layout
 
 MIB = 1024 * 1024
 #: Starts and sizes of the partitions, in MiB. The root follows, to the end of the disk.

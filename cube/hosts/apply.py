@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from cube.chain.key import keys
-from cube.chain.key.keys import Ingredients, link_name
-from cube.config import Spec
+from cube.chain.key.keys import Ingredients
+from cube.config import BASE, Spec, link_name
 from cube.config.live_host import box_data
 from cube.hosts import restart, snapshot
 from cube.hosts.target import Box
@@ -264,7 +264,7 @@ def outcome(done: LayerResult, taken: Volume | None, *, seconds: float) -> Outco
 
 def before(layer: int) -> str:
     """Return the word for what is below a layer."""
-    return link_name(layer - 1) if layer > 1 else keys.BASE
+    return link_name(layer - 1) if layer > 1 else BASE
 
 
 def hosts_word(box: Box) -> str:

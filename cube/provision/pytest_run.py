@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TextIO
 
-from cube.chain.key.keys import link_name
 from cube.config import Spec
+from cube.config.layers import link_name
 from cube.machines import Endpoint, address
 from cube.runtime import log, run
 from cube.runtime.check_report import CheckReport, crash_line, is_broken_collection, read_checks

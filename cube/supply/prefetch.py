@@ -18,10 +18,8 @@ from pathlib import Path
 from typing import cast
 from urllib.parse import urlsplit
 
-from cube.build.disk_room import DRIVER_MIB, SYSTEM_MIB
-from cube.build.stack_gate import may_apply
-from cube.chain.key.keys import link_name
-from cube.config import Spec, host_data
+from cube.config import Spec, host_data, link_name, may_apply
+from cube.disks.disk_room import DRIVER_MIB, SYSTEM_MIB
 from cube.runtime import log
 from cube.runtime.errors import CubeError
 from cube.stack import lockfile, table

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from bench import standins
 from cube import config
 from cube.disks import qcow2
+from tests.integration import standin_archives as standins
 from tests.integration.desk import Desk, Done, standing_on
 from tests.integration.index import Index, serve
 from tests.integration.test_frameworks import COME_S, NUMPY, PROFILE

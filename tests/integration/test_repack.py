@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from cube.config import Layout
 from cube.disks import gpt, loop, lvm, mount, shape
-from cube.disks.shape import MIB, Layout
+from cube.disks.shape import MIB
 from cube.runtime import run
 from cube.runtime.errors import SealError
 from cube.seal import leaks, repack, sealing

@@ -9,7 +9,7 @@ import yaml
 
 from cube import config
 from cube.baseimage.ubuntu import autoinstall
-from cube.disks.shape import Layout
+from cube.config import Layout
 
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAI someone"
 MIRRORS = """

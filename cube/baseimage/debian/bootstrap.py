@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from cube.baseimage import base_files
-from cube.config import Spec, mirrors, proxy_environment
+from cube.config import Layout, Spec, mirrors, proxy_environment
 from cube.config.workspace import Workspace
 from cube.disks import gpt, presets, shape
 from cube.runtime import lifetime, log, run
@@ -29,7 +29,7 @@ PACKAGES = (
     "shim-signed", "sudo", "systemd-resolved", "systemd-sysv", "systemd-timesyncd", "udev",
 )  # fmt: skip
 #: What only one of the layouts needs.
-LAYOUT_PACKAGES: dict[shape.Layout, tuple[str, ...]] = {"plain": (), "lvm": ("lvm2",)}
+LAYOUT_PACKAGES: dict[Layout, tuple[str, ...]] = {"plain": (), "lvm": ("lvm2",)}
 #: Where the mirrors' logins are while a tree is made. Source: apt_auth.conf(5).
 LOGINS = "/etc/apt/auth.conf.d/99cube-build-mirror.conf"
 

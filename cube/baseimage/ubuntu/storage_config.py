@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from cube.config import Layout
 from cube.disks import shape
 
 Action = dict[str, Any]
@@ -19,7 +20,7 @@ ROOT_OPTIONS = "errors=remount-ro"
 REST = -1
 
 
-def render(layout: shape.Layout) -> list[Action]:
+def render(layout: Layout) -> list[Action]:
     """Return the actions that lay the disk out, partitions in their order on the disk."""
     flag = {"flag": "lvm"} if layout == "lvm" else {}
     return [

@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field, model_validator
 
 from cube.baseimage.ubuntu import storage_config
-from cube.disks import shape
+from cube.config import Layout
 
 #: Reasons to refuse each guided layout that the installer has.
 GUIDED = {
@@ -218,7 +218,7 @@ def disk_mistakes(actions: list[storage_config.Action]) -> Iterator[str]:
     if found[-1].path != "/":
         yield "the last partition is not the root, which must grow to the end of the disk"
         return
-    layout: shape.Layout = "lvm" if found[-1].group else "plain"
+    layout: Layout = "lvm" if found[-1].group else "plain"
     yield from shape_mistakes(found, storage_config.plan(storage_config.render(layout)))
 
 

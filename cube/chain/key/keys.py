@@ -22,14 +22,13 @@ from typing import Any
 
 from cube.baseimage import base_files
 from cube.chain.key import sources
-from cube.config import GPU_LAYERS, Spec, build_data, security_mirror
+from cube.config import BASE, GPU_LAYERS, Spec, build_data, link_name, security_mirror
 from cube.runtime.errors import ChainError
 
 #: The folder that holds ``deploy/``, ``packer/`` and ``checks/``.
 PROJECT = Path(__file__).resolve().parents[3]
 #: Of the store and of the ingredients: another number, and no older link is reused.
 FORMAT = 1
-BASE = "base"
 #: What applies a layer, and fills its templates: their versions count.
 TOOLS = ("jinja2", "pyinfra")
 #: What compresses an image: another version makes other bytes.
@@ -84,11 +83,6 @@ DIGITS = 12
 FILES = ("ca_certificates", "framework_locks", "image_archives")
 
 Ingredients = dict[str, Any]
-
-
-def link_name(layer: int) -> str:
-    """Return the name of a layer's link."""
-    return f"layer{layer}"
 
 
 def base_ingredients(spec: Spec, *, refresh: str, project: Path = PROJECT) -> Ingredients:

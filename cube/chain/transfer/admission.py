@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from cube.chain.key import keys
 from cube.chain.store.link import DISK, Link
 from cube.chain.store.links import Store
 from cube.chain.transfer.archive import Entry, Index
+from cube.config import BASE
 from cube.disks import qcow2_header
 from cube.runtime.errors import ChainError
 
@@ -67,7 +67,7 @@ def require_image(link: Link, os_name: str) -> None:
         ChainError: it is one.
     """
     made = link.ingredients["data"].get("image.os", os_name)
-    if link.name == keys.BASE and made != os_name:
+    if link.name == BASE and made != os_name:
         raise ChainError(f"its base is one of {made}, not of {os_name}")
 
 

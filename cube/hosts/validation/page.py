@@ -1,12 +1,13 @@
 """A validation for people: one HTML file that needs nothing beside it."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from markupsafe import Markup
 
-from cube.build import report
 from cube.hosts.validation import charts
+from cube.runtime import html
 
 TEMPLATE = "validation.html.j2"
 
@@ -29,7 +30,7 @@ def render(data: Mapping[str, Any]) -> str:
     Args:
         data: a validation, as `cube.hosts.validation.record.as_data` returns it.
     """
-    template = report.environment().get_template(TEMPLATE)
+    template = html.environment(Path(__file__).parent).get_template(TEMPLATE)
     return template.render(
         **data,
         headline=VERDICTS[data["verdict"]],

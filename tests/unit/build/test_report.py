@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from cube.runtime import html
 from cube.seal import manifest
 from cube.build import report
 from cube.runtime.check_report import Check, CheckReport

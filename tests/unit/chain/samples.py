@@ -5,9 +5,10 @@ from pathlib import Path
 from typing import Any
 
 from cube.chain.key import keys
-from cube.chain.key.keys import BASE, Ingredients, link_name
+from cube.chain.key.keys import Ingredients
 from cube.chain.store.link import LayerRecord, Link
 from cube.chain.store.links import Store
+from cube.config import BASE, link_name
 from cube.runtime import run
 from cube.runtime.check_report import Check
 

@@ -7,12 +7,12 @@ import pytest
 
 from cube import config
 from cube.chain import refresh, why
-from cube.chain.key.keys import Ingredients, base_ingredients, layer_ingredients, link_name
+from cube.chain.key.keys import Ingredients, base_ingredients, layer_ingredients
 from cube.chain.plan import Planner
 from cube.chain.rollback import rollback
 from cube.chain.store.link import LayerRecord, Link
 from cube.chain.store.links import Store
-from cube.config import Spec
+from cube.config import Spec, link_name
 from cube.runtime.errors import ChainError
 from tests.unit.chain import samples
 

@@ -11,9 +11,8 @@ import yaml
 from cube import config
 from cube.baseimage import base_files
 from cube.baseimage.debian import bootstrap
-from cube.config import mirrors
+from cube.config import Layout, mirrors
 from cube.disks import gpt, shape
-from cube.disks.shape import Layout
 
 MIB = 1024 * 1024
 

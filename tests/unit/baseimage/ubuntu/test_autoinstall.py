@@ -8,13 +8,13 @@ import yaml
 
 from cube import config
 from cube.baseimage.ubuntu import autoinstall
-from cube.disks import shape
+from cube.config import Layout
 from cube.runtime.errors import SpecError
 from tests.unit.answers import KEY, MIRRORS, answers, render, write
 
 GOLDEN = Path(__file__).parents[3] / "golden"
 #: Each golden file: the layout of the root, and the rest of cube.toml.
-CASES: dict[str, tuple[shape.Layout, str]] = {
+CASES: dict[str, tuple[Layout, str]] = {
     "lvm": ("lvm", ""),
     "plain": ("plain", ""),
     "lvm-mirrors": ("lvm", MIRRORS),
@@ -42,7 +42,7 @@ def test_our_answers_are_the_golden_ones(request: pytest.FixtureRequest, name: s
     ],
 )
 @pytest.mark.parametrize("layout", ["lvm", "plain"])
-def test_our_answers_are_right(layout: shape.Layout, text: str) -> None:
+def test_our_answers_are_right(layout: Layout, text: str) -> None:
     assert autoinstall.check_user_data(render(layout, text)) == []
 
 
@@ -91,7 +91,7 @@ def test_the_boot_loaders_of_both_firmwares_are_installed() -> None:
 
 
 @pytest.mark.parametrize(("layout", "there"), [("lvm", True), ("plain", False)])
-def test_lvm_is_installed_where_it_is_used(layout: shape.Layout, there: bool) -> None:
+def test_lvm_is_installed_where_it_is_used(layout: Layout, there: bool) -> None:
     assert ("lvm2" in answers(layout)["packages"]) is there
 
 

@@ -7,10 +7,10 @@ import pytest
 
 from cube.baseimage import base_files
 from cube.baseimage.ubuntu import late_commands
-from cube.disks import shape
+from cube.config import Layout
 from tests.unit.answers import MIRRORS, a_spec, answers
 
-LAYOUTS: tuple[shape.Layout, ...] = ("lvm", "plain")
+LAYOUTS: tuple[Layout, ...] = ("lvm", "plain")
 
 
 def execute(
@@ -38,7 +38,7 @@ def write(folder: Path, name: str, text: str) -> Path:
     return path
 
 
-def commands(layout: shape.Layout = "lvm", text: str = "") -> list[str]:
+def commands(layout: Layout = "lvm", text: str = "") -> list[str]:
     return late_commands.late_commands(a_spec(layout, text))
 
 
@@ -68,7 +68,7 @@ def test_no_file_ends_its_own_script() -> None:
 @pytest.mark.parametrize(
     ("layout", "device"), [("lvm", "/dev/mapper/cube-root"), ("plain", "LABEL=cube-root")]
 )
-def test_the_kernel_is_told_the_root_of_the_layout(layout: shape.Layout, device: str) -> None:
+def test_the_kernel_is_told_the_root_of_the_layout(layout: Layout, device: str) -> None:
     assert any(f'GRUB_DEVICE="{device}"\n' in command for command in commands(layout))
 
 

@@ -5,10 +5,11 @@ import yaml
 
 from cube.baseimage.ubuntu import autoinstall, storage_config
 from cube.baseimage.ubuntu.storage_config import Partition
+from cube.config import Layout
 from cube.disks import shape
 from tests.unit.answers import answers, changed, write
 
-LAYOUTS: tuple[shape.Layout, ...] = ("lvm", "plain")
+LAYOUTS: tuple[Layout, ...] = ("lvm", "plain")
 
 BIOS = Partition(
     start_mib=shape.BIOS_AT, size_mib=shape.BIOS_MIB, flag="bios_grub", group="", volume="",
@@ -42,13 +43,13 @@ def test_the_lvm_layout_has_one_volume_over_the_last_partition() -> None:
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_the_answers_make_that_disk_and_no_swap(layout: shape.Layout) -> None:
+def test_the_answers_make_that_disk_and_no_swap(layout: Layout) -> None:
     storage = answers(layout)["storage"]
     assert storage == {"swap": {"size": 0}, "config": storage_config.render(layout)}
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_grub_is_installed_on_the_disk_and_on_the_esp(layout: shape.Layout) -> None:
+def test_grub_is_installed_on_the_disk_and_on_the_esp(layout: Layout) -> None:
     config = storage_config.render(layout)
     assert [action["id"] for action in config if action.get("grub_device")] == ["disk", "esp"]
 
@@ -61,7 +62,7 @@ def test_a_size_is_read(text: str | int, size_mib: int | None) -> None:
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_another_esp_is_refused_with_both_sizes(layout: shape.Layout) -> None:
+def test_another_esp_is_refused_with_both_sizes(layout: Layout) -> None:
     found = changed(answers(layout), {"storage.config.esp.size": "64M"})
     assert autoinstall.check_user_data(write(found)) == [
         "autoinstall.storage: partition 2: size_mib is 64, not 512; "

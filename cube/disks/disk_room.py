@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from cube.disks import shape
 from cube.config import Spec
+from cube.disks import shape
 
 #: What the image takes without frameworks, in MiB: the system with layers 1, 3 and 5 (the chain
 #: takes 2.4 GB, docs/figures.md), and the driver with the CUDA toolkit (Debian 13's own: 5,341,
