@@ -15,7 +15,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import urlparse
 
-from cube.wheels.resolve import public_index
+from cube.stack.wheels.resolve import public_index
 
 #: The machine that runs the container, as the container sees it. Source: slirp4netns(1).
 HOST = "10.0.2.2"
