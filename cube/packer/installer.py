@@ -7,7 +7,7 @@ from cube.errors import CommandError, PackerError
 from cube.machines import accelerator, firmware
 from cube.machines.seed import build_seed
 from cube.packer import evidence, inputs, seed, template
-from cube.spec import Spec
+from cube.spec import Spec, ca_files
 from cube.workspace import Workspace
 
 #: Kernel and initial RAM disk on the ISO. Source: casper(7), the live system's layout.
@@ -34,7 +34,7 @@ def install(spec: Spec, workspace: Workspace, *, key_file: Path) -> Path:
     with log.step("Fetching the installer"):
         image = iso.fetch(
             spec.os.ubuntu.iso_url, spec.os.ubuntu.iso_sha256, workspace.cache,
-            proxy=spec.network.proxy,
+            proxy=spec.network.proxy, trust=ca_files(spec),
         )  # fmt: skip
         extract(image, {KERNEL: folder.kernel, INITRD: folder.initrd})
     key = key_file.with_name(f"{key_file.name}.pub").read_text().strip()

@@ -10,13 +10,11 @@ with opened(folder) as company:
 
 import base64
 import contextlib
-import datetime
 import http.client
 import ipaddress
 import os
 import select
 import socket
-import ssl
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -24,12 +22,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import quote, urlsplit
 
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
-
 from cube import cacher, run
+from tests.authority import certified
 from tests.integration import index, mirror
 from tests.integration.index import Index
 from tests.integration.mirror import FOLDERS, Mirror
@@ -38,7 +32,6 @@ from tests.integration.mirror import FOLDERS, Mirror
 NETWORK = "198.51.100.0/24"
 PROXY_LOGIN = ("pro xy", "Pr&x%:/y0'1")
 INDEX_LOGIN = ("pip", "In&d%:/x0'1")
-DAY = datetime.timedelta(days=1)
 COPY_BYTES = 65536
 
 
@@ -219,50 +212,3 @@ def addressed() -> Iterator[str]:
         yield str(address)
     finally:
         run.run(["ip", "link", "delete", name])
-
-
-def certified(folder: Path, address: str) -> tuple[Path, ssl.SSLContext]:
-    """Make a CA and a server's certificate; return the CA's file, and TLS by the server's."""
-    keys = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
-    authority = built("A Company's CA", keys[0], keys[0], ca=True)
-    names = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address(address))])
-    server = built("server", keys[1], keys[0], names=names)
-    pem = serialization.Encoding.PEM
-    (folder / "company.crt").write_bytes(authority.public_bytes(pem))
-    chain = folder / "server.pem"
-    secret = keys[1].private_bytes(
-        pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
-    chain.write_bytes(server.public_bytes(pem) + secret)
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(chain)
-    return folder / "company.crt", context
-
-
-def built(
-    name: str,
-    key: ec.EllipticCurvePrivateKey,
-    signer: ec.EllipticCurvePrivateKey,
-    *,
-    ca: bool = False,
-    names: x509.SubjectAlternativeName | None = None,
-) -> x509.Certificate:
-    """Make a certificate that the company's CA signs."""
-    now = datetime.datetime.now(datetime.UTC)
-    subject, issuer = (
-        x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, text)])
-        for text in (name, "A Company's CA")
-    )
-    builder = (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(issuer)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - DAY)
-        .not_valid_after(now + 30 * DAY)
-        .add_extension(x509.BasicConstraints(ca=ca, path_length=None), critical=True)
-    )
-    if names:
-        builder = builder.add_extension(names, critical=False)
-    return builder.sign(signer, hashes.SHA256())
