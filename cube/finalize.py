@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from cube import boot, builder, checksum, log, manifest, proof, report, seal, testing
+from cube import boot, builder, checksum, leaks, log, manifest, proof, report, seal, testing
 from cube.atomic import write_whole
 from cube.chain.link import Link
 from cube.errors import SealError
@@ -77,6 +77,7 @@ def prove(sealed: Sealed, spec: Spec, work: Workspace) -> Proven:
     request = ProofRequest(
         artifact=sealed.file, root_bytes=sealed.inspection.root_bytes, build_key=work.build_key,
         spec=spec, work=work.machines, results=work.results,
+        wanted=tuple(leaks.needles(spec, work)),
     )  # fmt: skip
     return proof.prove(request, choose("vm").machines)
 

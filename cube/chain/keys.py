@@ -55,8 +55,8 @@ ANY_BASE_SOURCES = (
 #: What seals and proves an image, besides ``checks/`` and what compresses it.
 IMAGE_SOURCES = (
     "cube/clean.sh", "cube/clone.py", "cube/ext4.py", "cube/finalize.py", "cube/leaks.py",
-    "cube/mirrors.py", "cube/presets.sh", "cube/proof.py", "cube/repack.py", "cube/seal.py",
-    "cube/secure_boot.py",
+    "cube/mirrors.py", "cube/packed.py", "cube/place.py", "cube/presets.sh", "cube/proof.py",
+    "cube/repack.py", "cube/seal.py", "cube/secure_boot.py",
 )  # fmt: skip
 
 #: Digits of a digest that tell two files of one name apart.
