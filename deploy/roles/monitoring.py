@@ -10,7 +10,8 @@ from deploy.operations.apt import install
 from deploy.operations.files import put_atomic
 from deploy.sources import file_text
 
-#: From Debian's main and Ubuntu's main and universe.
+#: From Debian's main, and Ubuntu's main and universe; nvtop is in Ubuntu's multiverse.
+#: Source: packages.ubuntu.com, noble, nvtop 3.0.2-1.
 PACKAGES = (
     "htop",
     "lm-sensors",

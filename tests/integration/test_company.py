@@ -9,11 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from cube import bootstrap, log, manifest, run, spec
+from cube import bootstrap, log, manifest, run, seal, spec, ssh
 from cube.workspace import Workspace
 from tests.integration.company import Company, opened
 from tests.integration.conftest import PROJECT
-from tests.integration.test_mirrors import remains
+from tests.integration.test_layers import started
+from tests.integration.test_mirrors import remains, set_up
 
 #: What tools take for something else in a path: options of ssh, words of a shell.
 FOLDER = "it's 100% new"
@@ -28,6 +29,29 @@ CHUNK = 64 * 1024 * 1024
 def company(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Company]:
     with opened(tmp_path_factory.mktemp("company")) as found:
         yield found
+
+
+#: What layer 1 does to apt before anything else, a package, and what role python does.
+SET_UP = """
+from pyinfra.api import deploy
+from deploy.data import read
+from deploy.operations import apt, venv
+from deploy.roles.common import Common, set_up_apt
+from deploy.roles.python import TOOLS, Python
+from deploy.sources import file_text
+
+@deploy("Sources")
+def sources():
+    set_up_apt(read(Common))
+    apt.refresh(name="Fetch package lists")
+    apt.install(name="Install", packages=("figlet", "python3-pip", "python3-venv"))
+    data, lock = read(Python), file_text("python/tools.txt")
+    venv.locked(
+        name="Install uv", path=TOOLS, requirements=lock, index=data.pypi_index, proxy=data.proxy,
+    )
+
+sources()
+"""
 
 
 def test_debian_is_bootstrapped_through_all_of_it(
@@ -95,6 +119,36 @@ def test_a_process_list_with_a_secret_is_seen() -> None:
         assert not seen
         subprocess.run(["sh", "-c", "sleep 1; : a-secret-of-this-test"], check=True)
     assert seen == {"secret: sh"}
+
+
+def test_a_machine_is_set_up_through_all_of_it_and_sealed(
+    company: Company, base_disk: Path, key_file: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / FOLDER
+    folder.mkdir()
+    file = tmp_path / "cube.toml"
+    file.write_text(f'{company.network()}\n[build]\ndir = "{folder}/build"\n')
+    (folder / "set_up.py").write_text(SET_UP)
+    loaded = spec.load(file)
+    work = Workspace.of(loaded)
+    work.machines.mkdir(parents=True)
+    ssh.make_key(work.build_key)
+    company.proxy.asked.clear()
+    with (
+        watched(company.secrets()) as seen,
+        started(work.machines, base_disk, work.build_key) as machine,
+    ):
+        for _ in range(2):
+            set_up(machine, loaded, folder)
+        seal.clean(machine, loaded, work=work.work)
+        image = machine.disk
+    assert seen == set()
+    places = (company.archive, company.security, company.index)
+    assert {f"{company.address}:{one.port}" for one in places} <= set(company.proxy.asked)
+    assert company.index.sent["uv"] == 1
+
+    with seal.repacked(image, loaded, work) as raw:
+        assert holds(raw, {**company.traces(), "folder": str(folder)}) == set()
 
 
 @pytest.mark.exhaustive

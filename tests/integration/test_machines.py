@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from cube import boot, disk, mount, run, secure_boot, ssh
-from cube.errors import CommandError, MachineError
+from cube import boot, disk, mount, run, secure_boot, session, spec, ssh
+from cube.errors import CommandError, CubeError, MachineError
 from cube.machines import (
     Firmware,
     Kind,
@@ -24,9 +24,10 @@ from cube.machines import (
     leftovers,
     record,
 )
-from cube.machines.choose import Wanted, choose, down
+from cube.machines.choose import Wanted, choose, down, up
 from cube.machines.container import Containers
 from cube.machines.vm import VirtualMachines
+from cube.workspace import Workspace
 from tests.processes import running
 
 MEMORY_MIB = 1024
@@ -378,6 +379,32 @@ def test_detached_machine_is_stopped_by_another_process(
 
 
 @pytest.mark.timeout(300)
+def test_down_stops_every_machine_that_was_left_up(
+    ask: Ask, base_disk: Path, tmp_path: Path
+) -> None:
+    loaded = spec.load_text('[build]\ndir = "build"\n', tmp_path / "cube.toml")
+    work = Workspace.of(loaded)
+    disks = [work.machines / f"{session.NAME}{number}.qcow2" for number in (1, 2)]
+    for copy in disks:
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        disk.create_overlay(copy, base_disk)
+        name = f"{name_of(tmp_path)}-{copy.stem}"
+        wanted = ask(name=name, disk=copy, run_dir=copy.with_suffix(""), detached=True)
+        machine = up(wanted, choose("container"))
+        ssh.execute(machine.endpoint, "echo kept | sudo tee /etc/kept")
+    assert len(record.left_up(work.machines)) == len(disks)
+
+    session.down(loaded)
+
+    assert record.recorded(work.machines) == []
+    assert holding(tmp_path) == []
+    for copy in disks:
+        with mount.mounted(copy, tmp_path / "look") as root:
+            assert (root / "etc/kept").read_text() == "kept\n"
+    with pytest.raises(CubeError, match=r"no machine of debian-13 is up"):
+        session.down(loaded)
+
+
 def test_detached_machine_outlives_a_failure_in_its_block(ask: Ask, tmp_path: Path) -> None:
     request = ask(detached=True)
     with pytest.raises(MachineError, match="a layer failed"), Containers().start(request):
