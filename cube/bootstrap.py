@@ -8,10 +8,10 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from cube import conventions, gpt, log, mirrors, run, shape
+from cube import conventions, gpt, log, mirrors, run, shape, trust
 from cube.errors import CommandError, HostError, PackerError
 from cube.package_cache import PackageCache, carries, poisoned, suspect
-from cube.spec import Spec, ca_files, proxy_environment
+from cube.spec import Spec, proxy_environment
 from cube.workspace import Workspace
 
 SUITE = "trixie"
@@ -32,9 +32,6 @@ PACKAGES = (
 LAYOUT_PACKAGES: dict[shape.Layout, tuple[str, ...]] = {"plain": (), "lvm": ("lvm2",)}
 #: Where the mirrors' logins are while a tree is made. Source: apt_auth.conf(5).
 LOGINS = "/etc/apt/auth.conf.d/99cube-build-mirror.conf"
-#: What this machine trusts. Source: update-ca-certificates(8).
-BUNDLE = Path("/etc/ssl/certs/ca-certificates.crt")
-
 #: Newer than /usr: what dpkg has made a moment ago (the linker's cache, accounts, the journal's
 #: catalogue) is not made again by the first boot. Source: systemd-update-done.service(8).
 UPDATED = ("etc/.updated", "var/.updated")
@@ -55,7 +52,7 @@ def sources(spec: Spec) -> list[str]:
 
 
 def mmdebstrap_args(
-    spec: Spec, tree: Path, logins: Path | None = None, trust: Path | None = None
+    spec: Spec, tree: Path, logins: Path | None = None, bundle: Path | None = None
 ) -> list[str]:
     """Return the command that fills `tree`.
 
@@ -63,7 +60,7 @@ def mmdebstrap_args(
         spec: which kernel, from which mirrors.
         tree: the folder.
         logins: file with the mirrors' logins, which apt has while it works.
-        trust: file with the certificates that apt trusts; None: what this machine trusts.
+        bundle: the certificates that apt trusts; None: what this machine trusts.
     """
     kernel = KERNELS[spec.os.debian.kernel]
     packages = (*PACKAGES, *LAYOUT_PACKAGES[spec.image.disk_layout], kernel)
@@ -78,7 +75,7 @@ def mmdebstrap_args(
         '--aptopt=Acquire::Retries "2"',
         '--aptopt=Acquire::http::Timeout "20"',
         '--aptopt=Acquire::https::Timeout "20"',
-        *([f'--aptopt=Acquire::https::CAInfo "{trust}"'] if trust else []),
+        *([f'--aptopt=Acquire::https::CAInfo "{bundle}"'] if bundle else []),
         *(lend if logins else []),
         '--customize-hook=rm -f "$1/etc/apt/apt.conf.d/99mmdebstrap"',
         SUITE, str(tree), *sources(spec),
@@ -96,25 +93,6 @@ def lent_logins(spec: Spec, folder: Path) -> Iterator[Path | None]:
         file.write(text)
         file.flush()
         yield Path(file.name)
-
-
-@contextlib.contextmanager
-def lent_trust(spec: Spec) -> Iterator[Path | None]:
-    """Write what apt trusts to one file while the block runs, where cube.toml names certificates.
-
-    apt fetches as an account of its own, so the file is public and in no closed folder.
-    """
-    if spec.network.ca_certificates in ("host", "none"):  # what this machine's apt trusts anyway
-        yield None
-        return
-    own = [BUNDLE] if BUNDLE.exists() else []
-    texts = [file.read_text() for file in (*own, *map(Path, ca_files(spec)))]
-    with tempfile.TemporaryDirectory(prefix="cube-trust-") as name:
-        file = Path(name, "certificates.crt")
-        file.write_text("\n".join(texts))
-        file.chmod(0o644)
-        Path(name).chmod(0o755)
-        yield file
 
 
 def make_cached_tree(spec: Spec, tree: Path, cache: PackageCache | None) -> None:
@@ -160,9 +138,9 @@ def make_tree(spec: Spec, tree: Path, *, cache: str = "") -> None:
             log.status(f"mmdebstrap: {line[3:]}")
 
     proxies = {**proxy_environment(spec), **({"http_proxy": cache} if cache else {})}
-    with lent_logins(spec, tree.parent) as logins, lent_trust(spec) as trust:
+    with lent_logins(spec, tree.parent) as logins, trust.bundle(spec) as bundle:
         code = run.stream(
-            run.die_together(mmdebstrap_args(spec, tree, logins, trust)),
+            run.die_together(mmdebstrap_args(spec, tree, logins, bundle)),
             on_line=on_line,
             timeout_s=TIMEOUT_S,
             env={**proxies, "TMPDIR": str(tree.parent)},

@@ -37,7 +37,13 @@ COMPRESSOR = "zstandard"
 
 #: What makes a base besides its folder of templates, by the operating system.
 BASE_SOURCES = {
-    "debian-13": ("cube/bootstrap.py", "cube/gpt.py", "cube/loop.py", "cube/lvm.py"),
+    "debian-13": (
+        "cube/bootstrap.py",
+        "cube/gpt.py",
+        "cube/loop.py",
+        "cube/lvm.py",
+        "cube/trust.py",
+    ),
     "ubuntu-24.04": (
         "cube/autoinstall.py",
         "cube/late_commands.py",

@@ -4,15 +4,16 @@ import argparse
 from dataclasses import asdict
 from pathlib import Path
 
-from cube import log, stack_gate
+from cube import log, stack_gate, trust
 from cube.chain.table import aligned
 from cube.commands.chain import add_verb
 from cube.commands.result import tell
 from cube.commands.shared import Commands, add
 from cube.errors import StackError
-from cube.spec import Spec
+from cube.spec import Spec, ca_files, proxy_environment
 from cube.stack import profile, rules, table
 from cube.stack.choice import Choice, Finding
+from cube.wheelhouse.upstream import Upstream
 from cube.wheels import gate, resolve
 
 SHOW = "show the stack that was chosen, and what is known about it"
@@ -108,8 +109,11 @@ def cmd_lock(args: argparse.Namespace, spec: Spec) -> int:
     """Make locks anew."""
     chosen = profile.load(folder_or_name(args.profile) or spec.stack.profile)
     names = [args.framework] if args.framework else list(chosen.frameworks)
-    with log.step(f"Locking {', '.join(names)} of {chosen.name}"):
-        made = resolve.lock(chosen, names, index=spec.network.pypi_index)
+    with log.step(f"Locking {', '.join(names)} of {chosen.name}"), trust.bundle(spec) as bundle:
+        # Source: uv, "Environment variables".
+        trusted = {"SSL_CERT_FILE": str(bundle)} if bundle else {}
+        env = {**proxy_environment(spec), **trusted}
+        made = resolve.lock(chosen, names, index=spec.network.pypi_index, env=env)
     tell(args.view, "stack-lock", {"locks": list(map(str, made))}, "\n".join(map(str, made)))
     return 0
 
@@ -140,8 +144,9 @@ def cmd_wheels(args: argparse.Namespace, spec: Spec) -> int:
 
 def look_all(choice: Choice, spec: Spec) -> list[gate.Look]:
     """Look into every locked wheel that has GPU code."""
-    index, found = spec.network.pypi_index, []
+    index, found = spec.network.pypi_index or resolve.PYPI, []
+    source = Upstream(index, spec.network.proxy, ca_files(spec))
     for package, framework in gate.packages(choice).items():
         with log.step(f"Reading {package}'s wheel"):
-            found.append(gate.look_remote(choice, package, framework, index))
+            found.append(gate.look_remote(choice, package, framework, source))
     return found

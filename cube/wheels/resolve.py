@@ -3,6 +3,7 @@
 import shutil
 import sys
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 
 from pip._internal.models.index import PyPI
@@ -14,6 +15,8 @@ from cube.stack.profile import Framework, Profile
 
 #: The public index, as pip knows it: every virtual environment has pip.
 PYPI = PyPI.simple_url
+#: uv's variable for the index, which may have a login, so it is no argument.
+INDEX = "UV_DEFAULT_INDEX"
 #: The oldest Python that a lock is for; PLATFORM says the same to people.
 PYTHON = "3.12"
 #: Only these machines: the lock holds nothing for others.
@@ -24,13 +27,16 @@ environments = [
 """
 
 
-def lock(profile: Profile, names: list[str], *, index: str = "") -> list[Path]:
+def lock(
+    profile: Profile, names: list[str], *, index: str = "", env: Mapping[str, str] | None = None
+) -> list[Path]:
     """Make the locks of frameworks anew, vLLM's first: its torch is what PyTorch's gets too.
 
     Args:
         profile: whose folder gets them.
         names: of frameworks.
         index: a package index; empty for PyPI.
+        env: variables that lead uv to it: a proxy, certificates.
 
     Raises:
         StackError: there is no such framework, or no set of packages that fits.
@@ -44,15 +50,15 @@ def lock(profile: Profile, names: list[str], *, index: str = "") -> list[Path]:
     made = []
     for name in sorted(names, key=lambda one: one != "vllm"):
         framework = profile.frameworks[name]
-        body = compile_lock(framework, profile, index or PYPI)
+        body = compile_lock(framework, profile, {**(env or {}), INDEX: index or PYPI})
         file = profile.lock(name)
         file.write_text(lockfile.render(profile, framework, body))
         made.append(file)
     return made
 
 
-def compile_lock(framework: Framework, profile: Profile, index: str) -> str:
-    """Return what uv resolves for a framework.
+def compile_lock(framework: Framework, profile: Profile, env: Mapping[str, str]) -> str:
+    """Return what uv resolves for a framework, with variables of its environment.
 
     Raises:
         StackError: nothing fits; uv's reason is in the details.
@@ -66,8 +72,6 @@ def compile_lock(framework: Framework, profile: Profile, index: str) -> str:
         if shares:
             (place / "shared.txt").write_text(vllm.read_text())
         try:
-            # The index may have a login, so it is no argument.
-            env = {"UV_DEFAULT_INDEX": index}
             run.run(compile_args(shared=shares), env=env, cwd=place, timeout_s=900)
         except CommandError as error:
             raise StackError(

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from cube import bootstrap, conventions, gpt, mirrors, shape, spec
+from cube import bootstrap, conventions, gpt, mirrors, shape, spec, trust
 from cube.shape import Layout
 from tests.authority import certified
 
@@ -68,11 +68,11 @@ def test_logins_of_mirrors_are_in_a_file_of_ours_while_a_tree_is_made(tmp_path: 
 def test_certificates_of_cube_toml_are_trusted_while_a_tree_is_made(tmp_path: Path) -> None:
     authority, _ = certified(tmp_path, "127.0.0.1")
     found = a_spec(tmp_path, f'[network]\nca_certificates = ["{authority}"]\n')
-    with bootstrap.lent_trust(found) as file:
+    with trust.bundle(found) as file:
         assert file is not None
         assert authority.read_text() in file.read_text()
         assert file.stat().st_mode & file.parent.stat().st_mode & 0o044, "apt has its own account"
-        args = bootstrap.mmdebstrap_args(found, tmp_path, trust=file)
+        args = bootstrap.mmdebstrap_args(found, tmp_path, bundle=file)
         assert f'--aptopt=Acquire::https::CAInfo "{file}"' in args
     assert not file.exists()
 
@@ -80,7 +80,7 @@ def test_certificates_of_cube_toml_are_trusted_while_a_tree_is_made(tmp_path: Pa
 @pytest.mark.parametrize("word", ["host", "none"])
 def test_without_certificates_apt_trusts_what_this_machine_does(tmp_path: Path, word: str) -> None:
     found = a_spec(tmp_path, f'[network]\nca_certificates = "{word}"\n')
-    with bootstrap.lent_trust(found) as file:
+    with trust.bundle(found) as file:
         assert file is None
     assert not any("CAInfo" in one for one in bootstrap.mmdebstrap_args(found, tmp_path))
 
