@@ -162,6 +162,7 @@ def test_an_image_of_all_of_it_at_once_tells_nothing(company: Company, tmp_path:
         code = subprocess.run(
             argv, stdout=stream, stderr=subprocess.STDOUT, timeout=BUILD_S, check=False, cwd=PROJECT
         ).returncode
+    assert seen == set()
     assert code == 0, output.read_text()[-6000:]
     work = Workspace.of(spec.load(file))
     assert len(manifest.read(work.manifest)["proof"]["clones"]) == 2
@@ -175,7 +176,6 @@ def test_an_image_of_all_of_it_at_once_tells_nothing(company: Company, tmp_path:
     traces = {**company.traces(), "folder": str(folder), "account": "cube-build"}
     assert holds(raw, traces) == set()
     raw.unlink()
-    assert seen == set()
     told = [output, *(one for one in work.root.parent.rglob("*") if one.is_file())]
     for one in told:
         if one.suffix not in (".qcow2", ".whl", ".deb"):
