@@ -1,6 +1,7 @@
 """An image built in a company's network tells nothing of it: see `tests.integration.company`."""
 
 import contextlib
+import os
 import subprocess
 import sys
 import threading
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from cube import bootstrap, log, manifest, run, seal, spec, ssh
+from cube import bootstrap, leaks, log, manifest, run, seal, spec, ssh
 from cube.workspace import Workspace
 from tests.integration.company import Company, opened
 from tests.integration.conftest import PROJECT
@@ -100,16 +101,25 @@ def watched(words: Mapping[str, str]) -> Iterator[set[str]]:
 
 
 def holds(file: Path, words: Mapping[str, str]) -> set[str]:
-    """Name the words that are somewhere in a file of any size."""
-    found, kept = set[str](), b""
-    longest = max(len(word.encode()) for word in words.values())
+    """Name the words that are somewhere in a file, which may be sparse."""
+    found, longest = set[str](), max(len(word.encode()) for word in words.values())
     with file.open("rb") as stream:
-        while chunk := stream.read(CHUNK):
-            if chunk.count(0) != len(chunk):
-                data = kept + chunk
+        for start, length in leaks.data_of(stream.fileno()):
+            for offset in range(start, start + length, CHUNK):
+                data = os.pread(stream.fileno(), CHUNK + longest, offset)
                 found |= {name for name, word in words.items() if word.encode() in data}
-            kept = chunk[-longest:]
     return found
+
+
+def test_a_word_anywhere_in_a_file_is_found(tmp_path: Path) -> None:
+    file = tmp_path / "sparse"
+    with file.open("wb") as stream:
+        stream.write(b"first")
+        for at, word in ((CHUNK - 3, b"across"), (5 * CHUNK, b"last")):
+            stream.seek(at)
+            stream.write(word)
+    words = {word: word for word in ("first", "across", "last", "none")}
+    assert holds(file, words) == {"first", "across", "last"}
 
 
 def test_a_process_list_with_a_secret_is_seen() -> None:
