@@ -11,11 +11,11 @@ from pathlib import Path as _Path
 
 from pyinfra.api.exceptions import InventoryError as _InventoryError
 
-from cube.errors import CubeError as _CubeError
-from cube.spec import load as _load
-from cube.spec.load import DEFAULT_FILE as _DEFAULT_FILE
-from deploy import hosts as _hosts
-from deploy import logins as _logins
+from cube.config import load as _load
+from cube.config.load import DEFAULT_FILE as _DEFAULT_FILE
+from cube.runtime.errors import CubeError as _CubeError
+from deploy.runner import hosts as _hosts
+from deploy.runner import redact as _logins
 
 _NONE = (
     "there is no host: list one under [hosts.NAME] in cube.toml,"

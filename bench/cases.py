@@ -10,10 +10,10 @@ from bench import project, sizes, table
 from bench.project import Built, Project
 from bench.sizes import Cost
 from bench.table import Figure
-from cube import log
-from cube.chain.keys import link_name
-from cube.chain.store import Store
-from cube.errors import CubeError
+from cube.chain.key.keys import link_name
+from cube.chain.store.links import Store
+from cube.runtime import log
+from cube.runtime.errors import CubeError
 
 #: Targets of the specification: seconds, share of the full build, bytes for each byte changed.
 NO_CHANGE_S = 10.0

@@ -22,10 +22,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from bench import page, program, project, standins, table
 from bench.cases import CASES, IMAGES, SIZES, Bench, chain_costs
-from cube import log
-from cube.chain.store import Store
-from cube.commands.shared import image_name
-from cube.machines import leftovers
+from cube.chain.store.links import Store
+from cube.cli.options import image_name
+from cube.machines import cleanup
+from cube.runtime import log
 
 
 def parser() -> argparse.ArgumentParser:
@@ -105,7 +105,7 @@ def measure_builds(args: argparse.Namespace) -> None:
         finally:
             told = (bench.figures, bench.costs, {**bench.host(), **evidence(args)})
             show(table.as_json(*told), table.markdown(*told), args, whole=whole)
-            leftovers.clear(bench.project.work.machines)
+            cleanup.clear(bench.project.work.machines)
 
 
 def evidence(args: argparse.Namespace) -> dict[str, str]:

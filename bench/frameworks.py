@@ -21,11 +21,12 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from cube import provision, spec, ssh
-from cube.chain.store import Store
-from cube.machines import Machine, MachineRequest
-from cube.machines.container import Containers
-from cube.spec import Spec
+from cube import config
+from cube.chain.store.links import Store
+from cube.config import Spec
+from cube.machines import Machine, MachineRequest, ssh
+from cube.machines.nspawn.container import Containers
+from cube.provision import pyinfra_run
 from cube.stack import profile
 from tests.integration.growth import create_roomy
 
@@ -79,7 +80,7 @@ def measure(options: argparse.Namespace, folder: Path) -> dict[str, object]:
     )
     names = wanted.stack.frameworks
     with Containers().start(request) as machine:
-        uv = timed(machine, lambda: provision.apply(4, machine, spec=wanted))
+        uv = timed(machine, lambda: pyinfra_run.apply(4, machine, spec=wanted))
         together = disk_mib(machine, "/opt/cube/venvs")
         alone = {name: disk_mib(machine, f"/opt/cube/venvs/{name}") for name in names}
         pip = timed(machine, lambda: install_by_pip(machine, wanted))
@@ -99,7 +100,7 @@ def write_spec(folder: Path, chosen: str) -> Spec:
         f'[build]\ndir = "build"\n[gpu]\nmode = "assume"\n'
         f'[stack]\nprofile = "{chosen}"\nframeworks = [{names}]\n'
     )
-    return spec.load(file)
+    return config.load(file)
 
 
 def install_by_pip(machine: Machine, wanted: Spec) -> None:

@@ -26,9 +26,11 @@ from bench import hosts_commands, page, program
 from bench.hosts_commands import PROJECT, Peer, Site, require_unchanged
 from bench.hosts_table import Run, as_json, markdown
 from bench.peers import base, playbook
-from cube import bootstrap, log, run, spec, ssh
-from cube.errors import CubeError
-from cube.machines import Endpoint
+from cube import config
+from cube.baseimage.debian import bootstrap
+from cube.machines import Endpoint, ssh
+from cube.runtime import log, run
+from cube.runtime.errors import CubeError
 from tests.integration import fleet
 
 #: Where Ansible is installed.
@@ -86,7 +88,7 @@ def measure_hosts(args: argparse.Namespace) -> None:
 def hosts_up(args: argparse.Namespace, folder: Path) -> Iterator[Site]:
     """Yield hosts that are up, and what lists them."""
     if args.spec:
-        yield Site(file=args.spec.absolute(), names=list(spec.load(args.spec).hosts))
+        yield Site(file=args.spec.absolute(), names=list(config.load(args.spec).hosts))
         return
     tree = args.tree or make_tree(folder / "tree")
     key = folder / "id_ed25519"
@@ -97,11 +99,11 @@ def hosts_up(args: argparse.Namespace, folder: Path) -> Iterator[Site]:
         file = folder / "cube.toml"
         text = base.SPEC.format(key=public, folder=folder, roles=ROLES)
         file.write_text(text + fleet.hosts_table(started.nodes, key))
-        peer = make_peer(started.nodes, spec.load(file), key, folder)
+        peer = make_peer(started.nodes, config.load(file), key, folder)
         yield Site(file=file, names=[node.name for node in started.nodes], peer=peer)
 
 
-def make_peer(nodes: Sequence[fleet.Node], loaded: spec.Spec, key: Path, folder: Path) -> Peer:
+def make_peer(nodes: Sequence[fleet.Node], loaded: config.Spec, key: Path, folder: Path) -> Peer:
     """Make Ansible ready for hosts."""
     access = {
         node.name: Endpoint(

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from bench.peers import application, playbook
 from bench.peers.variants import BY_NAME
-from cube import run, ssh
-from cube.errors import CubeError
-from cube.machines import Endpoint
+from cube.machines import Endpoint, ssh
+from cube.runtime import run
+from cube.runtime.errors import CubeError
 
 #: The limit: a login a host, and nothing done there.
 LOGIN = "login"

@@ -10,7 +10,7 @@ from typing import Any
 
 from bench import hosts_table, seal_table, table
 from bench.peers import report
-from cube.errors import CubeError
+from cube.runtime.errors import CubeError
 
 HEAD = """# Speed
 

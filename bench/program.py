@@ -4,8 +4,8 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-from cube import cli
-from cube.errors import HostError
+from cube.cli import command_line
+from cube.runtime.errors import HostError
 
 GIB = 2**30
 
@@ -21,7 +21,7 @@ def ended(work: Callable[[], None]) -> int:
         work()
         return 0
 
-    return cli.ended(done, "plain")
+    return command_line.ended(done, "plain")
 
 
 def require_room(folder: Path, gib: int) -> None:

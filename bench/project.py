@@ -12,12 +12,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cube import log, manifest, run, spec
-from cube.chain.keys import link_name
-from cube.chain.store import Store
-from cube.errors import CubeError
-from cube.spec import Spec
-from cube.workspace import Workspace
+from cube import config
+from cube.chain.key.keys import link_name
+from cube.chain.store.links import Store
+from cube.config import Spec
+from cube.config.workspace import Workspace
+from cube.runtime import log, run
+from cube.runtime.errors import CubeError
+from cube.seal import manifest
 
 #: The checkout that is measured.
 SOURCE = Path(__file__).resolve().parents[1]
@@ -202,7 +204,7 @@ def copy(
     """
     shutil.copytree(source, folder, ignore=LEAVE)
     (folder / "cube.toml").write_text(rewrite(file.read_text()))
-    loaded = spec.load(folder / "cube.toml", os=image)
+    loaded = config.load(folder / "cube.toml", os=image)
     if not loaded.build.dir.is_relative_to(folder.resolve()):
         raise CubeError(
             f"{file}: build.dir is {loaded.build.dir}, which is not inside of the copy",

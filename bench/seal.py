@@ -22,11 +22,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from bench import page, program
 from bench.seal_table import JUDGED, OURS, SPECIFICATION, Figure, as_json, markdown
-from cube import disk as disks
-from cube import mount, run
-from cube.errors import CubeError
-from cube.flatten import compress
-from cube.flatten.compress import Method
+from cube.disks import mount
+from cube.disks import qcow2 as disks
+from cube.runtime import run
+from cube.runtime.errors import CubeError
+from cube.seal.flatten import compress
+from cube.seal.flatten.compress import Method
 
 #: Seconds for one variant.
 LIMIT_S = 3600

@@ -19,7 +19,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from cube import disk, run
+from cube.disks import qcow2
+from cube.runtime import run
 
 #: Of the guest's file system. Source: mke2fs.conf(5), "blocksize"; e2fsprogs' default.
 BLOCK = 4096
@@ -92,7 +93,7 @@ def measure(links: Sequence[tuple[str, Path]], scratch: Path) -> list[Cost]:
 def flatten(link: Path, target: Path) -> Path:
     """Write a link with all below it as one sparse raw file."""
     words = ["qemu-img", "convert", "-f", "qcow2", "-O", "raw", "-S", str(BLOCK)]
-    run.run([*words, link, target], timeout_s=disk.WHOLE_IMAGE_S)
+    run.run([*words, link, target], timeout_s=qcow2.WHOLE_IMAGE_S)
     return target
 
 

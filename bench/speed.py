@@ -23,7 +23,9 @@ from bench.peers.application import SOURCE, Workshop
 from bench.peers.cases import Race
 from bench.peers.results import FIRST, FULL, NOOP, REBUILD, Results, from_data
 from bench.peers.variants import BY_NAME, available
-from cube import log, spec, ssh
+from cube import config
+from cube.machines import ssh
+from cube.runtime import log
 
 CASES = (FIRST, NOOP, REBUILD)
 #: Of a build from nothing, and of the copy of one beside it; the boxes are gone by then.
@@ -157,7 +159,7 @@ def workshop(folder: Path, cache: Path) -> Workshop:
     file = folder / "cube.toml"
     key = ssh.make_key(folder / "admin")
     file.write_text(base.SPEC.format(key=key, folder=folder, roles=""))
-    loaded = spec.load(file)
+    loaded = config.load(file)
     return Workshop(folder=folder, venv=playbook.venv(cache / "ansible"), spec=loaded)
 
 

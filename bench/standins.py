@@ -10,8 +10,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from cube import log, run
-from cube.errors import CubeError
+from cube.runtime import log, run
+from cube.runtime.errors import CubeError
 from tests.integration import server, standin
 
 SCRIPT = Path(standin.__file__).with_name("standin_driver.sh")

@@ -15,11 +15,11 @@ from testinfra.host import Host
 from checks import session as ssh
 from checks import shell
 from checks.inventory import known_targets
-from checks.nature import LACKS, Nature
+from checks.platform import LACKS, Nature
 from checks.targets import Target, TargetError, asks_for_names, select
-from checks.wording import stable_id, title
-from cube.errors import CubeError
-from cube.spec import GPU_LAYERS, LAYER_ROLES, Spec, load
+from checks.titles import stable_id, title
+from cube.config import GPU_LAYERS, LAYER_ROLES, Spec, load
+from cube.runtime.errors import CubeError
 
 HERE = Path(__file__).parent
 #: Folders that are judged only when they are named on the command line, or by ``-m``.

@@ -1,9 +1,9 @@
 """The machines that can be judged by name: those of cube.toml, and those that were left up."""
 
 from checks.targets import Target, from_endpoint, from_host
+from cube.config import OS_NAMES, Spec
+from cube.config.workspace import Workspace
 from cube.machines import record
-from cube.spec import OS_NAMES, Spec
-from cube.workspace import Workspace
 
 
 def known_targets(spec: Spec) -> dict[str, Target]:

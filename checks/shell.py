@@ -9,7 +9,7 @@ import testinfra.backend
 from testinfra.backend.base import CommandResult
 from testinfra.backend.ssh import SshBackend
 
-from cube.shell import Shell
+from cube.runtime.shell import Shell
 
 #: What ssh ends with when the connection breaks. Source: ssh(1), EXIT STATUS
 LOST = 255

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
-from cube.logins import masked
+from cube.config.model import Host
 from cube.machines import Endpoint
-from cube.spec.model import Host
+from cube.runtime.redact import masked
 
 #: Seconds an idle connection stays open between two commands of one session.
 PERSIST_S = 60

@@ -2,6 +2,6 @@
 
 import sys
 
-from cube.cli import main
+from cube.cli.command_line import main
 
 sys.exit(main())

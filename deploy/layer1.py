@@ -1,5 +1,5 @@
 """Layer 1, the base: system, accounts, security, Docker, Python."""
 
-from deploy import layers
+from deploy.runner import layers
 
 layers.apply(1)

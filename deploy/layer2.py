@@ -1,5 +1,5 @@
 """Layer 2, the NVIDIA driver; skipped where there is no GPU."""
 
-from deploy import layers
+from deploy.runner import layers
 
 layers.apply(2)

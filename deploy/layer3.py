@@ -1,5 +1,5 @@
 """Layer 3, the GPU runtime: CUDA, cuDNN, containers; skipped where there is no GPU."""
 
-from deploy import layers
+from deploy.runner import layers
 
 layers.apply(3)

@@ -1,5 +1,5 @@
 """Layer 4, the AI frameworks; skipped where there is no GPU."""
 
-from deploy import layers
+from deploy.runner import layers
 
 layers.apply(4)

@@ -1,5 +1,5 @@
 """Layer 5, monitoring and validation."""
 
-from deploy import layers
+from deploy.runner import layers
 
 layers.apply(5)

@@ -2,7 +2,7 @@
 
 from pyinfra import host
 
-from deploy import layers
+from deploy.runner import layers
 
 for layer in host.loop(sorted(host.data.layers)):
     layers.apply(layer, run=host.data.layers)

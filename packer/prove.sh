@@ -1,6 +1,6 @@
 #!/bin/sh
 # Run as root in the guest, last thing before it is shut down: the base image proves that its
-# first boot went well. The nonce that it leaves is read back from the disk by cube.packer.
+# first boot went well. The nonce that it leaves is read back from the disk by cube.baseimage.
 set -eu
 
 fail() {

@@ -12,9 +12,10 @@ from bench.peers import playbook
 from bench.peers.box import STATE, Box, state_command
 from bench.peers.variants import Variant
 from bench.peers.wanted import wanted as look
-from cube import run, ssh
-from cube.errors import CubeError
-from cube.spec import Spec
+from cube.config import Spec
+from cube.machines import ssh
+from cube.runtime import run
+from cube.runtime.errors import CubeError
 
 #: The checkout that is measured.
 SOURCE = Path(__file__).resolve().parents[2]

@@ -12,10 +12,10 @@ from bench.peers import application, box
 from bench.peers.application import SOURCE, Workshop
 from bench.peers.playbook import OS
 from bench.peers.variants import BY_NAME
-from cube import log
-from cube.chain.store import Store
-from cube.errors import CubeError
-from cube.machines import accelerator
+from cube.chain.store.links import Store
+from cube.machines.qemu import accelerator
+from cube.runtime import log
+from cube.runtime.errors import CubeError
 
 #: The cube.toml that is measured.
 SPEC = """

@@ -10,12 +10,13 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from cube import disk, log, run, ssh
-from cube.cell import wait_until
-from cube.errors import CubeError
-from cube.machines import Endpoint, Machine, MachineRequest
-from cube.machines.container import Containers
-from cube.machines.network import free_port
+from cube.disks import qcow2
+from cube.machines import Endpoint, Machine, MachineRequest, ssh
+from cube.machines.nspawn.container import Containers
+from cube.machines.nspawn.network import free_port
+from cube.runtime import log, run
+from cube.runtime.errors import CubeError
+from cube.runtime.namespaces import wait_until
 
 HERE = Path(__file__).resolve().parent
 STATE = HERE / "box_state.py"
@@ -134,7 +135,7 @@ def started(name: str, base: Path, folder: Path, cache: tuple[int, Path]) -> Ite
     """
     folder.mkdir()
     overlay, key = folder / "disk.qcow2", folder / "key"
-    disk.create_overlay(overlay, base, size_bytes=0)
+    qcow2.create_overlay(overlay, base, size_bytes=0)
     ssh.make_key(key)
     request = MachineRequest(name=name, disk=overlay, run_dir=folder / "run", key_file=key)
     try:

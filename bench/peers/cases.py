@@ -14,8 +14,8 @@ from bench.peers.results import FIRST, NOOP, Results
 from bench.peers.spread import turns
 from bench.peers.variants import APT, BY_NAME, WORKERS
 from bench.peers.wanted import wanted
-from cube import log
-from cube.errors import CubeError
+from cube.runtime import log
+from cube.runtime.errors import CubeError
 
 
 @dataclass

@@ -8,7 +8,7 @@ from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
 from bench.peers.spread import Spread
-from cube.suites.charts import INK
+from cube.hosts.validation.charts import INK
 
 #: Width, and height of a bar, in inches of 72 points.
 WIDTH, BAR = 6.4, 0.42

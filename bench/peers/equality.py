@@ -4,7 +4,7 @@ import fnmatch
 from collections.abc import Mapping
 from typing import Any
 
-from cube.errors import CubeError
+from cube.runtime.errors import CubeError
 
 #: Paths that differ between any two boxes, whatever set them up, and the notes of one tool.
 MAY_DIFFER = {

@@ -11,14 +11,17 @@ from bench.peers.application import SOURCE, Workshop, ansible_places
 from bench.peers.box import HOST_ADDRESS
 from bench.peers.playbook import OS
 from bench.peers.variants import Variant
-from cube import bootstrap, log, ssh
-from cube.errors import CubeError
-from cube.machines import accelerator
+from cube.baseimage import base
+from cube.baseimage.debian import bootstrap
+from cube.baseimage.packer import inputs, seed, template, tool
+from cube.baseimage.packer.watch import Watch
+from cube.config.workspace import Workspace
+from cube.machines import ssh
+from cube.machines.qemu import accelerator
 from cube.machines.seed import build_seed, render_user_data
-from cube.package_cache import PackageCache
-from cube.packer import base, inputs, seed, template, tool
-from cube.packer.watch import Watch
-from cube.workspace import Workspace
+from cube.runtime import log
+from cube.runtime.errors import CubeError
+from cube.supply.package_cache import PackageCache
 
 FOLDER = Path(__file__).resolve().parents[1] / "packer"
 #: Seconds for the whole of Packer's run; without KVM, packages are installed under emulation.

@@ -8,11 +8,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from cube import log, run
+from cube.config import Spec
 from cube.machines import Endpoint
-from cube.spec import Spec
-from deploy import held
-from deploy.operations import containerd
+from cube.runtime import log, run
+from deploy.operations import containerd, held
 from deploy.roles import common, docker, python, security, users
 
 FOLDER = Path(__file__).resolve().parents[1] / "ansible"

@@ -18,9 +18,9 @@ from bench.peers.playbook import OS
 from bench.peers.report import PACKER, PUT_TOGETHER
 from bench.peers.results import FIRST, FULL, REBUILD, Results
 from bench.peers.variants import BY_NAME
-from cube import log
-from cube.chain.keys import link_name
-from cube.errors import CubeError
+from cube.chain.key.keys import link_name
+from cube.runtime import log
+from cube.runtime.errors import CubeError
 
 #: The variant whose first application is taken.
 ANSIBLE = "pipelining"

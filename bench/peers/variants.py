@@ -96,5 +96,7 @@ def available(names: Sequence[str], source: Path) -> tuple[list[str], dict[str, 
 
 def reads(source: Path, switch: str) -> bool:
     """Say whether our sources name a variable."""
-    files = (file for folder in ("cube", "deploy") for file in (source / folder).rglob("*.py"))
+    files = (
+        file for folder in ("cube", "deploy", "guest") for file in (source / folder).rglob("*.py")
+    )
     return any(switch in file.read_text() for file in files)

@@ -1,6 +1,6 @@
 """What the state of a box is judged by: places that layer 1 writes to, and whole folders."""
 
-from cube.spec import Spec
+from cube.config import Spec
 
 #: Files and links of layer 1, by hand: a list taken from the roles would repeat their mistakes.
 FILES = (

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from testinfra.host import Host
 
+from cube.config import Spec
 from cube.machines import BUILD_USER
-from cube.spec import Spec
 
 
 @pytest.fixture(scope="module")

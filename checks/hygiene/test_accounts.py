@@ -3,8 +3,8 @@
 import pytest
 
 from checks.hygiene.tree import Tree
+from cube.config import Spec
 from cube.machines import BUILD_USER
-from cube.spec import Spec
 
 
 def shadow_passwords(image: Tree) -> dict[str, str]:

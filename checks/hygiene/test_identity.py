@@ -5,7 +5,7 @@ import re
 import pytest
 
 from checks.hygiene.tree import Tree
-from cube.spec import Spec
+from cube.config import Spec
 
 
 def test_machine_id_is_made_at_the_first_boot(image: Tree) -> None:

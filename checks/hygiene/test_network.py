@@ -3,8 +3,8 @@
 import re
 
 from checks.hygiene.tree import Tree
-from cube.mirrors import archives, remains
-from cube.spec import Spec
+from cube.config import Spec
+from cube.config.mirrors import archives, remains
 
 #: An assignment of a proxy in the forms that apt, shells, systemd, pip and Docker read.
 PROXY = re.compile(r"(?i)(acquire::(https?|ftp)::proxy|\b(https?|ftp|all)[_-]?proxy\b).*://")

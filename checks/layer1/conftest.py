@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 from testinfra.host import Host
 
-from checks.layer1.wire import CLOSE_WIRE, OPEN_WIRE, SPACE, Stranger, serve
+from checks.layer1.network_peer import CLOSE_WIRE, OPEN_WIRE, SPACE, Stranger, serve
 
 
 @pytest.fixture(scope="module")

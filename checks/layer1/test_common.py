@@ -5,7 +5,7 @@ import re
 import pytest
 from testinfra.host import Host
 
-from cube.spec import Spec
+from cube.config import Spec
 
 #: A command of each kind of tool that people and later layers count on.
 COMMANDS = [

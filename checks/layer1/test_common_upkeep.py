@@ -5,7 +5,7 @@ import re
 import pytest
 from testinfra.host import Host
 
-from cube.spec import Spec
+from cube.config import Spec
 
 SWAP_FILE = "/swap.img"
 MIB = 1 << 20

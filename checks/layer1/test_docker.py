@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from testinfra.host import Host
 
-from checks.engine import LEAST_SHM, LOG_LIMITS, POOL, size_bytes
-from checks.layer1.wire import CONNECT, NETS, Stranger, connect
-from cube.spec import Spec
+from checks.docker_defaults import LEAST_SHM, LOG_LIMITS, POOL, size_bytes
+from checks.layer1.network_peer import CONNECT, NETS, Stranger, connect
+from cube.config import Spec
 
 IMAGE = "cube-check"
 PORT = 28082

@@ -3,7 +3,7 @@
 import pytest
 from testinfra.host import Host
 
-from cube.spec import Spec
+from cube.config import Spec
 
 #: Source: packages.debian.org/trixie/python3 and packages.ubuntu.com/noble/python3.
 VERSIONS = {"debian": "3.13", "ubuntu": "3.12"}

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 import pytest
 from testinfra.host import Host
 
-from checks.layer1.wire import BURGLARS, Net, Stranger
+from checks.layer1.network_peer import BURGLARS, Net, Stranger
 
 #: Seconds in which a ban must follow too many failed logins: OpenSSH itself keeps out, for a while,
 #: who has failed a few times. Source: sshd_config(5), PerSourcePenalties, since OpenSSH 9.8.

@@ -5,7 +5,7 @@ import re
 import pytest
 from testinfra.host import Host
 
-from checks.layer1.wire import NETS, Stranger, connect
+from checks.layer1.network_peer import NETS, Stranger, connect
 
 
 @pytest.fixture(scope="module")

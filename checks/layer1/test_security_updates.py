@@ -5,7 +5,7 @@ import re
 import pytest
 from testinfra.host import Host
 
-from cube.spec import Spec
+from cube.config import Spec
 
 #: What layer 2 and 3 install, as Debian, Ubuntu and NVIDIA call it.
 #: Source: packages.debian.org (non-free), packages.ubuntu.com (restricted), NVIDIA's repository.

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import pytest
 from testinfra.host import Host
 
-from cube.spec import Spec
+from cube.config import Spec
 from cube.stack import profile, table
 from cube.stack.profile import Profile
 from cube.stack.table import Gpu

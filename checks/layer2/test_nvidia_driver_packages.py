@@ -6,7 +6,7 @@ from collections.abc import Mapping
 import pytest
 from testinfra.host import Host
 
-from cube.spec import Spec
+from cube.config import Spec
 from cube.stack.profile import Profile
 
 #: NVIDIA's drivers are numbered "580.95.05"; nothing else of theirs begins with three digits.

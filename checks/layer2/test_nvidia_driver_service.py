@@ -3,7 +3,7 @@
 import pytest
 from testinfra.host import Host
 
-from cube.spec import Spec
+from cube.config import Spec
 from cube.stack.profile import Profile
 
 DAEMON = "nvidia-persistenced.service"

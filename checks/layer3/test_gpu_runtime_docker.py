@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from testinfra.host import Host
 
-from checks.engine import LEAST_SHM, LOG_LIMITS, POOL, size_bytes
-from cube.spec import Spec
+from checks.docker_defaults import LEAST_SHM, LOG_LIMITS, POOL, size_bytes
+from cube.config import Spec
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ from testinfra.backend.base import CommandResult
 from testinfra.host import Host
 
 from checks.conftest import SPEC
-from cube.spec import Spec
+from cube.config import Spec
 from cube.stack import profile
 from cube.stack.profile import Framework, Profile
 

@@ -8,7 +8,7 @@ from packaging.utils import canonicalize_name
 from testinfra.host import Host
 
 from checks.layer4.conftest import VENVS, locked
-from cube.spec import Spec
+from cube.config import Spec
 from cube.stack.profile import Profile
 
 Facts = Callable[[str, str], Any]

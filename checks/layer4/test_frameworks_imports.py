@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from testinfra.backend.base import CommandResult
 
-from cube.spec import Spec
+from cube.config import Spec
 from cube.stack import table
 from cube.stack.profile import Framework
 

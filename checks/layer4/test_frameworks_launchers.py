@@ -7,7 +7,7 @@ from testinfra.backend.base import CommandResult
 from testinfra.host import Host
 
 from checks.layer4.conftest import LAUNCHER
-from cube.spec import Spec
+from cube.config import Spec
 
 Try = Callable[[str, str], CommandResult]
 #: Source: Jupyter, "Common directories and file locations", data, Linux.

@@ -5,10 +5,10 @@ import time
 import pytest
 from testinfra.host import Host
 
-from cube.suites import catalog, hold, runner
-from cube.suites.catalog import SUITES, Suite
-from cube.suites.result import SuiteResult
-from cube.suites.runner import Listener
+from cube.hosts.validation import catalog, remote_lock, runner
+from cube.hosts.validation.catalog import SUITES, Suite
+from cube.hosts.validation.result import SuiteResult
+from cube.hosts.validation.runner import Listener
 
 #: Seconds beyond a suite's own limit.
 SLACK_S = 120
@@ -22,9 +22,9 @@ def run(host: Host, suite: Suite, *, quick: bool) -> SuiteResult:
     words = runner.command(suite, quick=quick)
     started = time.monotonic()
     script = runner.render_script(words, limit_s=suite.limit(quick=quick))
-    done = host.run(hold.guarded(script))
-    if done.rc == hold.TAKEN:
-        pytest.fail(f"another validation runs there: fuser --verbose {hold.LOCK}")
+    done = host.run(remote_lock.guarded(script))
+    if done.rc == remote_lock.TAKEN:
+        pytest.fail(f"another validation runs there: fuser --verbose {remote_lock.LOCK}")
     listener = Listener(suite)
     for line in (done.stdout + done.stderr).splitlines():
         listener.hear(line)

@@ -3,10 +3,10 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from cube import log
-from cube.chain.link import Link
-from cube.chain.probe import UNTESTABLE, Probe, Verdict
-from cube.errors import ChainError, CubeError
+from cube.chain.bisect_probe import UNTESTABLE, Probe, Verdict
+from cube.chain.store.link import Link
+from cube.runtime import log
+from cube.runtime.errors import ChainError, CubeError
 
 #: Tries a command on a link.
 Try = Callable[[Link], Probe]

@@ -3,13 +3,15 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from cube import log
-from cube.chain import integrity, keys, refresh
-from cube.chain.integrity import Damage
-from cube.chain.keys import BASE, Ingredients
-from cube.chain.link import ASIDE, Link, folder_name
-from cube.chain.store import Store
-from cube.spec import Spec
+from cube.chain import refresh
+from cube.chain.key import keys
+from cube.chain.key.keys import BASE, Ingredients
+from cube.chain.store import integrity
+from cube.chain.store.integrity import Damage
+from cube.chain.store.link import ASIDE, Link, folder_name
+from cube.chain.store.links import Store
+from cube.config import Spec
+from cube.runtime import log
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,10 +2,10 @@
 
 from dataclasses import dataclass
 
-from cube.chain.link import Link
-from cube.chain.store import Store
-from cube.chain.table import in_use
-from cube.errors import ChainError
+from cube.chain.store.link import Link
+from cube.chain.store.links import Store
+from cube.chain.store.table import in_use
+from cube.runtime.errors import ChainError
 
 
 @dataclass(frozen=True, kw_only=True)

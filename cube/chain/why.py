@@ -3,12 +3,13 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from cube.chain import keys, refresh
-from cube.chain.keys import Ingredients
-from cube.chain.link import Link
+from cube.chain import refresh
+from cube.chain.key import keys
+from cube.chain.key.keys import Ingredients
 from cube.chain.plan import Plan, Planner
-from cube.chain.table import made
-from cube.errors import ChainError
+from cube.chain.store.link import Link
+from cube.chain.store.table import made
+from cube.runtime.errors import ChainError
 
 SET_ASIDE = "it was set aside by a rollback"
 NONE_YET = "there was none yet"

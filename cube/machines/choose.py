@@ -6,11 +6,13 @@ import sys
 from dataclasses import dataclass
 from typing import Literal
 
-from cube.errors import HostError, MachineError
-from cube.machines import Kind, Machine, MachineRequest, Machines, accelerator, container, vm
-from cube.machines.container import Containers
+from cube.machines import Kind, Machine, MachineRequest, Machines
+from cube.machines.nspawn import container
+from cube.machines.nspawn.container import Containers
+from cube.machines.qemu import accelerator, vm
+from cube.machines.qemu.vm import VirtualMachines
 from cube.machines.record import MachineRecord
-from cube.machines.vm import VirtualMachines
+from cube.runtime.errors import HostError, MachineError
 
 Wanted = Literal["auto", "vm", "container"]
 

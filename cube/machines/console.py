@@ -5,9 +5,9 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from cube import run
-from cube.errors import CommandError, MachineError
 from cube.machines import MachineRequest
+from cube.runtime import run
+from cube.runtime.errors import CommandError, MachineError
 
 #: Terminal control sequences. Source: ECMA-48, CSI and OSC.
 CONTROL = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|\x1b[@-_]")

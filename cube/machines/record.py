@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from cube import documents, run
-from cube.errors import MachineError
 from cube.machines import Endpoint, Kind
+from cube.runtime import documents, run
+from cube.runtime.errors import MachineError
 
 #: The record's name in a machine's folder.
 FILE_NAME = "machine.json"

@@ -9,7 +9,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from cube.errors import StackError
+from cube.runtime.errors import StackError
 from cube.stack.profile import Framework, Profile
 
 #: What every lock is made for: the systems' own Pythons (compatibility.toml, system).

@@ -6,9 +6,9 @@ from typing import Annotated, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
-from cube import tomlfile
-from cube.errors import StackError
-from cube.mistakes import describe
+from cube.runtime import toml_file
+from cube.runtime.errors import StackError
+from cube.runtime.toml_errors import describe
 
 VERSION = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9}){0,5}")
 
@@ -48,7 +48,7 @@ def read_toml(file: Path, *, hint: str = "correct the file") -> dict[str, object
         StackError: it cannot be read, or is not TOML.
     """
     try:
-        return tomlfile.read(file)
+        return toml_file.read(file)
     except OSError as error:
         raise StackError(f"{file}: cannot be read: {error.strerror}", hint=hint) from error
     except ValueError as error:
@@ -62,7 +62,7 @@ def validate(model: type[Model], data: dict[str, object], file: Path) -> Model:
         StackError: every mistake, with file and key.
     """
     try:
-        return model.model_validate({key: tomlfile.frozen(item) for key, item in data.items()})
+        return model.model_validate({key: toml_file.frozen(item) for key, item in data.items()})
     except ValidationError as error:
         lines = [describe(file, problem, model) for problem in error.errors()]
         details = "\n".join(lines[1:])

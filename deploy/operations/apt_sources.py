@@ -8,8 +8,8 @@ from pyinfra.api import OperationValueError, StringCommand, operation
 
 from deploy.facts import apt as facts
 from deploy.facts.apt_sources import Sources
-from deploy.mirrors import Mirrors, names_archive
 from deploy.operations.files import put_atomic
+from deploy.operations.mirrors import Mirrors, names_archive
 
 #: Source: the package debian-archive-keyring.
 KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"

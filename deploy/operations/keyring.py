@@ -8,7 +8,7 @@ from pyinfra import host
 from pyinfra.api import StringCommand, operation
 
 from deploy.facts.keys import KeyFingerprint, fingerprint_of
-from deploy.logins import masked
+from deploy.runner.redact import masked
 
 #: As apt does (see deploy/files/common/50cube-network).
 RETRY = "--retry 3 --retry-connrefused --connect-timeout 30"

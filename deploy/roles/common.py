@@ -4,12 +4,12 @@ from dataclasses import dataclass, field
 
 from pyinfra import host
 
-from deploy import supported
-from deploy.data import read
 from deploy.operations import apt, apt_sources, apt_timers, certificates, system, systemd
 from deploy.operations.files import put_atomic, put_each
-from deploy.role import Packages, role
-from deploy.sources import file_text, template_text
+from deploy.runner import supported
+from deploy.runner.data import read
+from deploy.runner.role import Packages, role
+from deploy.runner.sources import file_text, template_text
 
 PACKAGES = (
     # to administer; needrestart tells what waits for a restart

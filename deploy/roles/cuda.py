@@ -2,14 +2,14 @@
 
 from dataclasses import dataclass
 
-from deploy import supported
-from deploy.data import read
-from deploy.held import HELD
 from deploy.operations import apt
 from deploy.operations.files import put_atomic
-from deploy.role import Packages, role
+from deploy.operations.held import HELD
 from deploy.roles.nvidia_driver import LATER
-from deploy.sources import template_text
+from deploy.runner import supported
+from deploy.runner.data import read
+from deploy.runner.role import Packages, role
+from deploy.runner.sources import template_text
 
 #: The folder of the toolkit. Source: cuda-toolkit-X-Y's update-alternatives; Debian's and
 #: Ubuntu's nvidia-cuda-toolkit, whose compiler is in /usr/bin.

@@ -3,15 +3,15 @@
 import json
 from dataclasses import dataclass
 
-from deploy import archives, supported
-from deploy.data import read
 from deploy.facts.containerd import CONFIG
 from deploy.facts.docker import DAEMON
-from deploy.operations import accounts, apparmor, apt, containerd, systemd
+from deploy.operations import accounts, apparmor, apt, archives, containerd, systemd
 from deploy.operations.docker import CONTAINERS_LIVE_ON, settings
 from deploy.operations.files import put_atomic
-from deploy.role import Packages, role
-from deploy.sources import file_text
+from deploy.runner import supported
+from deploy.runner.data import read
+from deploy.runner.role import Packages, role
+from deploy.runner.sources import file_text
 
 LIMITS = "/etc/systemd/system/containerd.service.d/60-cube.conf"
 

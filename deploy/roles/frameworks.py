@@ -9,10 +9,10 @@ from pathlib import Path
 from pyinfra.api import deploy
 from pyinfra.api.exceptions import DeployError
 
-from deploy.data import read
 from deploy.operations import uv, uv_beside
 from deploy.operations.files import put_atomic
-from deploy.sources import file_text
+from deploy.runner.data import read
+from deploy.runner.sources import file_text
 
 CUBE = "/opt/cube"
 VENVS = f"{CUBE}/venvs"

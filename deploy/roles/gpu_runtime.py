@@ -4,12 +4,11 @@ from dataclasses import dataclass
 
 from pyinfra.api import deploy
 
-from deploy import archives
-from deploy.data import read
 from deploy.facts.docker import DAEMON
-from deploy.operations import apt, docker, systemd
+from deploy.operations import apt, archives, docker, systemd
 from deploy.operations.files import put_atomic
-from deploy.sources import file_text, template_text
+from deploy.runner.data import read
+from deploy.runner.sources import file_text, template_text
 
 #: Source: docs.nvidia.com/datacenter/cloud-native/container-toolkit, "Installing with apt".
 REPOSITORY = "https://nvidia.github.io/libnvidia-container"

@@ -5,11 +5,12 @@ from dataclasses import dataclass
 
 from pyinfra.api import deploy
 
-from deploy.data import read
 from deploy.operations.apt import install
 from deploy.operations.files import put_atomic
-from deploy.sources import file_text
+from deploy.runner.data import read
+from deploy.runner.sources import Programs, file_text
 
+DASHBOARD = Programs("cube_top.py")
 #: From Debian's main, and Ubuntu's main and universe; nvtop is in Ubuntu's multiverse.
 #: Source: packages.ubuntu.com, noble, nvtop 3.0.2-1.
 PACKAGES = (
@@ -43,7 +44,7 @@ def monitoring() -> None:
     put_atomic(
         name="Install the dashboard cube-top",
         dest="/usr/local/bin/cube-top",
-        content=file_text("monitoring/cube_top.py"),
+        content=DASHBOARD.text(),
         mode="755",
     )
     put_atomic(

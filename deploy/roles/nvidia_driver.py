@@ -5,13 +5,13 @@ import json
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from deploy import archives, supported
-from deploy.data import read
-from deploy.held import HELD, KERNELS
-from deploy.operations import apt, driver, systemd
+from deploy.operations import apt, archives, driver, systemd
 from deploy.operations.files import put_atomic
-from deploy.role import Packages, role
-from deploy.sources import file_text, template_text
+from deploy.operations.held import HELD, KERNELS
+from deploy.runner import supported
+from deploy.runner.data import read
+from deploy.runner.role import Packages, role
+from deploy.runner.sources import Programs, file_text, template_text
 
 NVIDIA = "https://developer.download.nvidia.com/compute/cuda/repos"
 
@@ -22,6 +22,9 @@ REPOSITORIES = {
     "debian-13": ("debian13", "8793F200.pub", "02182E60104FCDC26EAE1B8597A5D4CB8793F200"),
     "ubuntu-24.04": ("ubuntu2404", "3bf863cc.pub", "EB693B3035CD5710E231E123A4B469963BF863CC"),
 }
+
+#: Signs modules for Secure Boot.
+SECURE_BOOT = Programs("cube_secure_boot.py")
 
 OPTIONS = "/etc/modprobe.d/60-cube-nvidia.conf"
 KERNELS_HELD = "/etc/apt/apt.conf.d/53cube-kernels"
@@ -245,7 +248,7 @@ def ask_for_enrolment(own: SigningKey, *, running: bool | None) -> None:
     put_atomic(
         name="Install the program that asks for the key's enrolment",
         dest="/usr/local/sbin/cube-secure-boot",
-        content=file_text("nvidia_driver/cube_secure_boot.py"),
+        content=SECURE_BOOT.text(),
         mode="755",
     )
     put_atomic(

@@ -2,10 +2,10 @@
 
 from dataclasses import dataclass
 
-from deploy.data import read
 from deploy.operations import system, venv
-from deploy.role import Packages, role
-from deploy.sources import file_text
+from deploy.runner.data import read
+from deploy.runner.role import Packages, role
+from deploy.runner.sources import file_text
 
 PACKAGES = ("pipx", "python3", "python3-dev", "python3-pip", "python3-venv")
 TOOLS = "/opt/cube/tools"

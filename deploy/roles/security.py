@@ -4,15 +4,15 @@ from dataclasses import dataclass
 
 from pyinfra import host, logger
 
-from deploy import supported
-from deploy.data import read
 from deploy.facts.system import ShortRsaKeys
-from deploy.held import HELD
 from deploy.operations import apt_timers, firewall, system, systemd
 from deploy.operations.files import put_atomic
-from deploy.role import Packages, role
+from deploy.operations.held import HELD
 from deploy.roles.common import UNATTENDED
-from deploy.sources import file_text, template_text
+from deploy.runner import supported
+from deploy.runner.data import read
+from deploy.runner.role import Packages, role
+from deploy.runner.sources import file_text, template_text
 
 PACKAGES = ("fail2ban", "nftables", "openssh-server", "python3-systemd", "ufw",
             "unattended-upgrades")  # fmt: skip

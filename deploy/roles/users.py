@@ -4,10 +4,10 @@ from dataclasses import dataclass
 
 from pyinfra.api import deploy
 
-from deploy.data import read
 from deploy.operations import accounts
 from deploy.operations.files import put_atomic
-from deploy.sources import template_text
+from deploy.runner.data import read
+from deploy.runner.sources import template_text
 
 #: Read the logs, administer, use GPUs without being root.
 GROUPS = ("adm", "sudo", "systemd-journal", "video", "render")

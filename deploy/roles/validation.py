@@ -6,10 +6,13 @@ from dataclasses import dataclass
 
 from pyinfra.api import deploy
 
-from deploy.data import read
 from deploy.operations.files import put_atomic
 from deploy.operations.systemd import restart_if_older, units
-from deploy.sources import file_text
+from deploy.runner.data import read
+from deploy.runner.sources import Programs, file_text
+
+#: On a box the programs of all three lie side by side, so their names are unique.
+ROOMS = (Programs("gpus"), Programs("health"), Programs("suites"))
 
 LIBRARY = "/usr/local/lib/cube/health.sh"
 
@@ -21,7 +24,7 @@ SUITES = (
     "test-docker-gpu.sh",
 )
 
-#: The programs with their sources in deploy/files/validation.
+#: The programs with their sources in `ROOMS`.
 PROGRAMS = {
     **{
         f"/usr/local/bin/health-check-layer{n}.sh": f"health-check-layer{n}.sh" for n in range(1, 6)
@@ -66,18 +69,24 @@ def validation() -> None:
     put_atomic(
         name="Install the library of the health checks",
         dest=LIBRARY,
-        content=file_text("validation/health.sh"),
+        content=program_text("health.sh"),
     )
     for dest, source in MODULES.items():
-        put_atomic(name=f"Install {dest}", dest=dest, content=file_text(f"validation/{source}"))
+        put_atomic(name=f"Install {dest}", dest=dest, content=program_text(source))
     for dest, source in PROGRAMS.items():
         put_atomic(
             name=f"Install {dest}",
             dest=dest,
-            content=file_text(f"validation/{source}"),
+            content=program_text(source),
             mode="755",
         )
     install_timer()
+
+
+def program_text(name: str) -> str:
+    """Return the source of a program or of one of its modules."""
+    (room,) = [room for room in ROOMS if room.has(name)]
+    return room.text(name)
 
 
 def install_timer() -> None:

@@ -1,6 +1,6 @@
 # First boot of a bare disk, whatever its operating system: cloud-init lets the build key in, the root
-# grows, the image proves itself and shuts down. The disk comes from cube/bootstrap.py or from the
-# installer of the folder ubuntu-24.04, and every variable from cube/packer/inputs.py.
+# grows, the image proves itself and shuts down. The disk comes from cube/baseimage/debian/bootstrap.py or from the
+# installer of the folder ubuntu-24.04, and every variable from cube/baseimage/packer/inputs.py.
 #
 # The disk boots by BIOS here; that it boots by UEFI too is shown by the clones of stage 5.
 

@@ -1,4 +1,4 @@
-# cube/packer/inputs.py sets them in a build. The defaults make `packer validate` work by hand.
+# cube/baseimage/packer/inputs.py sets them in a build. The defaults make `packer validate` work by hand.
 
 variable "disk" {
   type        = string

@@ -22,7 +22,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import quote, urlsplit
 
-from cube import cacher, run
+from cube.runtime import run
+from cube.supply import apt_cache
 from tests.authority import certified
 from tests.integration import index, mirror
 from tests.integration.index import Index
@@ -189,7 +190,7 @@ def opened(folder: Path) -> Iterator[Company]:
         address = stack.enter_context(addressed())
         authority, tls = certified(folder, address)
         # A small port: the cache of packages carries no others.
-        archive = stack.enter_context(mirror.mirrored(address, cacher.small_port()))
+        archive = stack.enter_context(mirror.mirrored(address, apt_cache.small_port()))
         security = stack.enter_context(mirror.mirrored(address, tls=tls))
         wheels = stack.enter_context(index.serve(folder / "index", address, tls))
         wheels.login = ":".join(INDEX_LOGIN)

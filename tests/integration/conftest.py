@@ -20,10 +20,11 @@ from typing import TextIO
 
 import pytest
 
-from cube import spec, ssh
-from cube.chain.store import Store
-from cube.spec import Spec
-from cube.workspace import Workspace
+from cube import config
+from cube.chain.store.links import Store
+from cube.config import Spec
+from cube.config.workspace import Workspace
+from cube.machines import ssh
 from tests.conftest import SAME_FOLDER
 from tests.integration.workloads import Environments
 
@@ -131,7 +132,7 @@ class Making:
             own = self.folder / f"{os.getpid()}"
             own.mkdir(exist_ok=True)
             write_spec(own, self.build).replace(file)
-        return spec.load(file)
+        return config.load(file)
 
     def store(self) -> Store:
         return Store(folder=Workspace.of(self.load()).chain)

@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
-from cube import disk, spec, ssh
-from cube.machines import Machine, MachineRequest
-from cube.machines.container import Containers
-from cube.spec import Spec
-from cube.suites.catalog import named
+from cube import config
+from cube.config import Spec
+from cube.disks import qcow2
+from cube.hosts.validation.catalog import named
+from cube.machines import Machine, MachineRequest, ssh
+from cube.machines.nspawn.container import Containers
 from tests.integration.conftest import PROJECT, Built, write_spec
 
 BIN = Path(sys.executable).parent
@@ -84,7 +85,7 @@ class Done:
 def standing(built: Built, key_file: Path, folder: Path) -> Iterator[Desk]:
     """Boot a desk in a container; when the block is left, it is gone."""
     overlay = folder / "disk.qcow2"
-    disk.create_overlay(overlay, built.store.named("layer5").disk.absolute())
+    qcow2.create_overlay(overlay, built.store.named("layer5").disk.absolute())
     with standing_on(overlay, key_file, folder) as desk:
         yield desk
 
@@ -95,6 +96,6 @@ def standing_on(overlay: Path, key_file: Path, folder: Path) -> Iterator[Desk]:
     request = MachineRequest(
         name="desk", disk=overlay, run_dir=folder / "run", key_file=key_file
     )  # fmt: skip
-    loaded = spec.load(write_spec(folder, folder / "build"))
+    loaded = config.load(write_spec(folder, folder / "build"))
     with Containers().start(request) as machine:
         yield Desk(machine, loaded)

@@ -13,9 +13,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from cube import mount, run
-from cube.errors import CubeError
-from cube.machines.network import free_port
+from cube.disks import mount
+from cube.machines.nspawn.network import free_port
+from cube.runtime import run
+from cube.runtime.errors import CubeError
 
 USER = "anna"
 #: Hosts listen on 127.A.B.N, another part of loopback for each process. Source: RFC 1122, 3.2.1.3.

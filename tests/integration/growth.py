@@ -5,10 +5,10 @@ A container does not grow its own root: `cube-grow-root` is for machines that ha
 
 from pathlib import Path
 
-from cube import disk, export
-from cube.cell import open_cell
+from cube.disks import fuse_export, qcow2
+from cube.runtime.namespaces import open_cell
 
-#: The root file system is in the last partition. Source: cube.gpt.partition_table.
+#: The root file system is in the last partition. Source: cube.disks.gpt.partition_table.
 PARTITION = 3
 
 #: Source: sfdisk(8), --relocate and --partno; resize2fs(8): a file system that is not mounted
@@ -28,12 +28,12 @@ e2fsck -fn "$loop"
 
 def create_roomy(overlay: Path, base: Path, size_bytes: int) -> None:
     """Make an overlay whose root file system fills it."""
-    disk.create_overlay(overlay, base, size_bytes=size_bytes)
+    qcow2.create_overlay(overlay, base, size_bytes=size_bytes)
     folder = overlay.parent / "growth"
     folder.mkdir()
     cell = open_cell(folder / "cell.log")
     try:
-        shown = export.export(cell, overlay, folder, writable=True)
+        shown = fuse_export.export(cell, overlay, folder, writable=True)
         cell.execute(["sh", "-c", GROW, "sh", shown.raw])
         shown.close()
     finally:

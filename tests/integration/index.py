@@ -17,7 +17,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import urlparse
 
-from cube.wheel_cache import upstream
+from cube.supply.wheel_cache import upstream
 
 #: The machine that runs the container, as the container sees it. Source: slirp4netns(1).
 HOST = "10.0.2.2"

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import quote, unquote
 
-from cube.mirrors import archives
+from cube.config.mirrors import archives
 
 #: What shells, sed, URLs and apt each read in their own way.
 USER, PASSWORD = "build", "s&#1%:/w\\0"

@@ -17,7 +17,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-#: Where a package says that it stands in; `checks/nature.py` looks there.
+#: Where a package says that it stands in; `checks/platform.py` looks there.
 MARKS = "usr/share/cube/stand-ins"
 
 

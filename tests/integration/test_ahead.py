@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from bench import standins
-from cube import disk, spec
+from cube import config
+from cube.disks import qcow2
 from tests.integration.desk import Desk, Done, standing_on
 from tests.integration.index import Index, serve
 from tests.integration.test_frameworks import COME_S, NUMPY, PROFILE
@@ -44,7 +45,7 @@ def story(
 ) -> Iterator[Story]:
     folder = tmp_path_factory.mktemp("ahead")
     overlay = folder / "disk.qcow2"
-    disk.create_overlay(overlay, layer1_disk)
+    qcow2.create_overlay(overlay, layer1_disk)
     (folder / "index").mkdir()
     with (
         serve(folder / "index") as index,
@@ -70,7 +71,7 @@ def with_gpu_layers(desk: Desk, index: Index, made: standins.Standins) -> Desk:
     }  # fmt: skip
     file = desk.spec.file
     file.write_text(standins.rewrite(file.read_text(), {**made.values, **more}))
-    return replace(desk, spec=spec.load(file))
+    return replace(desk, spec=config.load(file))
 
 
 def wait_for_wheels(index: Index, *, over: Callable[[], bool]) -> None:

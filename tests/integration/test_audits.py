@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from cube import disk, provision, ssh
-from cube.machines import Endpoint, MachineRequest
-from cube.machines.container import Containers
+from cube.disks import qcow2
+from cube.machines import Endpoint, MachineRequest, ssh
+from cube.machines.nspawn.container import Containers
+from cube.provision import pyinfra_run
 
 #: Least hardening index, in percent. On a virtual machine it is some points higher.
 LEAST_INDEX = 70
@@ -61,11 +62,11 @@ def endpoint(
 ) -> Iterator[Endpoint]:
     folder = tmp_path_factory.mktemp("audits")
     overlay = folder / "disk.qcow2"
-    disk.create_overlay(overlay, layer1_disk)
+    qcow2.create_overlay(overlay, layer1_disk)
     request = MachineRequest(name="audits", disk=overlay, run_dir=folder / "run", key_file=key_file)
     with Containers().start(request) as machine:
         ssh.execute(machine.endpoint, "sudo systemctl is-system-running --wait", accept=(0, 1))
-        provision.apply(1, machine)  # the link may be of an older checkout (CUBE_TEST_BUILD)
+        pyinfra_run.apply(1, machine)  # the link may be of an older checkout (CUBE_TEST_BUILD)
         yield machine.endpoint
 
 

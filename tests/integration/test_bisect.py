@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from cube.errors import INTERRUPTED, BusyError, CubeError
+from cube.runtime.errors import INTERRUPTED, BusyError, CubeError
 from tests.integration.conftest import PROJECT, Built
 from tests.integration.test_faults import commands_naming
 from tests.processes import running

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from cube import boot, ssh
-from cube.box.data import box_data
-from cube.chain import keys
-from cube.errors import DriftError, MachineError, SnapshotError
+from cube.chain.key import keys
+from cube.config.live_host import box_data
+from cube.machines import boot, ssh
+from cube.runtime.errors import DriftError, MachineError, SnapshotError
 from tests.integration.conftest import PROJECT, Built
 from tests.integration.desk import BIN, Desk, Done, standing
 

@@ -4,8 +4,9 @@ import hashlib
 import subprocess
 from pathlib import Path
 
-from cube import disk, manifest, proof
-from cube.machines import firmware
+from cube.disks import qcow2
+from cube.machines.qemu import firmware
+from cube.seal import boot_test, manifest
 from tests.integration.conftest import Built
 from tests.processes import running
 
@@ -16,10 +17,10 @@ def test_the_artifact_matches_its_checksum(built: Built) -> None:
 
 
 def test_the_artifact_stands_alone_and_is_compressed(built: Built) -> None:
-    info = disk.info(built.work.artifact)
+    info = qcow2.info(built.work.artifact)
     assert info.backing is None
     assert info.compression == "zstd"
-    disk.check(built.work.artifact)
+    qcow2.check(built.work.artifact)
 
 
 def test_the_manifest_describes_the_artifact(built: Built) -> None:
@@ -45,7 +46,7 @@ def test_layers_1_and_5_are_applied_and_2_to_4_skipped_with_a_reason(built: Buil
 
 def test_both_firmwares_booted_and_the_clones_differ(built: Built) -> None:
     clones = manifest.read(built.work.manifest)["proof"]["clones"]
-    assert [clone["firmware"] for clone in clones] == [plan.firmware for plan in proof.plans()]
+    assert [clone["firmware"] for clone in clones] == [plan.firmware for plan in boot_test.plans()]
     assert len({clone["machine_id"] for clone in clones}) == 2
     assert all(clone["grown_bytes"] > 0 for clone in clones)
 
@@ -82,7 +83,7 @@ def test_the_links_are_whole_and_read_only(built: Built) -> None:
     links = built.store.current()
     assert [link.name for link in links] == ["base", "layer1", "layer5"]
     for link in links:
-        disk.check(link.disk)
+        qcow2.check(link.disk)
         assert link.disk.stat().st_mode & 0o222 == 0
     assert links[1].layer is not None
     assert links[1].layer.changed > 10

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from cube.chain.integrity import damaged
-from cube.errors import INTERRUPTED, CheckError, ProvisionError
+from cube.chain.store.integrity import damaged
 from cube.machines import record as records
+from cube.runtime.errors import INTERRUPTED, CheckError, ProvisionError
 from tests.integration.conftest import Built, copy_project, plant_check, write_spec
 from tests.integration.test_faults import (
     END_S,

@@ -13,12 +13,14 @@ from pathlib import Path
 
 import pytest
 
-from cube import disk, findings, ssh, testing
-from cube.errors import CheckError
-from cube.findings import Check
-from cube.machines import Endpoint, Machine, MachineRequest, record
-from cube.machines.container import Containers
-from cube.workspace import Workspace
+from cube.config.workspace import Workspace
+from cube.disks import qcow2
+from cube.machines import Endpoint, Machine, MachineRequest, record, ssh
+from cube.machines.nspawn.container import Containers
+from cube.provision import pytest_run
+from cube.runtime import check_report
+from cube.runtime.check_report import Check
+from cube.runtime.errors import CheckError
 from tests.integration.conftest import Built, write_spec
 from tests.integration.planted import FAULTS, ROUNDS
 
@@ -33,7 +35,7 @@ def machine(
     """A container of the last layer's disk."""
     folder = tmp_path_factory.mktemp("checks")
     overlay = folder / "disk.qcow2"
-    disk.create_overlay(overlay, built.store.named("layer5").disk)
+    qcow2.create_overlay(overlay, built.store.named("layer5").disk)
     run_dir = built.work.machines / "faults"
     request = MachineRequest(name="faults", disk=overlay, run_dir=run_dir, key_file=key_file)
     with Containers().start(request) as running:
@@ -49,8 +51,8 @@ def box(machine: Machine) -> Endpoint:
 
 def judge(box: Endpoint, built: Built, results: Path, *select: str) -> tuple[Check, ...]:
     with contextlib.suppress(CheckError):
-        testing.run_checks(
-            testing.CheckRun(
+        pytest_run.run_checks(
+            pytest_run.CheckRun(
                 target=box,
                 select=select,
                 spec_file=built.spec.file,
@@ -58,7 +60,7 @@ def judge(box: Endpoint, built: Built, results: Path, *select: str) -> tuple[Che
                 name="run",
             )
         )
-    checks = findings.read_entries((results / "run.jsonl").read_text().splitlines())
+    checks = check_report.read_entries((results / "run.jsonl").read_text().splitlines())
     assert checks
     return checks
 
@@ -151,8 +153,8 @@ def test_a_machine_that_was_left_up_is_judged_by_its_name(
 
 def test_a_run_without_a_check_is_an_error(box: Endpoint, built: Built, tmp_path: Path) -> None:
     with pytest.raises(CheckError, match="code 5: no check ran"):
-        testing.run_checks(
-            testing.CheckRun(
+        pytest_run.run_checks(
+            pytest_run.CheckRun(
                 target=box,
                 select=["checks"],
                 marker="layer4",
@@ -180,8 +182,8 @@ def test_a_run_in_which_all_is_deferred_is_an_error(
     box: Endpoint, built: Built, tmp_path: Path
 ) -> None:
     with pytest.raises(CheckError, match="code 5: no check ran"):
-        testing.run_checks(
-            testing.CheckRun(
+        pytest_run.run_checks(
+            pytest_run.CheckRun(
                 target=box,
                 select=["checks/layer1/test_common.py::test_clock_agrees_with_the_network"],
                 spec_file=built.spec.file,

@@ -10,8 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from cube import bootstrap, leaks, log, manifest, run, seal, spec, ssh
-from cube.workspace import Workspace
+from cube import config
+from cube.baseimage.debian import bootstrap
+from cube.config.workspace import Workspace
+from cube.machines import ssh
+from cube.runtime import log, run
+from cube.seal import leaks, manifest, sealing
 from tests.integration.company import Company, opened
 from tests.integration.conftest import PROJECT
 from tests.integration.test_layers import started
@@ -35,11 +39,11 @@ def company(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Company]:
 #: What layer 1 does to apt before anything else, a package, and what role python does.
 SET_UP = """
 from pyinfra.api import deploy
-from deploy.data import read
+from deploy.runner.data import read
 from deploy.operations import apt, venv
 from deploy.roles.common import Common, set_up_apt
 from deploy.roles.python import TOOLS, Python
-from deploy.sources import file_text
+from deploy.runner.sources import file_text
 
 @deploy("Sources")
 def sources():
@@ -60,7 +64,7 @@ def test_debian_is_bootstrapped_through_all_of_it(
 ) -> None:
     monkeypatch.setattr(bootstrap, "PACKAGES", ("systemd-sysv",))
     monkeypatch.setattr(bootstrap, "KERNELS", {"generic": "ca-certificates"})
-    found = spec.load_text(company.network(), tmp_path / "cube.toml")
+    found = config.load_text(company.network(), tmp_path / "cube.toml")
     tree = tmp_path / FOLDER / "tree"
     heard: list[log.Event] = []
     with log.listening(heard.append):
@@ -139,7 +143,7 @@ def test_a_machine_is_set_up_through_all_of_it_and_sealed(
     file = tmp_path / "cube.toml"
     file.write_text(f'{company.network()}\n[build]\ndir = "{folder}/build"\n')
     (folder / "set_up.py").write_text(SET_UP)
-    loaded = spec.load(file)
+    loaded = config.load(file)
     work = Workspace.of(loaded)
     work.machines.mkdir(parents=True)
     ssh.make_key(work.build_key)
@@ -150,14 +154,14 @@ def test_a_machine_is_set_up_through_all_of_it_and_sealed(
     ):
         for _ in range(2):
             set_up(machine, loaded, folder)
-        seal.clean(machine, loaded, work=work.work)
+        sealing.clean(machine, loaded, work=work.work)
         image = machine.disk
     assert seen == set()
     places = (company.archive, company.security, company.index)
     assert {f"{company.address}:{one.port}" for one in places} <= set(company.proxy.asked)
     assert company.index.sent["uv"] == 1
 
-    with seal.repacked(image, loaded, work) as raw:
+    with sealing.repacked(image, loaded, work) as raw:
         assert holds(raw, {**company.traces(), "folder": str(folder)}) == set()
 
 
@@ -174,7 +178,7 @@ def test_an_image_of_all_of_it_at_once_tells_nothing(company: Company, tmp_path:
         ).returncode
     assert seen == set()
     assert code == 0, output.read_text()[-6000:]
-    work = Workspace.of(spec.load(file))
+    work = Workspace.of(config.load(file))
     assert len(manifest.read(work.manifest)["proof"]["clones"]) == 2
     assert company.archive.asked(".deb")
     assert company.security.asked("InRelease")

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from cube import gpt, loop, lvm, mount, run, shape
-from cube.errors import MachineError
-from cube.shape import MIB, Layout
+from cube.disks import gpt, loop, lvm, mount, shape
+from cube.disks.shape import MIB, Layout
+from cube.runtime import run
+from cube.runtime.errors import MachineError
 
 #: Size of a root in these tests, in MiB; a multiple of LVM's extents.
 ROOT_MIB = 64

@@ -14,13 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from cube.chain.store import Store
-from cube.errors import (
-    INTERRUPTED,
-    BusyError,
-    CheckError,
-    HostError,
-)
+from cube.chain.store.links import Store
+from cube.runtime.errors import INTERRUPTED, BusyError, CheckError, HostError
 from tests.integration.conftest import PROJECT, Built, copy_project, plant_check, write_spec
 from tests.processes import running
 

@@ -5,13 +5,7 @@ import signal
 
 import pytest
 
-from cube.errors import (
-    INTERRUPTED,
-    BusyError,
-    PackerError,
-    SpecError,
-    VerifyError,
-)
+from cube.runtime.errors import INTERRUPTED, BusyError, PackerError, SpecError, VerifyError
 from tests.integration.conftest import PROJECT, copy_project
 from tests.integration.test_faults import Keep, Place, place, run_of
 

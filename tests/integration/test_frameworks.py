@@ -16,15 +16,17 @@ from pathlib import Path
 import pytest
 from packaging.markers import Marker
 
-from cube import disk, provision, spec, ssh
-from cube.errors import CommandError, ProvisionError
-from cube.findings import CheckReport
-from cube.machines import Machine, MachineRequest
-from cube.machines.container import Containers
-from cube.provision import Applied
-from cube.spec import Spec
+from cube import config
+from cube.config import Spec
+from cube.disks import qcow2
+from cube.machines import Machine, MachineRequest, ssh
+from cube.machines.nspawn.container import Containers
+from cube.provision import pyinfra_run
+from cube.provision.pyinfra_run import Applied
+from cube.provision.pytest_run import CheckRun, run_checks
+from cube.runtime.check_report import CheckReport
+from cube.runtime.errors import CommandError, ProvisionError
 from cube.stack import lockfile
-from cube.testing import CheckRun, run_checks
 from tests.integration.conftest import PROJECT
 from tests.integration.index import Index, serve
 
@@ -61,11 +63,11 @@ class Box:
             f'[stack]\nprofile = "{profile}"\nframeworks = [{names}]\n'
             f"jupyter = {str(jupyter).lower()}\n"
         )
-        return spec.load(file)
+        return config.load(file)
 
     def apply(self, profile: Path, *frameworks: str) -> Applied:
         """Apply layer 4."""
-        return provision.apply(4, self.machine, spec=self.spec(profile, *frameworks))
+        return pyinfra_run.apply(4, self.machine, spec=self.spec(profile, *frameworks))
 
 
 def write_profile(folder: Path, name: str, lock: str, *, mib: int = 200) -> Path:
@@ -103,7 +105,7 @@ def box(
 ) -> Iterator[Box]:
     folder = tmp_path_factory.mktemp("frameworks")
     overlay = folder / "disk.qcow2"
-    disk.create_overlay(overlay, layer1_disk)
+    qcow2.create_overlay(overlay, layer1_disk)
     request = MachineRequest(
         name="frameworks", disk=overlay, run_dir=folder / "run", key_file=key_file
     )
@@ -135,7 +137,7 @@ def story(box: Box) -> Story:
     killer = threading.Thread(target=kill_when_all_but_one_came, args=(box, over))
     killer.start()
     with pytest.raises(ProvisionError) as caught:
-        provision.apply(4, box.machine, spec=wanted)
+        pyinfra_run.apply(4, box.machine, spec=wanted)
     over.set()
     killer.join()
     before = index.sent.copy()
@@ -143,7 +145,7 @@ def story(box: Box) -> Story:
     with pytest.raises(CommandError) as refused:
         box.user(f"{LAUNCHER} tensorflow -c pass")
     index.slow.clear()
-    provision.apply(4, box.machine, spec=wanted)
+    pyinfra_run.apply(4, box.machine, spec=wanted)
     return Story(caught.value, before, listed, refused.value.output, index.sent - before, wanted)
 
 
@@ -175,7 +177,7 @@ def test_wheels_come_before_their_layer(box: Box, tmp_path: Path) -> None:
     assert box.sh("stat -c %a /run/cube-wheels /run/cube-wheels/load").split() == ["700", "600"]
     # One that still loads something else does not get in the way.
     box.sh("systemd-run --quiet --unit=cube-wheels sleep 600")
-    provision.apply(4, box.machine, spec=wanted)
+    pyinfra_run.apply(4, box.machine, spec=wanted)
     assert whole(box, "early")
     assert box.sh("systemctl is-active cube-wheels || true").strip() == "inactive"
     assert box.index.sent == {NUMPY: 1}
@@ -187,7 +189,7 @@ def test_wheels_come_before_their_layer(box: Box, tmp_path: Path) -> None:
 #: What the first layer above layer 1 does before its own operations.
 AHEAD = """
 from pyinfra import host, state
-from deploy import events, layers
+from deploy.runner import events, layers
 layers.load_ahead([4], host, events.recorder(state, host))
 """
 
@@ -196,8 +198,8 @@ def load_ahead(box: Box, wanted: Spec, folder: Path) -> list[bool]:
     """Load ahead, and wait for it; return whether each of its operations changed something."""
     file = folder / "ahead.py"
     file.write_text(AHEAD)
-    with provision.described(box.machine, wanted, keys={}, building=True) as (scratch, env):
-        code, journal = provision.run_pyinfra(
+    with pyinfra_run.described(box.machine, wanted, keys={}, building=True) as (scratch, env):
+        code, journal = pyinfra_run.run_pyinfra(
             ["inventory.py", str(file)], env, scratch, timeout_s=COME_S
         )
     assert code == 0, journal.tail()
@@ -272,7 +274,7 @@ def test_a_wheel_that_broke_off_was_asked_for_again(box: Box, story: Story) -> N
 
 
 def test_a_second_application_changes_nothing(box: Box, story: Story) -> None:
-    again = provision.prove_idempotent(4, box.machine, spec=story.spec)
+    again = pyinfra_run.prove_idempotent(4, box.machine, spec=story.spec)
     assert again.changed == ()
     assert again.execs == again.operations  # one fact each
 
@@ -295,7 +297,7 @@ def judge(box: Box, wanted: Spec) -> CheckReport:
 
 def test_the_box_finds_itself_well(box: Box, story: Story) -> None:
     for name in ("health.sh", "health-check-layer4.sh"):
-        text = (PROJECT / "deploy/files/validation" / name).read_text()
+        text = (PROJECT / "guest/health" / name).read_text()
         ssh.execute(box.machine.endpoint, f"cat > /tmp/{name}", stdin=text)
     told = json.loads(box.sh("CUBE_LIB=/tmp bash /tmp/health-check-layer4.sh --json"))
     assert [(one["name"], one["status"]) for one in told["checks"]] == [

@@ -8,15 +8,16 @@ from pathlib import Path
 
 import pytest
 
-from cube import provision, spec, ssh
-from cube.box.host import Box
-from cube.machines import Machine, MachineRequest
-from cube.machines.container import Containers
-from cube.spec import Spec
-from cube.suites import validation
-from cube.suites.catalog import named
-from cube.suites.validation import Wanted
-from cube.testing import CheckRun, run_checks
+from cube import config
+from cube.config import Spec
+from cube.hosts.target import Box
+from cube.hosts.validation import validation
+from cube.hosts.validation.catalog import named
+from cube.hosts.validation.validation import Wanted
+from cube.machines import Machine, MachineRequest, ssh
+from cube.machines.nspawn.container import Containers
+from cube.provision import pyinfra_run
+from cube.provision.pytest_run import CheckRun, run_checks
 from tests.integration.conftest import Built
 from tests.integration.growth import create_roomy
 
@@ -30,7 +31,7 @@ def wanted(tmp_path_factory: pytest.TempPathFactory) -> Spec:
     """What the shipped cube.toml says of the stack."""
     file = tmp_path_factory.mktemp("cuda") / "cube.toml"
     file.write_text('[build]\ndir = "build"\n[gpu]\nmode = "assume"\n')
-    return spec.load(file)
+    return config.load(file)
 
 
 @pytest.fixture(scope="module")
@@ -44,14 +45,14 @@ def machine(
     request = MachineRequest(name="cuda", disk=overlay, run_dir=folder / "run", key_file=key_file)
     try:
         with Containers().start(request) as started:
-            provision.apply(4, started, spec=wanted)
+            pyinfra_run.apply(4, started, spec=wanted)
             yield started
     finally:
         overlay.unlink()
 
 
 def test_a_second_application_changes_nothing(machine: Machine, wanted: Spec) -> None:
-    assert provision.prove_idempotent(4, machine, spec=wanted).changed == ()
+    assert pyinfra_run.prove_idempotent(4, machine, spec=wanted).changed == ()
 
 
 def test_checks_pass_but_those_that_need_a_gpu(
@@ -84,7 +85,7 @@ def test_three_take_less_than_one_and_one_and_one(machine: Machine) -> None:
 
 
 def test_the_suites_run_on_the_processor(machine: Machine, wanted: Spec) -> None:
-    provision.apply(5, machine, spec=wanted)
+    pyinfra_run.apply(5, machine, spec=wanted)
     box = Box(name="cuda", endpoint=machine.endpoint)
     suites = tuple(named(name) for name in ("pytorch", "tensorflow", "docker"))
 

@@ -9,12 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from cube import disk, provision, spec, ssh, testing
-from cube.errors import ProvisionError
-from cube.machines import Machine, MachineRequest
-from cube.machines.container import Containers
-from cube.spec import Spec
-from cube.testing import CheckRun
+from cube import config
+from cube.config import Spec
+from cube.disks import qcow2
+from cube.machines import Machine, MachineRequest, ssh
+from cube.machines.nspawn.container import Containers
+from cube.provision import pyinfra_run, pytest_run
+from cube.provision.pytest_run import CheckRun
+from cube.runtime.errors import ProvisionError
 
 SCRIPT = Path(__file__).parent / "standin_driver.sh"
 STACK = """\
@@ -47,12 +49,12 @@ class Box:
         """Return a specification that takes the driver from the archive."""
         file = self.folder / "cube.toml"
         file.write_text(STACK.format(fingerprint=fingerprint or self.fingerprint))
-        return spec.load(file)
+        return config.load(file)
 
     def fail(self, wanted: Spec) -> ProvisionError:
         """Apply the layer, which must fail."""
         with pytest.raises(ProvisionError) as caught:
-            provision.apply(2, self.machine, spec=wanted)
+            pyinfra_run.apply(2, self.machine, spec=wanted)
         return caught.value
 
 
@@ -62,7 +64,7 @@ def box(
 ) -> Iterator[Box]:
     folder = tmp_path_factory.mktemp("archive")
     overlay = folder / "overlay.qcow2"
-    disk.create_overlay(overlay, layer1_disk)
+    qcow2.create_overlay(overlay, layer1_disk)
     request = MachineRequest(
         name="archive", disk=overlay, run_dir=folder / "run", key_file=key_file
     )
@@ -96,11 +98,11 @@ def test_a_package_that_was_changed_is_refused(box: Box) -> None:
 
 def test_the_branch_that_was_pinned_is_installed_and_stays(box: Box) -> None:
     wanted = box.wanted()
-    first = provision.apply(2, box.machine, spec=wanted)
+    first = pyinfra_run.apply(2, box.machine, spec=wanted)
     changed = [name.split(": ")[1] for name in first.changed]
     pinned, installed = "Pin the driver to branch 580", "Install the driver of branch 580"
     assert changed.index(pinned) < changed.index(f"{installed} for every kernel")
-    assert provision.prove_idempotent(2, box.machine, spec=wanted).changed == ()
+    assert pyinfra_run.prove_idempotent(2, box.machine, spec=wanted).changed == ()
     assert "590.44.01" in box.sh("apt-cache policy libcuda1")
     assert box.sh("dpkg-query -W -f '${Version}' libcuda1") == "580.95.05-1"
     assert "Inst libcuda1" not in box.sh("apt-get --simulate full-upgrade")
@@ -114,7 +116,7 @@ def test_the_daemon_is_told_to_do_its_work_and_skipped_without_a_gpu(box: Box) -
 
 
 def test_the_checks_of_the_driver_pass(box: Box, tmp_path: Path) -> None:
-    report = testing.run_checks(
+    report = pytest_run.run_checks(
         CheckRun(
             target=box.machine.endpoint,
             select=sorted(map(str, Path("checks/layer2").glob("test_nvidia_driver_*.py"))),

@@ -12,14 +12,16 @@ from pathlib import Path
 
 import pytest
 
-from cube import disk, provision, spec, ssh, testing
-from cube.errors import ProvisionError
-from cube.findings import CheckReport
-from cube.machines import Machine, MachineRequest
-from cube.machines.container import Containers
-from cube.provision import Applied
-from cube.spec import Spec
-from cube.testing import CheckRun
+from cube import config
+from cube.config import Spec
+from cube.disks import qcow2
+from cube.machines import Machine, MachineRequest, ssh
+from cube.machines.nspawn.container import Containers
+from cube.provision import pyinfra_run, pytest_run
+from cube.provision.pyinfra_run import Applied
+from cube.provision.pytest_run import CheckRun
+from cube.runtime.check_report import CheckReport
+from cube.runtime.errors import ProvisionError
 from tests.integration.conftest import Built
 
 pytestmark = pytest.mark.gpu_stack
@@ -59,7 +61,7 @@ class Box:
 
     def check(self, results: Path) -> CheckReport:
         """Judge it by the checks of the layer."""
-        return testing.run_checks(
+        return pytest_run.run_checks(
             CheckRun(
                 target=self.machine.endpoint,
                 select=["checks/layer2"],
@@ -75,9 +77,9 @@ def applied(built: Built, key_file: Path, folder: Path, roles: str) -> Iterator[
     """Boot a machine with layer 1, apply layer 2 twice, restart."""
     file = folder / "cube.toml"
     file.write_text(STACK.format(roles=roles))
-    loaded = spec.load(file)
+    loaded = config.load(file)
     overlay = folder / "overlay.qcow2"
-    disk.create_overlay(overlay, built.store.named("layer1").disk)
+    qcow2.create_overlay(overlay, built.store.named("layer1").disk)
     request = MachineRequest(
         name=folder.name[:20].replace("_", "-"),
         disk=overlay,
@@ -86,9 +88,9 @@ def applied(built: Built, key_file: Path, folder: Path, roles: str) -> Iterator[
     )
     with Containers().start(request) as machine:
         started = time.monotonic()
-        first = provision.apply(2, machine, spec=loaded)
+        first = pyinfra_run.apply(2, machine, spec=loaded)
         seconds = time.monotonic() - started
-        again = provision.prove_idempotent(2, machine, spec=loaded)
+        again = pyinfra_run.prove_idempotent(2, machine, spec=loaded)
         asked = ssh.execute(machine.endpoint, "cat /run/reboot-required.pkgs").stdout
         assert "libcuda1" in asked.split()
         machine.reboot()
@@ -107,7 +109,7 @@ def test_the_second_application_changes_nothing(box: Box) -> None:
 
 
 def test_nothing_changes_after_the_restart(box: Box) -> None:
-    assert provision.prove_idempotent(2, box.machine, spec=box.spec).changed == ()
+    assert pyinfra_run.prove_idempotent(2, box.machine, spec=box.spec).changed == ()
 
 
 def test_the_machine_without_a_gpu_runs_without_a_failed_unit(box: Box) -> None:
@@ -154,7 +156,7 @@ def test_a_kernel_without_headers_is_named(box: Box) -> None:
     box.sh("mkdir /lib/modules/6.1.0-999-amd64; touch /lib/modules/6.1.0-999-amd64/modules.builtin")
     try:
         with pytest.raises(ProvisionError) as caught:
-            provision.apply(2, box.machine, spec=box.spec)
+            pyinfra_run.apply(2, box.machine, spec=box.spec)
     finally:
         box.sh("rm -r /lib/modules/6.1.0-999-amd64")
     assert caught.value.message == f"layer 2: {INSTALL}: failed"
@@ -174,7 +176,7 @@ apt-get --yes --allow-change-held-packages remove nvidia-kernel-dkms
 def test_a_failure_of_dkms_is_told_in_the_compilers_words(box: Box) -> None:
     box.sh(BREAK)  # nothing mends it: this test is the last one
     with pytest.raises(ProvisionError) as caught:
-        provision.apply(2, box.machine, spec=box.spec)
+        pyinfra_run.apply(2, box.machine, spec=box.spec)
     assert caught.value.message == f"layer 2: {INSTALL}: failed"
     assert "make.log" in caught.value.details
     assert "error: #error planted by a test" in caught.value.details

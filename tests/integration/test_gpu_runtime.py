@@ -10,11 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from cube import disk, findings, provision, spec, ssh, testing
-from cube.errors import CheckError, ProvisionError
-from cube.machines import Endpoint, Machine, MachineRequest
-from cube.machines.container import Containers
-from cube.spec import Spec
+from cube import config
+from cube.config import Spec
+from cube.disks import qcow2
+from cube.machines import Endpoint, Machine, MachineRequest, ssh
+from cube.machines.nspawn.container import Containers
+from cube.provision import pyinfra_run, pytest_run
+from cube.runtime import check_report
+from cube.runtime.errors import CheckError, ProvisionError
 from tests.integration import registry, standin
 
 #: Where the machine itself serves the archive.
@@ -62,8 +65,8 @@ class Box:
         self.sh(f"systemd-run --quiet --unit={unit} {command}")
         self.sh(f"for n in $(seq 100); do curl -sf {url} && exit 0; sleep 0.1; done; exit 1")
 
-    def apply(self) -> provision.Applied:
-        return provision.apply(3, self, spec=self.spec)
+    def apply(self) -> pyinfra_run.Applied:
+        return pyinfra_run.apply(3, self, spec=self.spec)
 
     @property
     def name(self) -> str:
@@ -82,7 +85,7 @@ toolkit_fingerprint = "{fingerprint}"
 {more}
 """
     )
-    return spec.load(file)
+    return config.load(file)
 
 
 @pytest.fixture(scope="module")
@@ -98,13 +101,13 @@ def machine(
 ) -> Iterator[Machine]:
     folder = tmp_path_factory.mktemp("runtime")
     overlay = folder / "disk.qcow2"
-    disk.create_overlay(overlay, layer1_disk)
+    qcow2.create_overlay(overlay, layer1_disk)
     request = MachineRequest(
         name="runtime", disk=overlay, run_dir=folder / "run", key_file=key_file
     )
     with Containers().start(request) as running:
         ssh.execute(running.endpoint, "sudo systemctl is-system-running --wait", accept=(0, 1))
-        provision.apply(1, running)  # the link may be of an older checkout (CUBE_TEST_BUILD)
+        pyinfra_run.apply(1, running)  # the link may be of an older checkout (CUBE_TEST_BUILD)
         yield running
         running.shutdown()
 
@@ -186,7 +189,7 @@ def test_a_file_that_is_no_json_is_named_and_left_alone(box: Box) -> None:
 
 
 @pytest.fixture(scope="module")
-def applied(box: Box) -> provision.Applied:
+def applied(box: Box) -> pyinfra_run.Applied:
     edit = (
         "import json, pathlib; p = pathlib.Path('/etc/docker/daemon.json');"
         " d = json.loads(p.read_text()); d['log-opts']['max-file'] = '9'; d['debug'] = True;"
@@ -206,18 +209,18 @@ def applied(box: Box) -> provision.Applied:
 
 
 def test_the_layer_is_applied_and_nothing_changes_again(
-    box: Box, applied: provision.Applied
+    box: Box, applied: pyinfra_run.Applied
 ) -> None:
     assert applied.reason.startswith('gpu.mode = "assume"')
-    assert provision.prove_idempotent(3, box, spec=box.spec).changed == ()
+    assert pyinfra_run.prove_idempotent(3, box, spec=box.spec).changed == ()
 
 
-def test_layer_1_takes_nothing_away(box: Box, applied: provision.Applied) -> None:
-    assert provision.prove_idempotent(1, box, spec=box.spec).changed == ()
+def test_layer_1_takes_nothing_away(box: Box, applied: pyinfra_run.Applied) -> None:
+    assert pyinfra_run.prove_idempotent(1, box, spec=box.spec).changed == ()
     assert '"nvidia"' in box.sh("docker info --format '{{json .Runtimes}}'")
 
 
-def test_what_somebody_set_stays(box: Box, applied: provision.Applied) -> None:
+def test_what_somebody_set_stays(box: Box, applied: pyinfra_run.Applied) -> None:
     settings = json.loads(box.sh(f"cat {DAEMON}"))
     assert settings["log-opts"]["max-file"] == "9"
     assert settings["debug"] is True
@@ -225,12 +228,12 @@ def test_what_somebody_set_stays(box: Box, applied: provision.Applied) -> None:
     assert settings["runtimes"]["nvidia"]["path"] == "nvidia-container-runtime"
 
 
-def test_a_container_that_ran_runs_on(box: Box, applied: provision.Applied) -> None:
+def test_a_container_that_ran_runs_on(box: Box, applied: pyinfra_run.Applied) -> None:
     now = box.sh("docker inspect --format '{{.State.StartedAt}} {{.State.Running}}' busy")
     assert now.split() == [box.sh("cat /root/started").strip(), "true"]
 
 
-def test_a_container_runs_on_the_nvidia_runtime(box: Box, applied: provision.Applied) -> None:
+def test_a_container_runs_on_the_nvidia_runtime(box: Box, applied: pyinfra_run.Applied) -> None:
     said = box.sh(
         "docker run --rm --runtime nvidia --ulimit memlock=65536 --ulimit nofile=1024"
         " --volume /usr:/usr:ro busy echo it-runs"
@@ -238,7 +241,7 @@ def test_a_container_runs_on_the_nvidia_runtime(box: Box, applied: provision.App
     assert said.strip() == "it-runs"
 
 
-def test_an_upgrade_is_refused(box: Box, applied: provision.Applied) -> None:
+def test_an_upgrade_is_refused(box: Box, applied: pyinfra_run.Applied) -> None:
     listed = box.sh("apt-get update -q && apt-cache policy nvidia-container-toolkit")
     assert f"{NEWER}-1" in listed
     box.sh("rm /etc/apt/preferences.d/cube-nvidia-container-toolkit")
@@ -253,7 +256,7 @@ def test_an_upgrade_is_refused(box: Box, applied: provision.Applied) -> None:
 
 
 def test_an_archive_that_changes_its_key_is_refused_until_its_fingerprint_is_told(
-    box: Box, applied: provision.Applied, tmp_path: Path
+    box: Box, applied: pyinfra_run.Applied, tmp_path: Path
 ) -> None:
     stranger = standin.Key.make(tmp_path / "home")
     public = box.archive.folder.parents[2] / "gpgkey"
@@ -276,20 +279,20 @@ def test_an_archive_that_changes_its_key_is_refused_until_its_fingerprint_is_tol
     assert [name.split(": ")[1] for name in box.apply().changed] == changed
 
 
-def judge(box: Box, folder: Path) -> tuple[findings.Check, ...]:
+def judge(box: Box, folder: Path) -> tuple[check_report.Check, ...]:
     """Return what layer 3's checks find."""
     with contextlib.suppress(CheckError):
-        testing.run_checks(
-            testing.CheckRun(
+        pytest_run.run_checks(
+            pytest_run.CheckRun(
                 target=box.endpoint, select=["checks/layer3"], spec_file=box.spec.file,
                 results_dir=folder, name="run",
             )
         )  # fmt: skip
-    return findings.read_entries((folder / "run.jsonl").read_text().splitlines())
+    return check_report.read_entries((folder / "run.jsonl").read_text().splitlines())
 
 
 def test_the_checks_pass_and_say_that_they_are_simulated(
-    box: Box, applied: provision.Applied, tmp_path: Path
+    box: Box, applied: pyinfra_run.Applied, tmp_path: Path
 ) -> None:
     checks = judge(box, tmp_path)
     assert {check.title: check.reason for check in checks if check.outcome == "failed"} == {}
@@ -299,7 +302,7 @@ def test_the_checks_pass_and_say_that_they_are_simulated(
 
 
 def test_an_archive_of_images_is_loaded_once(
-    box: Box, applied: provision.Applied, tmp_path: Path
+    box: Box, applied: pyinfra_run.Applied, tmp_path: Path
 ) -> None:
     archive = tmp_path / "busy.tar"
     box.sh("docker save -o /tmp/busy.tar busy && chmod 644 /tmp/busy.tar")
@@ -332,7 +335,7 @@ def asking(box: Box, folder: Path, image: str) -> Box:
 
 
 def test_an_image_is_pulled_by_its_digest_once(
-    box: Box, applied: provision.Applied, images: tuple[str, str], tmp_path: Path
+    box: Box, applied: pyinfra_run.Applied, images: tuple[str, str], tmp_path: Path
 ) -> None:
     name, _ = images
     asked = asking(box, tmp_path, name)
@@ -351,7 +354,7 @@ def test_an_image_is_pulled_by_its_digest_once(
 
 
 def test_an_image_of_another_digest_is_refused(
-    box: Box, applied: provision.Applied, images: tuple[str, str], tmp_path: Path
+    box: Box, applied: pyinfra_run.Applied, images: tuple[str, str], tmp_path: Path
 ) -> None:
     _, name = images
     error = fails(asking(box, tmp_path, name))
@@ -362,7 +365,7 @@ def test_an_image_of_another_digest_is_refused(
 
 
 def test_an_image_that_cannot_be_pulled_is_named(
-    box: Box, applied: provision.Applied, tmp_path: Path
+    box: Box, applied: pyinfra_run.Applied, tmp_path: Path
 ) -> None:
     name = f"127.0.0.1:1/nothing@sha256:{'0' * 64}"
     error = fails(asking(box, tmp_path, name))
@@ -371,7 +374,7 @@ def test_an_image_that_cannot_be_pulled_is_named(
 
 
 def test_the_checks_find_settings_of_layer_1_that_were_spoiled(
-    box: Box, applied: provision.Applied, tmp_path: Path
+    box: Box, applied: pyinfra_run.Applied, tmp_path: Path
 ) -> None:
     spoil = (
         "import json, pathlib; p = pathlib.Path('/etc/docker/daemon.json');"

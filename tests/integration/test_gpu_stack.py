@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from cube import spec
-from cube.workspace import Workspace
+from cube import config
+from cube.config.workspace import Workspace
 from tests.integration.conftest import PROJECT, Built
 
 pytestmark = pytest.mark.gpu_stack
@@ -58,7 +58,7 @@ def image(built: Built, tmp_path_factory: pytest.TempPathFactory) -> Image:
         text = text.replace(before, after)
     file = folder / "cube.toml"
     file.write_text(text)
-    work = Workspace.of(spec.load(file))
+    work = Workspace.of(config.load(file))
     work.root.mkdir(parents=True)
     shutil.copytree(built.work.chain, work.chain, symlinks=True)
     done = subprocess.run(

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from cube import ssh
+from cube.machines import ssh
 from tests.integration.conftest import Built
 from tests.integration.desk import Desk, standing
 from tests.simulated.box import ON_A_GUEST, SimulatedBox

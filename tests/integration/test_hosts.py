@@ -19,8 +19,8 @@ from typing import Any
 
 import pytest
 
-from cube import ssh
-from cube.errors import INTERRUPTED, HostsError
+from cube.machines import ssh
+from cube.runtime.errors import INTERRUPTED, HostsError
 from tests.integration import fleet
 from tests.integration.conftest import PROJECT
 from tests.integration.fleet import Fleet, Node

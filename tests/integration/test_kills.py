@@ -13,9 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from cube import pipeline, spec
-from cube.chain.link import LayerRecord
-from cube.errors import INTERRUPTED
+from cube import config
+from cube.build import pipeline
+from cube.chain.store.link import LayerRecord
+from cube.runtime.errors import INTERRUPTED
 from cube.stack import lockfile, profile
 from tests.integration import standin
 from tests.integration.conftest import PROJECT, write_spec
@@ -101,7 +102,7 @@ def plant_below(place: Place, layer: int) -> str:
     if layer == 2:
         return "layer1"
     parent, store = place.store.named("layer1"), place.store
-    planner = pipeline.planner(spec.load(place.folder / "cube.toml"), store)
+    planner = pipeline.planner(config.load(place.folder / "cube.toml"), store)
     store.extend(parent)
     planted = store.freeze(planner.ingredients(2, parent), seconds=0, layer=LayerRecord(layer=2))
     store.set_head(planted)

@@ -18,13 +18,15 @@ from pathlib import Path
 
 import pytest
 
-from cube import disk, provision, spec, ssh
-from cube.errors import ProvisionError
-from cube.machines import Machine, MachineRequest
-from cube.machines.container import Containers
+from cube import config
+from cube.config import Spec
+from cube.disks import qcow2
+from cube.machines import Machine, MachineRequest, ssh
+from cube.machines.nspawn.container import Containers
 from cube.machines.record import FILE_NAME
-from cube.provision import Applied
-from cube.spec import Spec
+from cube.provision import pyinfra_run
+from cube.provision.pyinfra_run import Applied
+from cube.runtime.errors import ProvisionError
 from deploy.connector.answers import FRESH_S
 from tests.integration.conftest import PROJECT
 
@@ -54,12 +56,12 @@ class Box:
 
     def changed(self, *argv: str) -> list[str]:
         """Apply layer 1 with more arguments for pyinfra; name what changed."""
-        with provision.described(self.machine, self.spec, keys={"1": ""}, building=True) as (
+        with pyinfra_run.described(self.machine, self.spec, keys={"1": ""}, building=True) as (
             folder, env,
         ):  # fmt: skip
             words = ["inventory.py", "deploy/layer1.py", *argv]
-            code, journal = provision.run_pyinfra(words, env, folder, timeout_s=600)
-        names = provision.judge(1, code, journal).changed
+            code, journal = pyinfra_run.run_pyinfra(words, env, folder, timeout_s=600)
+        names = pyinfra_run.judge(1, code, journal).changed
         return [": ".join(name.split(": ")[:2]) for name in names]
 
     def sudos(self) -> int:
@@ -103,13 +105,13 @@ def quoted(command: str) -> str:
 def write_spec(folder: Path, more: str = "") -> Spec:
     file = folder / "cube.toml"
     file.write_text(f'[admin]\nuser = "ada"\n{more}')
-    return spec.load(file)
+    return config.load(file)
 
 
 @contextlib.contextmanager
 def started(folder: Path, base: Path, key_file: Path) -> Iterator[Machine]:
     overlay = folder / "overlay.qcow2"
-    disk.create_overlay(overlay, base, size_bytes=0)
+    qcow2.create_overlay(overlay, base, size_bytes=0)
     request = MachineRequest(
         name=folder.name[:20].replace("_", "-"),
         disk=overlay,
@@ -125,8 +127,8 @@ def box(base_disk: Path, key_file: Path, tmp_path_factory: pytest.TempPathFactor
     folder = tmp_path_factory.mktemp("layers")
     loaded = write_spec(folder)
     with started(folder, base_disk, key_file) as machine:
-        first = provision.apply(1, machine, spec=loaded)
-        again = provision.prove_idempotent(1, machine, spec=loaded, first=first)
+        first = pyinfra_run.apply(1, machine, spec=loaded)
+        again = pyinfra_run.prove_idempotent(1, machine, spec=loaded, first=first)
         machine.reboot()
         yield Box(machine, folder / "run", loaded, first, again)
 
@@ -144,14 +146,14 @@ def test_the_second_application_needs_few_commands(box: Box) -> None:
 def test_the_second_application_is_fast(box: Box) -> None:
     taken: list[float] = []
     while len(taken) < RUNS and min(taken, default=AGAIN_S) >= AGAIN_S:
-        taken.append(provision.apply(1, box.machine, spec=box.spec).seconds)
+        taken.append(pyinfra_run.apply(1, box.machine, spec=box.spec).seconds)
     if min(taken) >= AGAIN_S and os.getloadavg()[0] > BUSY * (os.cpu_count() or 1):
         pytest.skip(f"this machine is busy with something else: {min(taken):.1f} s mean nothing")
     assert min(taken) < AGAIN_S
 
 
 def test_nothing_changes_after_a_restart(box: Box) -> None:
-    again = provision.prove_idempotent(1, box.machine, spec=box.spec, first=box.first)
+    again = pyinfra_run.prove_idempotent(1, box.machine, spec=box.spec, first=box.first)
     assert again.changed == ()
 
 
@@ -161,7 +163,7 @@ def test_the_machine_runs_without_a_failed_unit(box: Box) -> None:
 
 def test_drift_is_found_and_only_drift(box: Box) -> None:
     box.sh("rm /etc/sysctl.d/60-cube.conf; chmod 644 /etc/sudoers.d/50-cube-admin")
-    changed = provision.apply(1, box.machine, spec=box.spec).changed
+    changed = pyinfra_run.apply(1, box.machine, spec=box.spec).changed
     assert [name.split(": ")[1] for name in changed] == [
         "Keep kernel settings for AI work",
         "Let the administrator use sudo",
@@ -170,7 +172,7 @@ def test_drift_is_found_and_only_drift(box: Box) -> None:
 
 def test_a_restart_that_was_missed_is_made_good(box: Box) -> None:
     box.sh("touch /etc/ssh/sshd_config.d/00-cube.conf")  # as a run that broke off would leave it
-    changed = provision.apply(1, box.machine, spec=box.spec).changed
+    changed = pyinfra_run.apply(1, box.machine, spec=box.spec).changed
     assert [name.split(": ")[1] for name in changed] == ["Let sshd read its settings again"]
 
 
@@ -182,13 +184,13 @@ def test_an_initramfs_that_was_left_due_is_made_by_the_next_application(box: Box
     )
     before = box.sh(initramfs)
     with pytest.raises(ProvisionError, match="Install the packages of layer 1"):
-        provision.apply(1, box.machine, spec=box.spec)
+        pyinfra_run.apply(1, box.machine, spec=box.spec)
     box.sh("systemctl unmask --quiet --runtime cube-initramfs.service")
     assert box.sh("dpkg-query --show --showformat '${db:Status-Status}' initramfs-tools") == (
         "triggers-pending"
     )
     assert box.sh(initramfs) == before
-    changed = provision.apply(1, box.machine, spec=box.spec).changed
+    changed = pyinfra_run.apply(1, box.machine, spec=box.spec).changed
     assert [name.split(": ")[1] for name in changed] == ["Wait for the packages' last steps"]
     assert int(box.sh(initramfs)) > int(before)
     assert box.sh("dpkg --audit") == ""
@@ -318,7 +320,7 @@ def test_what_is_loaded_ahead_is_installed_and_no_failure_of_it_counts(
 
 
 def test_layer_2_is_skipped_with_a_reason(box: Box) -> None:
-    applied = provision.apply(2, box.machine, spec=box.spec)
+    applied = pyinfra_run.apply(2, box.machine, spec=box.spec)
     assert applied.skipped == "no NVIDIA GPU found on the PCI bus (gpu.mode = auto)"
 
 
@@ -443,7 +445,7 @@ def test_a_mirror_that_cannot_be_reached_is_named(
 ) -> None:
     loaded = write_spec(tmp_path, '[network]\napt_mirror = "http://127.0.0.1:9/debian/"\n')
     with started(tmp_path, base_disk, key_file) as machine, pytest.raises(ProvisionError) as caught:
-        provision.apply(1, machine, spec=loaded)
+        pyinfra_run.apply(1, machine, spec=loaded)
     assert caught.value.message == "layer 1: common: Fetch package lists: failed"
     assert "127.0.0.1:9" in caught.value.details
     assert "run cube build again" in caught.value.hint

@@ -5,9 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from cube import cell, export, partition, spec
-from cube.cell import releasing
-from cube.workspace import Workspace
+from cube import config
+from cube.config.workspace import Workspace
+from cube.disks import fuse_export, partition
+from cube.runtime import namespaces
+from cube.runtime.namespaces import releasing
 from tests.integration.conftest import run_build, write_spec
 
 
@@ -18,7 +20,7 @@ def test_an_image_on_lvm_is_built_and_proven(tmp_path: Path) -> None:
     text = file.read_text()
     assert '\n# layout = "lvm" ' in text
     file.write_text(text.replace('\n# layout = "lvm" ', '\nlayout = "lvm" '))
-    loaded = spec.load(file)
+    loaded = config.load(file)
     assert loaded.image.disk_layout == "lvm"
 
     run_build(file, tmp_path / "output")
@@ -35,8 +37,8 @@ def test_an_image_on_lvm_is_built_and_proven(tmp_path: Path) -> None:
 def regions_of(image: Path, folder: Path) -> list[partition.Region]:
     """Return what is on a disk."""
     folder.mkdir()
-    opened = cell.open_cell(folder / "cell.log")
+    opened = namespaces.open_cell(folder / "cell.log")
     with releasing(opened.close):
-        shown = export.export(opened, image, folder, writable=False)
+        shown = fuse_export.export(opened, image, folder, writable=False)
         with releasing(shown.close):
             return partition.regions(opened, shown.raw)

@@ -12,22 +12,28 @@ from pathlib import Path
 
 import pytest
 
-from cube import boot, disk, mount, run, secure_boot, session, spec, ssh
-from cube.errors import CommandError, CubeError, MachineError
+from cube import config
+from cube.build import debug_machine
+from cube.config.workspace import Workspace
+from cube.disks import mount, qcow2
 from cube.machines import (
     Firmware,
     Kind,
     Machine,
     MachineRequest,
     Machines,
+    boot,
+    cleanup,
     console,
-    leftovers,
     record,
+    ssh,
 )
 from cube.machines.choose import Wanted, choose, down, up
-from cube.machines.container import Containers
-from cube.machines.vm import VirtualMachines
-from cube.workspace import Workspace
+from cube.machines.nspawn.container import Containers
+from cube.machines.qemu.vm import VirtualMachines
+from cube.runtime import run
+from cube.runtime.errors import CommandError, CubeError, MachineError
+from cube.seal import secure_boot
 from tests.processes import running
 
 MEMORY_MIB = 1024
@@ -37,7 +43,7 @@ CLEARED_S = 20
 
 @pytest.fixture
 def overlay(base_disk: Path, tmp_path: Path) -> Path:
-    disk.create_overlay(tmp_path / "disk.qcow2", base_disk)
+    qcow2.create_overlay(tmp_path / "disk.qcow2", base_disk)
     return tmp_path / "disk.qcow2"
 
 
@@ -136,7 +142,7 @@ def test_container_boots_reboots_and_keeps_what_was_written(ask: Ask, tmp_path: 
         machine.shutdown()
         assert not holding(tmp_path)
         assert record.running(tmp_path / "machines") == []
-    disk.check(request.disk)
+    qcow2.check(request.disk)
     assert read_proof(request.disk, tmp_path) == "written\n"
 
 
@@ -155,7 +161,7 @@ def test_vm_boots_and_keeps_what_was_written(ask: Ask, tmp_path: Path, firmware:
         machine.shutdown()
         assert record.running(tmp_path / "machines") == []
         assert not holding(tmp_path)
-    disk.check(request.disk)
+    qcow2.check(request.disk)
     assert read_proof(request.disk, tmp_path) == "written\n"
 
 
@@ -183,7 +189,7 @@ def test_guest_that_powers_itself_off_is_waited_for(ask: Ask, tmp_path: Path) ->
 @pytest.mark.timeout(300)
 def test_two_containers_run_side_by_side(ask: Ask, base_disk: Path, tmp_path: Path) -> None:
     other = tmp_path / "other.qcow2"
-    disk.create_overlay(other, base_disk)
+    qcow2.create_overlay(other, base_disk)
     first, second = ask(wait=False), ask(name="other", disk=other, run_dir=tmp_path / "other")
     with Containers().start(first) as one, Containers().start(second) as two:
         one.wait_until_up()
@@ -342,10 +348,10 @@ def test_killed_owner_takes_its_machine_along(ask: Ask, tmp_path: Path, kind: Ki
     # An empty control group is all that the kernel leaves; the next run removes it.
     assert eventually(lambda: all("control group" in held for held in holding(tmp_path)))
     assert not found.life.alive
-    (told,) = leftovers.clear(tmp_path / "machines")
+    (told,) = cleanup.clear(tmp_path / "machines")
     assert f"its owner, {owner.pid}, died" in told
     assert not any(folder.exists() for folder in found.folders)
-    assert leftovers.clear(tmp_path / "machines") == []
+    assert cleanup.clear(tmp_path / "machines") == []
 
 
 @pytest.mark.timeout(1800)
@@ -361,7 +367,7 @@ def test_detached_machine_is_stopped_by_another_process(
         up({request!r}, choose({kind!r}))
     """
     run.run([sys.executable, "-c", textwrap.dedent(code)], timeout_s=1200)
-    assert leftovers.clear(tmp_path / "machines") == []
+    assert cleanup.clear(tmp_path / "machines") == []
     (found,) = record.running(tmp_path / "machines")
     ssh.execute(found.endpoint, "echo written | sudo tee /root/proof")
     code = f"""
@@ -382,19 +388,19 @@ def test_detached_machine_is_stopped_by_another_process(
 def test_down_stops_every_machine_that_was_left_up(
     ask: Ask, base_disk: Path, tmp_path: Path
 ) -> None:
-    loaded = spec.load_text('[build]\ndir = "build"\n', tmp_path / "cube.toml")
+    loaded = config.load_text('[build]\ndir = "build"\n', tmp_path / "cube.toml")
     work = Workspace.of(loaded)
-    disks = [work.machines / f"{session.NAME}{number}.qcow2" for number in (1, 2)]
+    disks = [work.machines / f"{debug_machine.NAME}{number}.qcow2" for number in (1, 2)]
     for copy in disks:
         copy.parent.mkdir(parents=True, exist_ok=True)
-        disk.create_overlay(copy, base_disk)
+        qcow2.create_overlay(copy, base_disk)
         name = f"{name_of(tmp_path)}-{copy.stem}"
         wanted = ask(name=name, disk=copy, run_dir=copy.with_suffix(""), detached=True)
         machine = up(wanted, choose("container"))
         ssh.execute(machine.endpoint, "echo kept | sudo tee /etc/kept")
     assert len(record.left_up(work.machines)) == len(disks)
 
-    session.down(loaded)
+    debug_machine.down(loaded)
 
     assert record.recorded(work.machines) == []
     assert holding(tmp_path) == []
@@ -402,7 +408,7 @@ def test_down_stops_every_machine_that_was_left_up(
         with mount.mounted(copy, tmp_path / "look") as root:
             assert (root / "etc/kept").read_text() == "kept\n"
     with pytest.raises(CubeError, match=r"no machine of debian-13 is up"):
-        session.down(loaded)
+        debug_machine.down(loaded)
 
 
 def test_detached_machine_outlives_a_failure_in_its_block(ask: Ask, tmp_path: Path) -> None:
@@ -426,7 +432,7 @@ def test_failure_in_the_block_leaves_a_sound_disk(ask: Ask, tmp_path: Path) -> N
     with pytest.raises(MachineError, match="a layer failed"):
         work()
     assert not holding(tmp_path)
-    disk.check(request.disk)
+    qcow2.check(request.disk)
     assert read_proof(request.disk, tmp_path) == "written\n"
 
 

@@ -7,9 +7,13 @@ from urllib.parse import quote
 
 import pytest
 
-from cube import bootstrap, log, mirrors, provision, spec, ssh
-from cube.errors import PackerError
-from cube.machines import Machine
+from cube import config
+from cube.baseimage.debian import bootstrap
+from cube.config import mirrors
+from cube.machines import Machine, ssh
+from cube.provision import pyinfra_run
+from cube.runtime import log
+from cube.runtime.errors import PackerError
 from tests.integration.index import HOST
 from tests.integration.mirror import FOLDERS, PASSWORD, USER, Mirror, mirrored
 from tests.integration.test_layers import started
@@ -24,7 +28,7 @@ LISTS = "/var/lib/apt/lists/* /var/log/* /var/cache/apt/*"
 #: What layer 1 does to apt before anything else, and a package.
 SET_UP = """
 from pyinfra.api import deploy
-from deploy.data import read
+from deploy.runner.data import read
 from deploy.operations import apt
 from deploy.roles.common import Common, set_up_apt
 
@@ -38,7 +42,7 @@ sources()
 """
 #: Reads the sources that the image will have.
 OWN = "find /etc/apt/sources.list* -type f -exec cat {} +"
-#: The words of `remove_build_trust` in cube/clean.sh.
+#: The words of `remove_build_trust` in cube/seal/clean.sh.
 SEAL = "find /etc -xdev -depth -name '*cube-build*' -exec rm -rf {} +"
 
 
@@ -59,7 +63,7 @@ def test_debian_is_bootstrapped_from_mirrors_and_does_not_tell(
 ) -> None:
     monkeypatch.setattr(bootstrap, "PACKAGES", ("systemd-sysv",))
     monkeypatch.setattr(bootstrap, "KERNELS", {"generic": "ca-certificates"})
-    found = spec.load_text(f"[network]\n{mirror.network('127.0.0.1')}", tmp_path / "cube.toml")
+    found = config.load_text(f"[network]\n{mirror.network('127.0.0.1')}", tmp_path / "cube.toml")
     tree = tmp_path / "it's a folder" / "tree"
     heard: list[log.Event] = []
     with log.listening(heard.append):
@@ -78,7 +82,7 @@ def test_debian_is_bootstrapped_from_mirrors_and_does_not_tell(
 
 def test_a_login_that_is_refused_is_told_without_it(tmp_path: Path, mirror: Mirror) -> None:
     network = mirror.network("127.0.0.1").replace("build:", "builder:")
-    found = spec.load_text(f"[network]\n{network}", tmp_path / "cube.toml")
+    found = config.load_text(f"[network]\n{network}", tmp_path / "cube.toml")
     with pytest.raises(PackerError, match=f"from http://127.0.0.1:{mirror.port}/") as no:
         bootstrap.make_tree(found, tmp_path / "tree")
     assert "401" in no.value.details
@@ -90,7 +94,7 @@ def test_a_machine_takes_packages_from_mirrors_until_it_is_sealed(
 ) -> None:
     (tmp_path / "cube.toml").write_text(f"[network]\n{mirror.network(HOST)}")
     (tmp_path / "set_up.py").write_text(SET_UP)
-    loaded = spec.load(tmp_path / "cube.toml")
+    loaded = config.load(tmp_path / "cube.toml")
     mirror.paths.clear()
     with started(tmp_path, base_disk, key_file) as machine:
         before = sh(machine, OWN)
@@ -113,11 +117,11 @@ def sh(machine: Machine, command: str) -> str:
     return ssh.execute(machine.endpoint, f"sudo sh -c {shlex.quote(command)}").stdout
 
 
-def set_up(machine: Machine, loaded: spec.Spec, folder: Path) -> None:
+def set_up(machine: Machine, loaded: config.Spec, folder: Path) -> None:
     """Set apt up as layer 1 does; the login is in no log of it."""
-    with provision.described(machine, loaded, keys={}, building=True) as (scratch, env):
+    with pyinfra_run.described(machine, loaded, keys={}, building=True) as (scratch, env):
         argv = ["inventory.py", str(folder / "set_up.py")]
-        code, journal = provision.run_pyinfra(argv, env, scratch, timeout_s=600)
+        code, journal = pyinfra_run.run_pyinfra(argv, env, scratch, timeout_s=600)
         told = journal.file.read_text() + journal.tail()
     assert code == 0, told
     assert [word for word in SECRETS if word in told] == []

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from cube import cacher
+from cube.supply import apt_cache
 from tests.integration.conftest import PROJECT
 
 PACKAGE = b"not a package, but as good as one to a cache\n" * 1000
@@ -42,7 +42,7 @@ class Mirror(http.server.BaseHTTPRequestHandler):
 def mirror() -> Iterator[tuple[str, list[str]]]:
     asked: list[str] = []
     handler = type("Counting", (Mirror,), {"asked": asked})
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", cacher.small_port()), handler)
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", apt_cache.small_port()), handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     yield f"http://127.0.0.1:{server.server_port}/debian/pool/main/h/h_1.0-1_amd64.deb", asked
     server.shutdown()
@@ -60,27 +60,28 @@ def test_a_package_is_fetched_once_for_two_builds(
     tmp_path: Path, mirror: tuple[str, list[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     url, asked = mirror
-    monkeypatch.setattr(cacher, "upstream", lambda _: "")
+    monkeypatch.setattr(apt_cache, "upstream", lambda _: "")
     for _ in range(2):
-        with cacher.started("", tmp_path) as proxy:
+        with apt_cache.started("", tmp_path) as proxy:
             assert fetch(proxy, url) == PACKAGE
-        assert not cacher.is_cacher(proxy)
+        assert not apt_cache.is_cacher(proxy)
     assert len(asked) == 1
 
 
 def test_it_ends_with_a_build_that_is_killed(tmp_path: Path) -> None:
     code = (
-        "import sys, time; from pathlib import Path; from cube import cacher\n"
-        "with cacher.started('', Path(sys.argv[1])) as url: print(url, flush=True); time.sleep(99)"
+        "import sys, time; from pathlib import Path; from cube.supply import apt_cache\n"
+        "with apt_cache.started('', Path(sys.argv[1])) as url:\n"
+        "    print(url, flush=True); time.sleep(99)"
     )
     with subprocess.Popen(
         [sys.executable, "-c", code, tmp_path], stdout=subprocess.PIPE, text=True, cwd=PROJECT
     ) as owner:
         assert owner.stdout is not None
         url = owner.stdout.readline().strip()
-        assert cacher.is_cacher(url)
+        assert apt_cache.is_cacher(url)
         os.kill(owner.pid, signal.SIGKILL)
     deadline = time.monotonic() + END_S
-    while cacher.is_cacher(url):
+    while apt_cache.is_cacher(url):
         assert time.monotonic() < deadline, f"{url} still answers"
         time.sleep(0.05)

@@ -14,11 +14,12 @@ from pathlib import Path
 
 import pytest
 
-from cube import packer, run, spec
-from cube.errors import PackerError
-from cube.machines import accelerator, firmware
-from cube.packer import inputs, watch
-from cube.workspace import Workspace
+from cube import baseimage, config
+from cube.baseimage.packer import inputs, watch
+from cube.config.workspace import Workspace
+from cube.machines.qemu import accelerator, firmware
+from cube.runtime import run
+from cube.runtime.errors import PackerError
 from tests.processes import running
 
 pytestmark = pytest.mark.integration
@@ -44,9 +45,9 @@ def boot_sector(message: bytes) -> bytes:
 
 
 @pytest.fixture
-def found(tmp_path: Path) -> spec.Spec:
+def found(tmp_path: Path) -> config.Spec:
     text = '[build]\ndir = "build"\nmemory = "1 GiB"\n[image]\ndisk_size = "8 GiB"\n'
-    return spec.load_text(text, tmp_path / "cube.toml")
+    return config.load_text(text, tmp_path / "cube.toml")
 
 
 @pytest.fixture
@@ -60,7 +61,7 @@ def dead_disk(tmp_path: Path) -> Path:
 
 
 @pytest.fixture(autouse=True)
-def nothing_left(found: spec.Spec) -> Iterator[None]:
+def nothing_left(found: config.Spec) -> Iterator[None]:
     """Whatever happens: no base image under its final name, no QEMU, no Packer."""
     yield
     workspace = Workspace.of(found)
@@ -74,7 +75,7 @@ def processes_naming(text: str) -> list[str]:
     return [command for command in commands if text in command]
 
 
-def wait_for_qemu(found: spec.Spec, timeout_s: float = 60) -> int:
+def wait_for_qemu(found: config.Spec, timeout_s: float = 60) -> int:
     """Wait until the guest has said its line and Packer waits for it; return QEMU's pid."""
     folder = inputs.Folder.of(Workspace.of(found))
     deadline = time.monotonic() + timeout_s
@@ -90,13 +91,13 @@ def wait_for_qemu(found: spec.Spec, timeout_s: float = 60) -> int:
 
 
 def test_a_mirror_that_cannot_be_reached_is_told_within_seconds(
-    found: spec.Spec, key_file: Path, tmp_path: Path
+    found: config.Spec, key_file: Path, tmp_path: Path
 ) -> None:
     network = found.network.model_copy(update={"apt_mirror": "http://127.0.0.1:9/debian"})
     cut_off = found.model_copy(update={"network": network})
     started = time.monotonic()
     with pytest.raises(PackerError, match="could not bootstrap") as caught:
-        packer.build_base(
+        baseimage.build_base(
             cut_off, Workspace.of(cut_off), key_file=key_file, target=tmp_path / "base.qcow2"
         )
     assert time.monotonic() - started < 60
@@ -105,11 +106,11 @@ def test_a_mirror_that_cannot_be_reached_is_told_within_seconds(
 
 
 def test_a_disk_that_does_not_boot_is_told_with_the_consoles_last_lines(
-    found: spec.Spec, key_file: Path, dead_disk: Path
+    found: config.Spec, key_file: Path, dead_disk: Path
 ) -> None:
     started = time.monotonic()
     with pytest.raises(PackerError, match="first boot") as caught:
-        packer.first_boot(
+        baseimage.first_boot(
             found, Workspace.of(found), dead_disk, key_file=key_file, boot_timeout_s=15
         )
     assert time.monotonic() - started < 60
@@ -118,12 +119,12 @@ def test_a_disk_that_does_not_boot_is_told_with_the_consoles_last_lines(
 
 
 def test_qemu_that_does_not_start_is_told_in_its_own_words(
-    found: spec.Spec, key_file: Path, dead_disk: Path, monkeypatch: pytest.MonkeyPatch
+    found: config.Spec, key_file: Path, dead_disk: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(inputs, "EMULATED_CPU", "no-such-cpu")
     monkeypatch.setattr(accelerator, "find", lambda: "tcg")
     with pytest.raises(PackerError, match="first boot") as caught:
-        packer.first_boot(found, Workspace.of(found), dead_disk, key_file=key_file)
+        baseimage.first_boot(found, Workspace.of(found), dead_disk, key_file=key_file)
     assert "unable to find CPU model 'no-such-cpu'" in caught.value.details
 
 
@@ -131,12 +132,13 @@ def test_qemu_that_does_not_start_is_told_in_its_own_words(
 BUILD = textwrap.dedent("""
     import sys
     from pathlib import Path
-    from cube import packer, spec
-    from cube.errors import CubeError
-    from cube.workspace import Workspace
-    found = spec.load(Path(sys.argv[1]))
+    from cube import baseimage, config
+    from cube.runtime.errors import CubeError
+    from cube.config.workspace import Workspace
+    file, disk, key_file = map(Path, sys.argv[1:])
+    found = config.load(file)
     try:
-        packer.first_boot(found, Workspace.of(found), Path(sys.argv[2]), key_file=Path(sys.argv[3]))
+        baseimage.first_boot(found, Workspace.of(found), disk, key_file=key_file)
     except CubeError as error:
         print(error.message, error.details, sep="\\n")
         sys.exit(error.exit_code)
@@ -144,7 +146,7 @@ BUILD = textwrap.dedent("""
 
 
 @pytest.fixture
-def build(found: spec.Spec, key_file: Path, dead_disk: Path) -> Iterator[subprocess.Popen[str]]:
+def build(found: config.Spec, key_file: Path, dead_disk: Path) -> Iterator[subprocess.Popen[str]]:
     found.file.write_text(
         '[build]\ndir = "build"\nmemory = "1 GiB"\n[image]\ndisk_size = "8 GiB"\n'
     )
@@ -157,7 +159,7 @@ def build(found: spec.Spec, key_file: Path, dead_disk: Path) -> Iterator[subproc
         process.kill()
 
 
-def test_a_killed_qemu_is_told_quickly(found: spec.Spec, build: subprocess.Popen[str]) -> None:
+def test_a_killed_qemu_is_told_quickly(found: config.Spec, build: subprocess.Popen[str]) -> None:
     os.kill(wait_for_qemu(found), signal.SIGKILL)
     started = time.monotonic()
     said, _ = build.communicate(timeout=90)
@@ -167,14 +169,14 @@ def test_a_killed_qemu_is_told_quickly(found: spec.Spec, build: subprocess.Popen
     assert MESSAGE.decode().strip() in said
 
 
-def test_ctrl_c_leaves_nothing(found: spec.Spec, build: subprocess.Popen[str]) -> None:
+def test_ctrl_c_leaves_nothing(found: config.Spec, build: subprocess.Popen[str]) -> None:
     wait_for_qemu(found)
     os.kill(build.pid, signal.SIGINT)
     build.communicate(timeout=60)
     assert build.returncode not in {0, None}
 
 
-def test_a_killed_build_leaves_nothing(found: spec.Spec, build: subprocess.Popen[str]) -> None:
+def test_a_killed_build_leaves_nothing(found: config.Spec, build: subprocess.Popen[str]) -> None:
     wait_for_qemu(found)
     build.kill()
     build.communicate(timeout=60)

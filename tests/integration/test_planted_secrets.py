@@ -12,12 +12,16 @@ from pathlib import Path
 import pytest
 import zstandard
 
-from cube import ext4, leaks, mount, repack, run, seal, shape, spec, ssh
-from cube.errors import SealError
-from cube.partition import Region, choose_root
-from cube.shape import MIB
-from cube.spec import Spec
-from cube.workspace import Workspace
+from cube import config
+from cube.config import Spec
+from cube.config.workspace import Workspace
+from cube.disks import ext4, mount, shape
+from cube.disks.partition import Region, choose_root
+from cube.disks.shape import MIB
+from cube.machines import ssh
+from cube.runtime import run
+from cube.runtime.errors import SealError
+from cube.seal import leaks, repack, sealing
 from tests.initramfs import archive
 from tests.integration.test_disks import as_qcow2
 from tests.integration.test_repack import make_disk
@@ -89,16 +93,16 @@ class Case:
     def seal(self) -> Path:
         """Make a file of the disk as stage 5 does."""
         file = self.work.work / "sealed.qcow2"
-        with seal.repacked(self.image, self.spec, self.work) as raw:
-            seal.flatten(raw, file)
-        seal.expect_no_residue(file, self.work.machines)
+        with sealing.repacked(self.image, self.spec, self.work) as raw:
+            sealing.flatten(raw, file)
+        sealing.expect_no_residue(file, self.work.machines)
         return file
 
 
 @pytest.fixture
 def case(tmp_path: Path) -> Case:
     """A disk without secrets."""
-    loaded = spec.load_text(NETWORK + BUILD, tmp_path / "cube.toml")
+    loaded = config.load_text(NETWORK + BUILD, tmp_path / "cube.toml")
     work = Workspace.of(loaded)
     work.work.mkdir(parents=True)
     ssh.make_key(work.build_key)

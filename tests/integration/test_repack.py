@@ -5,9 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from cube import gpt, leaks, loop, lvm, mount, repack, run, seal, shape
-from cube.errors import SealError
-from cube.shape import MIB, Layout
+from cube.disks import gpt, loop, lvm, mount, shape
+from cube.disks.shape import MIB, Layout
+from cube.runtime import run
+from cube.runtime.errors import SealError
+from cube.seal import leaks, repack, sealing
 from tests.integration.test_disks import PV_MIB, ROOT_MIB, as_qcow2, make_raw, make_tree
 
 SECRET = b"a planted secret that was deleted"
@@ -175,12 +177,12 @@ def test_the_boot_loaders_partition_is_read_on_a_disk_of_any_size(tmp_path: Path
 
 def test_a_deleted_secret_stops_the_seal(lived_in: Path, tmp_path: Path) -> None:
     with pytest.raises(SealError, match="runs of free blocks are not zero"):
-        seal.expect_no_residue(lived_in, tmp_path / "work")
+        sealing.expect_no_residue(lived_in, tmp_path / "work")
 
 
 def test_a_repacked_disk_passes(lived_in: Path, tmp_path: Path) -> None:
     repack.repack(lived_in, tmp_path / "new.raw", tmp_path / "work")
-    seal.expect_no_residue(as_qcow2(tmp_path / "new.raw"), tmp_path / "work")
+    sealing.expect_no_residue(as_qcow2(tmp_path / "new.raw"), tmp_path / "work")
 
 
 def test_a_disk_that_was_not_unmounted_is_refused(raw: Path, tmp_path: Path) -> None:

@@ -4,12 +4,14 @@ from pathlib import Path
 
 import pytest
 
-from cube import disk, mount, proof, run, seal, ssh
-from cube.errors import ProofError, SealError
-from cube.machines import Machine, MachineRequest
-from cube.machines.container import Containers
-from cube.machines.vm import VirtualMachines
-from cube.proof import ProofRequest
+from cube.disks import mount, qcow2
+from cube.machines import Machine, MachineRequest, ssh
+from cube.machines.nspawn.container import Containers
+from cube.machines.qemu.vm import VirtualMachines
+from cube.runtime import run
+from cube.runtime.errors import ProofError, SealError
+from cube.seal import boot_test, sealing
+from cube.seal.boot_test import ProofRequest
 from tests.integration.conftest import Built
 
 #: What a build and a life leave on a machine, beyond what its own boot has left already.
@@ -50,7 +52,7 @@ chmod +x /usr/bin/cloud-init.new && mv /usr/bin/cloud-init.new /usr/bin/cloud-in
 def overlay(built: Built, tmp_path: Path) -> Path:
     """A disk to write to, over the last layer."""
     path = tmp_path / "overlay.qcow2"
-    disk.create_overlay(path, built.store.named("").disk)
+    qcow2.create_overlay(path, built.store.named("").disk)
     return path
 
 
@@ -70,10 +72,10 @@ def test_machine_full_of_traces_becomes_clean_and_small(
 ) -> None:
     with Containers().start(request_for) as machine:
         in_guest(machine, PLANT)
-        seal.clean(machine, built.spec, work=tmp_path)
+        sealing.clean(machine, built.spec, work=tmp_path)
     artifact = tmp_path / "sealed.qcow2"
-    sizes = seal.flatten(request_for.disk, artifact)
-    seal.inspect(artifact, built.spec, work=tmp_path, results=tmp_path)
+    sizes = sealing.flatten(request_for.disk, artifact)
+    sealing.inspect(artifact, built.spec, work=tmp_path, results=tmp_path)
     with mount.mounted(artifact, tmp_path / "look") as root:
         found = run.run(
             ["grep", "-rlIE", "planted$", root / "etc", root / "var/lib/dhcp", root / "root"],
@@ -89,7 +91,7 @@ def test_build_key_that_a_layer_left_behind_stops_the_seal(
     with Containers().start(request_for) as machine:
         in_guest(machine, "cp /home/cube-build/.ssh/authorized_keys /etc/ssh/left-behind")
         with pytest.raises(SealError, match="step search_for_remains") as caught:
-            seal.clean(machine, built.spec, work=tmp_path)
+            sealing.clean(machine, built.spec, work=tmp_path)
     assert "/etc/ssh/left-behind" in caught.value.details
 
 
@@ -99,7 +101,7 @@ def test_machine_that_dies_while_it_is_cleaned_is_not_sealed(
     with Containers().start(request_for) as machine:
         in_guest(machine, DIE)
         with pytest.raises(SealError, match="went off before it was clean"):
-            seal.clean(machine, built.spec, work=tmp_path)
+            sealing.clean(machine, built.spec, work=tmp_path)
 
 
 @pytest.mark.exhaustive
@@ -112,4 +114,4 @@ def test_clones_of_an_image_that_was_not_sealed_are_refused(
         results=tmp_path, wanted=(),
     )  # fmt: skip
     with pytest.raises(ProofError, match="machine_id"):
-        proof.prove(request, VirtualMachines())
+        boot_test.prove(request, VirtualMachines())

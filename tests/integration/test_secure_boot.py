@@ -8,13 +8,16 @@ from pathlib import Path
 
 import pytest
 
-from cube import boot, disk, mount, run, secure_boot, ssh
-from cube.errors import MachineError
-from cube.machines import Firmware, MachineRequest, console, firmware, hypervisor
-from cube.machines.container import Containers
-from cube.machines.vm import VirtualMachine, VirtualMachines
-from deploy.roles.nvidia_driver import ENROLMENT, SIGNING_KEYS
-from deploy.sources import file_text
+from cube.disks import mount, qcow2
+from cube.machines import Firmware, MachineRequest, boot, console, ssh
+from cube.machines.nspawn.container import Containers
+from cube.machines.qemu import firmware, hypervisor
+from cube.machines.qemu.vm import VirtualMachine, VirtualMachines
+from cube.runtime import run
+from cube.runtime.errors import MachineError
+from cube.seal import secure_boot
+from deploy.roles.nvidia_driver import ENROLMENT, SECURE_BOOT, SIGNING_KEYS
+from deploy.runner.sources import file_text
 
 #: Seconds until a kernel is refused, or begins, or a screen shows; 25 s were measured on two busy
 #: cores without KVM.
@@ -33,7 +36,7 @@ def firmware_is_here() -> None:
 def ask(base_disk: Path, tmp_path: Path, key_file: Path) -> Ask:
     """Return what makes a request for a machine on an overlay over the bare image."""
     overlay = tmp_path / "disk.qcow2"
-    disk.create_overlay(overlay, base_disk)
+    qcow2.create_overlay(overlay, base_disk)
 
     def make(wanted: Firmware) -> MachineRequest:
         folder = tmp_path / "run"
@@ -121,7 +124,7 @@ systemctl enable {ENROLMENT}
 FILES = {
     **{f"/usr/src/cube-test-1.0/{name}": text for name, text in MODULE.items()},
     "/etc/cube/secure-boot.json": json.dumps(asdict(SIGNING_KEYS["debian-13"])),
-    "/usr/local/sbin/cube-secure-boot": file_text("nvidia_driver/cube_secure_boot.py"),
+    "/usr/local/sbin/cube-secure-boot": SECURE_BOOT.text(),
     f"/etc/systemd/system/{ENROLMENT}": file_text(f"nvidia_driver/{ENROLMENT}"),
 }
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from cube.errors import ChainError
+from cube.runtime.errors import ChainError
 from tests.integration.conftest import PROJECT, Built
 
 BIN = Path(sys.executable).parent

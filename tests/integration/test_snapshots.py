@@ -15,13 +15,15 @@ from urllib.parse import urlencode
 
 import pytest
 
-from cube import boot, disk, mount, run, spec
-from cube.box import login, record, snapshot, volumes
-from cube.box.host import Box, find
-from cube.errors import SnapshotError
-from cube.machines import Endpoint, Machine, MachineRequest
-from cube.machines.vm import VirtualMachines
-from cube.spec import Spec
+from cube import config
+from cube.config import Spec
+from cube.disks import mount, qcow2
+from cube.hosts import record, remote, snapshot, volumes
+from cube.hosts.target import Box, find
+from cube.machines import Endpoint, Machine, MachineRequest, boot
+from cube.machines.qemu.vm import VirtualMachines
+from cube.runtime import run
+from cube.runtime.errors import SnapshotError
 from tests.integration.conftest import PROJECT, Built, write_spec
 
 pytestmark = pytest.mark.exhaustive
@@ -66,7 +68,7 @@ def make_group(raw: Path) -> int:
 def make_disks(built: Built, folder: Path) -> tuple[Path, Path]:
     """Return a disk that starts the kernel, and one whose volume group holds the root."""
     boot, raw = folder / "boot.qcow2", folder / "lvm.raw"
-    disk.create_overlay(boot, built.store.named("layer5").disk.absolute())
+    qcow2.create_overlay(boot, built.store.named("layer5").disk.absolute())
     begins = make_group(raw)
     with mount.mounted(boot, folder / "look", writable=True) as root:
         for name in ("boot/grub/grub.cfg", "etc/fstab"):
@@ -92,7 +94,7 @@ class Desk:
 
     def sh(self, script: str) -> str:
         """Run a script as root."""
-        return login.execute(self.box, script).stdout
+        return remote.execute(self.box, script).stdout
 
     def cube(self, command: str, *words: str) -> dict[str, Any]:
         """Run a command of ours against it; return the result that it tells a program."""
@@ -119,13 +121,13 @@ def desk(built: Built, key_file: Path, tmp_path_factory: pytest.TempPathFactory)
         assert text.count(old) == 1, old
         text = text.replace(old, new)
     file.write_text(text)
-    loaded = spec.load(file)
+    loaded = config.load(file)
     request = MachineRequest(
         name="lvm-desk", disk=boot, run_dir=folder / "run", key_file=key_file, extra_disks=(raw,)
     )
     with VirtualMachines().start(request) as machine:
         word = word_of(machine.endpoint)
-        yield Desk(machine, loaded, word, login.reach(find(loaded, word)))
+        yield Desk(machine, loaded, word, remote.reach(find(loaded, word)))
 
 
 def word_of(access: Endpoint) -> str:

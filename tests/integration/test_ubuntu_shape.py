@@ -10,16 +10,20 @@ from pathlib import Path
 import pytest
 import yaml
 
-from cube import autoinstall, disk, gpt, loop, lvm, mount, proof, run, seal, shape, spec, ssh
-from cube import storage_config as storage
-from cube.clone import expect_grown, look
-from cube.machines import MachineRequest
-from cube.machines.container import Containers
-from cube.machines.vm import VirtualMachines
-from cube.proof import Plan, ProofRequest
-from cube.shape import MIB
-from cube.storage_config import Partition
-from cube.workspace import Workspace
+from cube import config
+from cube.baseimage.ubuntu import autoinstall
+from cube.baseimage.ubuntu import storage_config as storage
+from cube.baseimage.ubuntu.storage_config import Partition
+from cube.config.workspace import Workspace
+from cube.disks import gpt, loop, lvm, mount, qcow2, shape
+from cube.disks.shape import MIB
+from cube.machines import MachineRequest, ssh
+from cube.machines.nspawn.container import Containers
+from cube.machines.qemu.vm import VirtualMachines
+from cube.runtime import run
+from cube.seal import boot_test, sealing
+from cube.seal.boot_test import Plan, ProofRequest
+from cube.seal.clones import expect_grown, look
 from tests.integration.conftest import Built
 
 UBUNTU = f"""
@@ -38,11 +42,11 @@ SLACK_MIB = 1024
 @pytest.fixture
 def answers(tmp_path: Path) -> list[Partition]:
     """The partitions that the installer is told to make."""
-    loaded = spec.load_text(UBUNTU, tmp_path / "cube.toml")
+    loaded = config.load_text(UBUNTU, tmp_path / "cube.toml")
     data = yaml.safe_load(autoinstall.render_user_data(loaded, "ssh-ed25519 AAAA cube"))
-    config = data["autoinstall"]["storage"]
-    assert config["swap"] == {"size": 0}
-    return storage.plan(config["config"])
+    found = data["autoinstall"]["storage"]
+    assert found["swap"] == {"size": 0}
+    return storage.plan(found["config"])
 
 
 def sfdisk_table(plan: Sequence[Partition]) -> str:
@@ -92,7 +96,7 @@ def as_installed(tree: Path, plan: Sequence[Partition]) -> None:
 def installed(built: Built, answers: list[Partition], tmp_path: Path) -> Path:
     """A qcow2 disk of Ubuntu's shape with the last layer's files."""
     overlay, raw = tmp_path / "overlay.qcow2", tmp_path / "installed.raw"
-    disk.create_overlay(overlay, built.store.named("").disk.absolute())
+    qcow2.create_overlay(overlay, built.store.named("").disk.absolute())
     with mount.mounted(overlay, tmp_path / "run", writable=True) as tree:
         as_installed(tree, answers)
         lay_out(raw, answers, tree)
@@ -114,25 +118,25 @@ def test_ubuntus_disk_goes_through_the_pipeline(
         ssh.execute(machine.endpoint, "sudo update-grub 2>/dev/null")
         menu = ssh.execute(machine.endpoint, "sudo cat /boot/grub/grub.cfg").stdout
         assert f"root={shape.root_device('lvm')} " in menu
-        seal.clean(machine, built.spec, work=tmp_path)
+        sealing.clean(machine, built.spec, work=tmp_path)
 
     work = replace(Workspace.of(built.spec), root=tmp_path / "build")
     work.build_key.parent.mkdir(parents=True)
     run.run(["cp", key_file, work.build_key])
     run.run(["cp", f"{key_file}.pub", f"{work.build_key}.pub"])
     artifact = tmp_path / "sealed.qcow2"
-    with seal.repacked(installed, built.spec, work) as raw:
-        seal.flatten(raw, artifact)
-    inspection = seal.inspect(artifact, built.spec, work=tmp_path, results=tmp_path)
+    with sealing.repacked(installed, built.spec, work) as raw:
+        sealing.flatten(raw, artifact)
+    inspection = sealing.inspect(artifact, built.spec, work=tmp_path, results=tmp_path)
 
     wanted = ProofRequest(
         artifact=artifact, root_bytes=inspection.root_bytes, build_key=key_file,
-        spec=built.spec, work=tmp_path, results=tmp_path,
+        spec=built.spec, work=tmp_path, results=tmp_path, wanted=(),
     )  # fmt: skip
     ssh.make_key(wanted.key_file)
     plan = Plan(name="shape-clone", firmware="bios", marker="")
-    with proof.starting(wanted, plan, VirtualMachines()) as clone:
-        proof.wait_for_boot(clone, 0.0)
+    with boot_test.starting(wanted, plan, VirtualMachines()) as clone:
+        boot_test.wait_for_boot(clone, 0.0)
         seen = look(clone)
         expect_grown(plan.name, seen.root_bytes, inspection.root_bytes)
         source = ssh.execute(clone.endpoint, "findmnt --noheadings --output SOURCE /").stdout

@@ -16,12 +16,12 @@ from urllib.parse import quote
 
 import pytest
 
-from cube import ssh
-from cube.box.host import Box
-from cube.errors import BusyError, MachineError, PassportError, ValidationError
-from cube.suites import hold, runner
-from cube.suites.catalog import NAMES, Suite, named
-from cube.suites.result import SuiteResult
+from cube.hosts.target import Box
+from cube.hosts.validation import remote_lock, runner
+from cube.hosts.validation.catalog import NAMES, Suite, named
+from cube.hosts.validation.result import SuiteResult
+from cube.machines import ssh
+from cube.runtime.errors import BusyError, MachineError, PassportError, ValidationError
 from tests.integration.conftest import PROJECT, Built
 from tests.integration.desk import BIN, PASSING, Desk, standing
 
@@ -154,7 +154,7 @@ def test_a_suite_that_comes_to_no_result_is_an_error(
 
 
 def test_a_second_validation_is_refused(desk: Desk, box: Box) -> None:
-    with hold.holding(box):
+    with remote_lock.holding(box):
         done = desk.cube("validate", "--quick", "--suites", "docker")
         judged = by_pytest(desk, "-k", "docker")
 

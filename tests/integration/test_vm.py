@@ -5,10 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from cube import boot, disk, run, spec
-from cube.errors import ValidationError
-from cube.machines import MachineRequest
-from cube.machines.vm import VirtualMachines
+from cube import config
+from cube.disks import qcow2
+from cube.machines import MachineRequest, boot
+from cube.machines.qemu.vm import VirtualMachines
+from cube.runtime import run
+from cube.runtime.errors import ValidationError
 from tests.integration.conftest import Built, write_spec
 from tests.integration.desk import PASSING, Desk
 
@@ -21,13 +23,13 @@ def desk(built: Built, key_file: Path, tmp_path_factory: pytest.TempPathFactory)
     """A virtual machine on a copy of the last layer's disk, with a second disk of 2 GiB."""
     folder = tmp_path_factory.mktemp("vm")
     overlay, extra = folder / "disk.qcow2", folder / "extra.qcow2"
-    disk.create_overlay(overlay, built.store.named("layer5").disk.absolute())
+    qcow2.create_overlay(overlay, built.store.named("layer5").disk.absolute())
     run.run(["qemu-img", "create", "-q", "-f", "qcow2", extra, "2G"])
     request = MachineRequest(
         name="vm-desk", disk=overlay, run_dir=folder / "run", key_file=key_file,
         memory_mib=MEMORY_MIB, extra_disks=(extra,),
     )  # fmt: skip
-    loaded = spec.load(write_spec(folder, folder / "build"))
+    loaded = config.load(write_spec(folder, folder / "build"))
     with VirtualMachines().start(request) as machine:
         yield Desk(machine, loaded)
 

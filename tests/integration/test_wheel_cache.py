@@ -8,11 +8,14 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from cube import disk, package_cache, provision, spec, ssh, wheel_cache, wheelkeeper
-from cube.machines import Machine, MachineRequest
-from cube.machines.container import Containers
-from cube.spec import Spec
-from cube.wheel_cache import WheelCache
+from cube import config
+from cube.config import Spec
+from cube.disks import qcow2
+from cube.machines import Machine, MachineRequest, ssh
+from cube.machines.nspawn.container import Containers
+from cube.provision import pyinfra_run
+from cube.supply import index_process, package_cache, wheel_cache
+from cube.supply.wheel_cache import WheelCache
 from tests.integration.conftest import PROJECT
 
 PROFILE = PROJECT / "tests/integration/profiles/cpu"
@@ -53,7 +56,7 @@ def write_spec(folder: Path) -> Spec:
         f'[build]\ndir = "{folder}/build"\n[gpu]\nmode = "assume"\n'
         f'[stack]\nprofile = "{PROFILE}"\nframeworks = ["numpy"]\n'
     )
-    return spec.load(file)
+    return config.load(file)
 
 
 def apply(machine: Machine, loaded: Spec, folder: Path) -> tuple[WheelCache, Round]:
@@ -62,10 +65,10 @@ def apply(machine: Machine, loaded: Spec, folder: Path) -> tuple[WheelCache, Rou
         changed = [
             name
             for layer in (1, 4)
-            for name in provision.apply(layer, machine, spec=loaded, index=cache.index).changed
+            for name in pyinfra_run.apply(layer, machine, spec=loaded, index=cache.index).changed
         ]
         url = f"http://127.0.0.1:{urlsplit(cache.index).port}"
-        return cache, Round(changed, *wheelkeeper.traffic(url))
+        return cache, Round(changed, *index_process.traffic(url))
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +78,7 @@ def story(
     folder = tmp_path_factory.mktemp("wheels")
     loaded = write_spec(folder)
     overlay = folder / "disk.qcow2"
-    disk.create_overlay(overlay, layer1_disk)
+    qcow2.create_overlay(overlay, layer1_disk)
     request = MachineRequest(name="wheels", disk=overlay, run_dir=folder / "run", key_file=key_file)
     with Containers().start(request) as machine:
         _, first = apply(machine, loaded, folder / "wheels")
@@ -112,5 +115,5 @@ def test_nothing_of_it_stays(story: Story) -> None:
 
 @pytest.mark.parametrize("layer", [1, 4])
 def test_a_layer_is_whole_without_it(story: Story, layer: int) -> None:
-    again = provision.prove_idempotent(layer, story.machine, spec=story.spec)
+    again = pyinfra_run.prove_idempotent(layer, story.machine, spec=story.spec)
     assert again.changed == ()

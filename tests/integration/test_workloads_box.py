@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from cube import disk, mount, provision, ssh
-from cube.errors import ValidationError
-from cube.machines import Machine, MachineRequest
-from cube.machines.container import Containers
+from cube.disks import mount, qcow2
+from cube.machines import Machine, MachineRequest, ssh
+from cube.machines.nspawn.container import Containers
+from cube.provision import pyinfra_run
+from cube.runtime.errors import ValidationError
 from tests.integration.conftest import Built
 from tests.integration.desk import Desk, standing_on
 from tests.integration.growth import create_roomy
@@ -23,11 +24,11 @@ def box(
 ) -> Iterator[Machine]:
     folder = tmp_path_factory.mktemp("docker")
     overlay = folder / "disk.qcow2"
-    disk.create_overlay(overlay, built.store.named("layer5").disk.absolute())
+    qcow2.create_overlay(overlay, built.store.named("layer5").disk.absolute())
     request = MachineRequest(name="docker", disk=overlay, run_dir=folder / "run", key_file=key_file)
     with Containers().start(request) as machine:
         ssh.execute(machine.endpoint, "sudo systemctl is-system-running --wait", accept=(0, 1))
-        provision.apply(5, machine)  # the link may be of an older checkout (CUBE_TEST_BUILD)
+        pyinfra_run.apply(5, machine)  # the link may be of an older checkout (CUBE_TEST_BUILD)
         yield machine
         machine.shutdown()
 

@@ -14,7 +14,7 @@ import pytest
 
 PROJECT = Path(__file__).parents[2]
 UV = Path(sys.executable).with_name("uv")
-SUITES = PROJECT / "deploy/files/validation"
+SUITES = PROJECT / "guest/suites"
 PINS = PROJECT / "tests/integration/profiles/workloads"
 #: Seconds for any suite; the quick form of vLLM took 110.
 LIMIT_S = 1500

@@ -7,8 +7,9 @@ from typing import Any
 
 import yaml
 
-from cube import autoinstall, spec
-from cube.shape import Layout
+from cube import config
+from cube.baseimage.ubuntu import autoinstall
+from cube.disks.shape import Layout
 
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAI someone"
 MIRRORS = """
@@ -22,9 +23,9 @@ DROP = object()
 Answers = dict[str, Any]
 
 
-def a_spec(layout: Layout = "lvm", text: str = "") -> spec.Spec:
+def a_spec(layout: Layout = "lvm", text: str = "") -> config.Spec:
     table = f'[os."ubuntu-24.04"]\niso_url = "http://x/y"\niso_sha256 = "{"0" * 64}"\n'
-    found = spec.load_text(text + table, Path("/cube.toml"), os="ubuntu-24.04")
+    found = config.load_text(text + table, Path("/cube.toml"), os="ubuntu-24.04")
     image = found.image.model_copy(update={"layout": layout})
     return found.model_copy(update={"image": image})
 

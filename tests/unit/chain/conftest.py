@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from cube import log
-from cube.chain.store import Store
+from cube.chain.store.links import Store
+from cube.runtime import log
 from tests.unit.chain import project, samples
 
 # The same examples everywhere; a slow machine fails nothing, and nothing is kept between runs.

@@ -7,11 +7,11 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from cube.chain import keys
-from cube.spec import LAYER_ROLES, Spec, load_text
+from cube.chain.key import keys
+from cube.config import LAYER_ROLES, Spec, load_text
 
 PROJECT = keys.PROJECT
-ROOMS = ("checks", "cube", "deploy", "packer")
+ROOMS = ("checks", "cube", "deploy", "guest", "packer")
 LAYERS: frozenset[int | str] = frozenset(LAYER_ROLES)
 BASE, IMAGE = "base", "image"
 

@@ -4,12 +4,12 @@ import itertools
 from pathlib import Path
 from typing import Any
 
-from cube import run
-from cube.chain import keys
-from cube.chain.keys import BASE, Ingredients, link_name
-from cube.chain.link import LayerRecord, Link
-from cube.chain.store import Store
-from cube.findings import Check
+from cube.chain.key import keys
+from cube.chain.key.keys import BASE, Ingredients, link_name
+from cube.chain.store.link import LayerRecord, Link
+from cube.chain.store.links import Store
+from cube.runtime import run
+from cube.runtime.check_report import Check
 
 STAMP = "2026-11-23T08:00:00Z"
 CHECK = Check(

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from cube import log
 from cube.chain import bisect
-from cube.chain.link import Link
-from cube.chain.probe import Probe
-from cube.chain.store import Store
-from cube.errors import ChainError, CubeError
+from cube.chain.bisect_probe import Probe
+from cube.chain.store.link import Link
+from cube.chain.store.links import Store
+from cube.runtime import log
+from cube.runtime.errors import ChainError, CubeError
 from tests.unit.chain import samples
 
 

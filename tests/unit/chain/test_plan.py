@@ -5,12 +5,13 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from cube.chain import keys, refresh
-from cube.chain.integrity import damaged
-from cube.chain.link import RECORD, LayerRecord, Link
+from cube.chain import refresh
+from cube.chain.key import keys
 from cube.chain.plan import Planner
-from cube.chain.store import Store
-from cube.errors import BusyError
+from cube.chain.store.integrity import damaged
+from cube.chain.store.link import RECORD, LayerRecord, Link
+from cube.chain.store.links import Store
+from cube.runtime.errors import BusyError
 from tests.unit.chain import samples
 from tests.unit.chain.project import spec
 from tests.unit.chain.samples import names

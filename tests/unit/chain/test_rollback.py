@@ -3,8 +3,8 @@
 import pytest
 
 from cube.chain.rollback import rollback
-from cube.chain.store import Store
-from cube.errors import ChainError
+from cube.chain.store.links import Store
+from cube.runtime.errors import ChainError
 from tests.unit.chain import samples
 
 

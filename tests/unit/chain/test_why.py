@@ -5,15 +5,15 @@ from pathlib import Path
 
 import pytest
 
-from cube import spec
+from cube import config
 from cube.chain import refresh, why
-from cube.chain.keys import Ingredients, base_ingredients, layer_ingredients, link_name
-from cube.chain.link import LayerRecord, Link
+from cube.chain.key.keys import Ingredients, base_ingredients, layer_ingredients, link_name
 from cube.chain.plan import Planner
 from cube.chain.rollback import rollback
-from cube.chain.store import Store
-from cube.errors import ChainError
-from cube.spec import Spec
+from cube.chain.store.link import LayerRecord, Link
+from cube.chain.store.links import Store
+from cube.config import Spec
+from cube.runtime.errors import ChainError
 from tests.unit.chain import samples
 
 Change = Callable[[Ingredients], None]
@@ -22,7 +22,7 @@ TOML = '[layers]\nenabled = [1, 2, 5]\n[build]\ndir = "build"\n'
 
 @pytest.fixture
 def wanted(tmp_path: Path) -> Spec:
-    return spec.load_text(TOML, tmp_path / "cube.toml")
+    return config.load_text(TOML, tmp_path / "cube.toml")
 
 
 def build(
@@ -120,7 +120,7 @@ def test_a_tool_and_another_supply_of_packages_are_named(store: Store, wanted: S
     build(store, wanted, layer5=edit)
     (reason,) = fates(store, wanted)["layer5"].reasons
     assert reason.startswith("version of pyinfra: 2.0 -> ")
-    pinned = spec.load_text(f'{TOML}refresh = "2026-01-31"\n', wanted.file)
+    pinned = config.load_text(f'{TOML}refresh = "2026-01-31"\n', wanted.file)
     assert "a supply of 2026-01-31 instead of" in fates(store, pinned)["base"].verdict
 
 
@@ -139,26 +139,26 @@ def test_the_link_below_is_the_cause_and_its_reasons_are_told(store: Store, want
 
 def test_a_link_tells_its_own_reasons_besides_those_below(store: Store, wanted: Spec) -> None:
     name = "deploy/roles/monitoring.py"
-    build(store, wanted, base=change("cube/conventions.py"), layer5=change(name))
+    build(store, wanted, base=change("cube/baseimage/base_files.py"), layer5=change(name))
     found = fates(store, wanted)
     # A base that is made anew brings a new supply of packages: not a reason, the old one would do.
-    assert found["base"].reasons == ("cube/conventions.py changed",)
+    assert found["base"].reasons == ("cube/baseimage/base_files.py changed",)
     assert found["layer5"].reasons == (f"{name} changed",)
     assert found["layer1"].reasons == ()
     lines = explain(store, wanted, "layer5")
-    assert lines[2] == "  cube/conventions.py changed"
+    assert lines[2] == "  cube/baseimage/base_files.py changed"
     assert lines[4] == f"  {name} changed"
 
 
 def test_a_layer_that_may_be_skipped_again_dooms_nothing_above(store: Store, wanted: Spec) -> None:
-    links = build(store, wanted, skip=(2,), layer2=change("deploy/layers.py"))
+    links = build(store, wanted, skip=(2,), layer2=change("deploy/runner/layers.py"))
     found = fates(store, wanted)
-    assert found["layer2"].verdict == "made anew: deploy/layers.py changed"
+    assert found["layer2"].verdict == "made anew: deploy/runner/layers.py changed"
     assert found["layer5"].verdict == "reused, if layer2 is skipped again"
     assert found["layer5"].link == links["layer5"]
     lines = explain(store, wanted, "layer5")
     assert lines[0] == "layer5 would be reused, if this one is skipped again"
-    assert lines[2] == "  deploy/layers.py changed"
+    assert lines[2] == "  deploy/runner/layers.py changed"
 
 
 def test_a_rollback_is_a_reason(store: Store, wanted: Spec) -> None:

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from cube import provision
-from cube.run import run
-from deploy.layers import later
+from cube.provision import pyinfra_run
+from cube.runtime.run import run
 from deploy.operations import uv as uv_operations
 from deploy.operations.uv_beside import load_script
+from deploy.runner.layers import later
 
 GOLDEN = Path(__file__).parents[2] / "golden"
 
@@ -34,8 +34,8 @@ def test_loads_begin_once(layer: int, run: tuple[int, ...], wanted: list[int]) -
 def names(folder: Path, *argv: str) -> list[tuple[int, str]]:
     """Return the operations of a run in their order, with the layers that they belong to."""
     data = ["--data", "gpu_mode=assume"]
-    code, journal = provision.run_pyinfra(
-        ["--limit", "@fake/debian-13", *data, "deploy/offline.py", *argv],
+    code, journal = pyinfra_run.run_pyinfra(
+        ["--limit", "@fake/debian-13", *data, "deploy/runner/offline.py", *argv],
         {"CUBE_SPEC": str(GOLDEN / "cube.toml")}, folder, timeout_s=60, told=False,
     )  # fmt: skip
     assert code == 0, journal.tail()
@@ -59,9 +59,9 @@ def test_a_layer_alone_begins_with_its_own(tmp_path: Path) -> None:
 
 def test_a_lock_that_cannot_be_read_is_left_to_its_layer(tmp_path: Path) -> None:
     locks = json.dumps([str(tmp_path / f"{name}.txt") for name in "abc"])
-    code, journal = provision.run_pyinfra(
+    code, journal = pyinfra_run.run_pyinfra(
         ["--limit", "@fake/debian-13", "--data", "gpu_mode=assume", "--data", "run=[2,4]",
-         "--data", f"framework_locks={locks}", "deploy/offline.py", "deploy/layer2.py"],
+         "--data", f"framework_locks={locks}", "deploy/runner/offline.py", "deploy/layer2.py"],
         {"CUBE_SPEC": str(GOLDEN / "cube.toml")}, tmp_path, timeout_s=60, told=False,
     )  # fmt: skip
     assert code == 0, journal.tail()

@@ -10,9 +10,10 @@ from types import ModuleType
 
 import pytest
 
-from deploy.sources import ROOT
+from cube.baseimage import base_files
+from deploy.runner.sources import GUEST
 
-PROGRAM = ROOT / "files" / "base" / "cube-boot-loader"
+PROGRAM = GUEST / "cube_boot_loader.py"
 BIOS, USED = "usr/lib/grub/i386-pc", "boot/grub/i386-pc"
 
 
@@ -121,7 +122,7 @@ def test_a_failure_of_a_tool_is_told_in_a_line(tmp_path: Path) -> None:
 
 
 def test_the_unit_looks_only_when_something_was_unpacked(tmp_path: Path) -> None:
-    unit = (PROGRAM.parent / "cube-boot-loader.service").read_text().replace("\\\n", "")
+    unit = (base_files.FILES / "cube-boot-loader.service").read_text().replace("\\\n", "")
     (line,) = [line for line in unit.splitlines() if line.startswith("ExecCondition=")]
     script = line.partition("-c '")[2].rstrip("'")
     for name in ("/var/lib/cube", "/usr/lib/grub", "/usr/lib/shim"):

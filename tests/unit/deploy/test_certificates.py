@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from deploy.operations import certificates
-from tests.unit.spec.test_certificates import made, pem
+from tests.unit.config.test_certificates import made, pem
 
 
 def test_two_files_of_one_name_are_two_files(tmp_path: Path) -> None:

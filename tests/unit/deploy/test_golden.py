@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from cube import provision
+from cube.provision import pyinfra_run
 from cube.stack.profile import SHIPPED
-from deploy.sources import ROOT
+from deploy.runner.sources import GUEST, ROOT
 
 GOLDEN = Path(__file__).parents[2] / "golden"
 
@@ -37,7 +37,8 @@ CASES: list[tuple[str, int, str, dict[str, object]]] = [
 
 def shipped_files() -> dict[str, str]:
     """Return content and name of every file that travels as it is, locks among them."""
-    files = [path for path in (ROOT / "files").rglob("*") if path.suffix != ".pyc"]
+    folders = (ROOT / "files", GUEST)
+    files = [path for one in folders for path in one.rglob("*") if path.suffix != ".pyc"]
     files += SHIPPED.glob("*/*.txt")
     return {
         path.read_text(): str(path.relative_to(ROOT.parent)) for path in files if path.is_file()
@@ -79,15 +80,15 @@ def test_commands_are_the_golden_ones(
     argv = ["--limit", f"@fake/{os_name}", "--data", "gpu_mode=assume"]
     for key, value in data.items():
         argv += ["--data", f"{key}={json.dumps(value)}"]
-    code, journal = provision.run_pyinfra(
-        [*argv, "deploy/offline.py", f"deploy/layer{layer}.py"],
+    code, journal = pyinfra_run.run_pyinfra(
+        [*argv, "deploy/runner/offline.py", f"deploy/layer{layer}.py"],
         {"CUBE_SPEC": str(GOLDEN / "cube.toml")},
         tmp_path,
         timeout_s=60,
         told=False,
     )
     assert code == 0, journal.tail()
-    provision.judge(layer, code, journal)
+    pyinfra_run.judge(layer, code, journal)
     events = [event for event in journal.of("end") if event["role"] != "record"]
     text = render(events)
     golden = GOLDEN / f"layer{layer}-{os_name}{f'-{case}' if case else ''}.txt"

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from deploy.sources import ROOT
+from deploy.runner.sources import ROOT
 
 SCRIPT = ROOT / "files" / "common" / "cube-grow-root"
 

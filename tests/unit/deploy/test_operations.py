@@ -15,7 +15,7 @@ from deploy.operations import apt, apt_beside, apt_timers
 from deploy.operations.files import put_script
 from deploy.operations.firewall import has_rule
 from deploy.operations.system import parse_settings
-from deploy.sources import ROOT, file_text
+from deploy.runner.sources import ROOT, file_text
 
 
 def put(

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from cube import provision
+from cube.provision import pyinfra_run
 from deploy.operations.driver import SIGNING_KEYS as FORGOTTEN
-from deploy.roles.nvidia_driver import ENROLMENT, SIGNING_KEYS
-from deploy.sources import file_text, template_text
+from deploy.roles.nvidia_driver import ENROLMENT, SECURE_BOOT, SIGNING_KEYS
+from deploy.runner.sources import template_text
 
 GOLDEN = Path(__file__).parents[2] / "golden"
 START = f"systemctl start {ENROLMENT}"
@@ -18,8 +18,8 @@ def applied(folder: Path, os_name: str, *data: str) -> dict[str, list[str]]:
     argv = ["--limit", f"@fake/{os_name}", "--data", "gpu_mode=assume"]
     for item in data:
         argv += ["--data", item]
-    code, journal = provision.run_pyinfra(
-        [*argv, "deploy/offline.py", "deploy/layer2.py"],
+    code, journal = pyinfra_run.run_pyinfra(
+        [*argv, "deploy/runner/offline.py", "deploy/layer2.py"],
         {"CUBE_SPEC": str(GOLDEN / "cube.toml")},
         folder,
         timeout_s=60,
@@ -61,7 +61,7 @@ def test_the_steps_name_what_the_system_has(os_name: str) -> None:
         certificate=own.certificate,
         generate=" ".join(own.generate),
     )
-    program = file_text("nvidia_driver/cube_secure_boot.py")
+    program = SECURE_BOOT.text()
     for word in (own.key, own.certificate, " ".join(own.generate), "/var/lib/cube/mok-password"):
         assert word in text
     assert 'PASSWORD = ROOT / "var/lib/cube/mok-password"' in program

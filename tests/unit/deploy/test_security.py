@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from deploy.held import HELD, KERNELS
+from deploy.operations.held import HELD, KERNELS
 
 
 def is_held(package: str) -> bool:

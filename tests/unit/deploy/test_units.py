@@ -6,14 +6,16 @@ from pathlib import Path
 import pytest
 from pyinfra import logger
 
+from cube.baseimage import base_files
 from deploy.facts.apt import Package
 from deploy.facts.system import Missing, ShortRsaKeys
 from deploy.facts.systemd import Unit
 from deploy.operations import apt, system, systemd
 from deploy.operations.files import put_atomic
-from deploy.sources import ROOT, template_text
+from deploy.runner.sources import ROOT, template_text
 
-OURS = sorted((ROOT / "files").rglob("cube-*.service"))
+FOLDERS = (ROOT / "files", base_files.FILES)
+OURS = sorted(unit for folder in FOLDERS for unit in folder.rglob("cube-*.service"))
 #: Exposure in tenths that none exceeds. Source: systemd-analyze(1), security --threshold.
 MOST_EXPOSED = 50
 

@@ -5,16 +5,18 @@ import json
 
 import pytest
 
-from deploy.data import build
 from deploy.roles.validation import (
     LIBRARY,
     MODULES,
     PROGRAMS,
+    ROOMS,
     UNIT_FILES,
     Validation,
+    program_text,
     render_expectations,
 )
-from deploy.sources import ROOT, file_text
+from deploy.runner.data import build
+from deploy.runner.sources import ROOT, file_text
 
 
 def unit(name: str) -> configparser.ConfigParser:
@@ -35,9 +37,11 @@ def test_expectations_are_those_of_the_specification() -> None:
 
 
 def test_every_file_is_installed() -> None:
-    sources = {path.name for path in (ROOT / "files/validation").iterdir() if path.is_file()}
-    installed = {*PROGRAMS.values(), *MODULES.values(), LIBRARY.rpartition("/")[2]}
-    assert sources == installed | {path.rpartition("/")[2] for path in UNIT_FILES}
+    sources = [path.name for room in ROOMS for path in room.path.iterdir() if path.is_file()]
+    installed = [*PROGRAMS.values(), *MODULES.values(), LIBRARY.rpartition("/")[2]]
+    assert sorted(sources) == sorted(installed)
+    units = {path.name for path in (ROOT / "files/validation").iterdir()}
+    assert units == {path.rpartition("/")[2] for path in UNIT_FILES}
 
 
 def test_the_names_are_those_that_people_were_promised() -> None:
@@ -48,7 +52,7 @@ def test_the_names_are_those_that_people_were_promised() -> None:
 
 @pytest.mark.parametrize("source", sorted(PROGRAMS.values()))
 def test_programs_name_the_system_s_own_interpreter(source: str) -> None:
-    first = file_text(f"validation/{source}").splitlines()[0]
+    first = program_text(source).splitlines()[0]
     assert first in {"#!/bin/bash", "#!/usr/bin/python3 -I", "#!/usr/bin/python3 -IB"}
 
 

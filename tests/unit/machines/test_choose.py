@@ -2,9 +2,10 @@ from pathlib import Path
 
 import pytest
 
-from cube.errors import HostError, MachineError
-from cube.machines import MachineRequest, accelerator, choose
+from cube.machines import MachineRequest, choose
 from cube.machines.choose import Wanted
+from cube.machines.qemu import accelerator
+from cube.runtime.errors import HostError, MachineError
 
 
 @pytest.mark.parametrize(

@@ -2,8 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from cube.errors import CommandError, MachineError
 from cube.machines import MachineRequest, console
+from cube.runtime.errors import CommandError, MachineError
 
 
 def test_tail_is_free_of_terminal_control(tmp_path: Path) -> None:

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from cube.errors import MachineError
 from cube.machines import record as records
 from cube.machines.record import MachineRecord, ProcessId, identify
+from cube.runtime.errors import MachineError
 
 NOBODY = ProcessId(pid=1, started="another boot:1")
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from cube.errors import StackError
+from cube.runtime.errors import StackError
 from cube.stack import lockfile, profile
 from cube.stack.profile import Framework, Profile
 

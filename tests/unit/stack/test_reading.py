@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from cube.errors import StackError
+from cube.runtime.errors import StackError
 from cube.stack import profile, table
 
 PROFILE = (profile.SHIPPED / "cube" / profile.FILE).read_text()

@@ -1,0 +1,1 @@
+"""A bare Debian: made by mmdebstrap, without an installer."""

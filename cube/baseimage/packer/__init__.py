@@ -1,0 +1,1 @@
+"""Packer as a program: its templates' variables, its output, its seeds."""

@@ -1,0 +1,1 @@
+"""A bare Ubuntu: its ISO, its installer, and the installer's answers."""

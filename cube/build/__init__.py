@@ -1,0 +1,1 @@
+"""The build: five stages in order, each a gate."""

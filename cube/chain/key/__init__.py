@@ -1,0 +1,1 @@
+"""Keys: what a link is made from."""

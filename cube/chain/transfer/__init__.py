@@ -1,0 +1,1 @@
+"""Links in an archive: export and import."""

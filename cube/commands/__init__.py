@@ -1,1 +1,0 @@
-"""The commands of `cube`, a module for each group; `cube.cli` puts them together."""

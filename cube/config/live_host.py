@@ -1,0 +1,17 @@
+"""What `host.data` holds on a box: the specification without what only a build needs."""
+
+from cube.config import Spec, build_data, ca_files
+
+
+def box_data(spec: Spec) -> dict[str, object]:
+    """Return the data of a box: it keeps its host name, and no mirror or proxy reaches it."""
+    keep = spec.network.keep_ca_certificates
+    return {
+        **build_data(spec),
+        "building": False,
+        "hostname": "",
+        "proxy": "",
+        "apt_mirror": "",
+        "apt_security_mirror": "",
+        "ca_certificates": ca_files(spec) if keep else [],
+    }

@@ -1,0 +1,1 @@
+"""Disks: qcow2 files, partitions, logical volumes, mounts."""

@@ -1,6 +1,0 @@
-"""Stage 2, the bare OS: Packer as a program, judged by what its images say themselves."""
-
-from cube.packer.base import build_base, first_boot
-from cube.packer.check import validate
-
-__all__ = ["build_base", "first_boot", "validate"]

@@ -1,0 +1,1 @@
+"""Runs of pyinfra and pytest against a machine, and what they report."""

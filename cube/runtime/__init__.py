@@ -1,0 +1,1 @@
+"""What every room stands on: processes, log, errors, locks, namespaces, redaction."""

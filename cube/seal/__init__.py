@@ -1,0 +1,1 @@
+"""Stage 5: cleaning, flattening, the boot test, the manifest."""

@@ -1,0 +1,1 @@
+"""What an image is made from: caches of packages and wheels."""

@@ -1,0 +1,1 @@
+"""What runs in pyinfra's process: inventory, layers, events, records."""

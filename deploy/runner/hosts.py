@@ -1,0 +1,140 @@
+"""Hosts with their data, as pyinfra wants them: boxes, machines of the pipeline, fakes."""
+
+import os
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from cube.chain.key.keys import recipe
+from cube.config import OsName, Spec, build_data
+from cube.config.live_host import box_data
+from cube.config.mirrors import image_sources
+from cube.config.workspace import Workspace
+from cube.machines import Endpoint
+from cube.machines.record import left_up
+from cube.runtime import documents
+from deploy.facts.apt_sources import MARK
+
+Host = tuple[str, dict[str, Any]]
+
+#: The connector of `deploy/connector`; a host is called by what follows.
+CONNECTOR = "@cube/"
+
+Keys = dict[str, str]
+
+
+def recipes(spec: Spec) -> dict[str, str]:
+    """Return the recipe of every enabled layer, by number: what a box notes that it has."""
+    return {
+        str(layer): read_recipe(layer, spec.layers.roles(layer)) for layer in spec.layers.enabled
+    }
+
+
+@cache
+def read_recipe(layer: int, roles: tuple[str, ...]) -> str:
+    """Return a recipe; its sources are read once, not for each of many hosts."""
+    return recipe(layer, roles)
+
+
+def machine(
+    spec: Spec,
+    name: str,
+    endpoint: Endpoint,
+    layer_keys: Keys | None = None,
+    building: bool = True,
+    *,
+    data: dict[str, object] | None = None,
+) -> Host:
+    """Describe what answers at an endpoint.
+
+    Args:
+        spec: the specification.
+        name: of the machine.
+        endpoint: where its sshd answers.
+        layer_keys: of the layers that are applied, by number; the machine notes them.
+        building: False for a box, which gets nothing that only a build needs.
+        data: what goes before the specification's.
+    """
+    return CONNECTOR + name, {
+        **(build_data(spec) if building else box_data(spec)),
+        **(data or {}),
+        "layer_recipes": recipes(spec),
+        "layer_keys": layer_keys or {},
+        "ssh_hostname": endpoint.host,
+        "ssh_port": endpoint.port,
+        "ssh_user": endpoint.user,
+        **(own_key(endpoint) if building else key_or_agent(endpoint)),
+        "ssh_known_hosts_file": str(endpoint.known_hosts),
+        "ssh_config_file": os.devnull,
+        "ssh_connect_retries": 5,
+        "_sudo": endpoint.user != "root",
+    }
+
+
+def own_key(endpoint: Endpoint) -> dict[str, Any]:
+    """Return how to log in with a key that was made for the machine."""
+    return {"ssh_key": str(endpoint.key_file)}
+
+
+def key_or_agent(endpoint: Endpoint) -> dict[str, Any]:
+    """Return how to log in with a person's key: from its file, or from the agent when locked.
+
+    `ssh_key` would ask for the passphrase of a locked key.
+    """
+    access = {"key_filename": str(endpoint.key_file), "allow_agent": True}
+    return {"ssh_paramiko_connect_kwargs": access}
+
+
+def machines_up(spec: Spec) -> list[Host]:
+    """Describe the machines that were left up, of every image; a running build's are its own."""
+    images = sorted(spec.build.dir.glob("*/"))
+    folders = [Workspace(root=image, name=image.name).machines for image in images]
+    found = [record for folder in folders for record in left_up(folder)]
+    return [machine(spec, record.name, record.endpoint) for record in found]
+
+
+def box(spec: Spec, name: str) -> Host:
+    """Describe a box of cube.toml: it keeps its host name and gets nothing build-only."""
+    host = spec.hosts[name]
+    return CONNECTOR + name, {
+        **box_data(spec),
+        "layer_recipes": recipes(spec),
+        "ssh_hostname": host.address,
+        "ssh_port": host.port,
+        "ssh_user": host.user,
+        **({"ssh_key": str(host.key)} if host.key else {}),
+        "_sudo": host.user != "root",
+    }
+
+
+def fake(spec: Spec, os_name: OsName) -> Host:
+    """Describe a host that runs nothing: every fact is empty but what it is, and apt's sources."""
+    sources, text = image_sources(os_name)
+    return f"@fake/{os_name}", {
+        **build_data(spec),
+        "fake_delay": 0,
+        "fake_delay_jitter": 0,
+        "fake_responses": {
+            "/etc/os-release": os_name,
+            MARK: f"{MARK}{sources.removeprefix('etc/apt/')}\n{text}",
+        },
+    }
+
+
+def machine_of(spec: Spec, path: Path) -> Host:
+    """Describe the machine that a file names."""
+    name, endpoint, keys, building, data = described(path)
+    return machine(spec, name, endpoint, keys, building, data=data)
+
+
+def described(path: Path) -> tuple[str, Endpoint, Keys, bool, dict[str, object]]:
+    """Read name, endpoint, layer keys of one machine, whether it serves a build, and its data.
+
+    A machine's record says none of the last three: it has no keys nor data, and serves builds.
+    """
+    data = documents.parse(path.read_text())
+    access = data["endpoint"]
+    paths = {key: Path(access[key]) for key in ("key_file", "known_hosts")}
+    endpoint = Endpoint(**{**access, **paths})
+    keys, building = data.get("layer_keys", {}), data.get("building", True)
+    return data["name"], endpoint, keys, building, data.get("data", {})

@@ -1,0 +1,205 @@
+"""What of this project each link is made from: a file changes just the keys that it should."""
+
+import ast
+import importlib.metadata
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from cube.chain.key import keys, sources
+from cube.config import LAYER_ROLES
+from tests.unit.chain.project import (
+    BASE,
+    IMAGE,
+    LAYERS,
+    PROJECT,
+    Digests,
+    Names,
+    changed,
+    check_out,
+    digests,
+    edited,
+    layer_ingredients,
+    spec,
+)
+
+ROLES = sorted((PROJECT / "deploy" / "roles").glob("[a-z]*.py"))
+TEMPLATES = sorted((PROJECT / "deploy" / "templates").rglob("*.j2"))
+
+
+@pytest.mark.parametrize("layer", [1, 2, 5])
+def test_every_file_that_a_layer_lists_changes_its_key(checkout: Path, layer: int) -> None:
+    made = layer_ingredients(checkout, layer, spec())
+    assert f"deploy/layer{layer}.py" in made["sources"]
+    for name in made["sources"]:
+        with edited(checkout / name):
+            after = layer_ingredients(checkout, layer, spec())
+        assert keys.differences(made, after) == [f"{name} changed"]
+
+
+@pytest.mark.parametrize("layer", [1, 2, 5])
+def test_no_other_file_changes_a_layers_key(tmp_path: Path, layer: int) -> None:
+    project = check_out(tmp_path)
+    made = layer_ingredients(project, layer, spec())
+    paths = [path for path in project.rglob("*") if path.is_file()]
+    others = [path for path in paths if str(path.relative_to(project)) not in made["sources"]]
+    assert len(others) > 100
+    for path in others:
+        path.write_text("anything")
+    assert layer_ingredients(project, layer, spec()) == made
+
+
+@pytest.mark.parametrize(
+    ("file", "names"),
+    [
+        ("deploy/roles/common.py", {1}),
+        ("deploy/operations/firewall.py", {1}),
+        ("deploy/files/docker/daemon.json", {1}),
+        ("deploy/templates/security/sshd.conf.j2", {1}),
+        ("deploy/layer3.py", {3}),
+        ("deploy/roles/gpu_runtime.py", {3}),
+        ("deploy/files/frameworks/new.txt", {4}),
+        ("deploy/roles/monitoring.py", {5}),
+        ("deploy/files/monitoring/new", {5}),
+        ("guest/health/cube_health.py", {5}),
+        ("deploy/files/validation/cube-health.timer", {5}),
+        ("deploy/runner/layers.py", LAYERS),
+        ("deploy/roles/new.py", set()),
+        ("deploy/site.py", set()),
+        ("deploy/__pycache__/layers.cpython-311.pyc", set()),
+        ("guest/health/__pycache__/cube_health.cpython-311.pyc", set()),
+        ("guest/health/__pycache__/cube_health.cpython-311.pyc.1234", set()),
+        ("packer/debian-13/first-boot.pkr.hcl", {BASE}),
+        ("packer/debian-13/new.pkr.hcl", {BASE}),
+        ("packer/ubuntu-24.04/install.pkr.hcl", set()),
+        ("packer/prove.sh", {BASE}),
+        ("cube/baseimage/debian/bootstrap.py", {BASE}),
+        ("cube/machines/seed.py", {BASE}),
+        ("cube/baseimage/ubuntu/autoinstall.py", set()),
+        ("cube/seal/clean.sh", {IMAGE}),
+        ("cube/seal/flatten/qcow2.py", {IMAGE}),
+        ("cube/build/pipeline.py", set()),
+        ("checks/layer1/test_common.py", {IMAGE}),
+        ("checks/layer2/test_new.py", {IMAGE}),
+    ],
+)
+def test_a_file_changes_what_it_is_part_of(
+    checkout: Path, first: Digests, file: str, names: Names
+) -> None:
+    with edited(checkout / file):
+        assert changed(first, digests(checkout, spec())) == names
+
+
+@pytest.mark.parametrize(
+    ("file", "names"),
+    [
+        ("packer/ubuntu-24.04/install.pkr.hcl", {BASE}),
+        ("packer/debian-13/first-boot.pkr.hcl", set()),
+        ("packer/prove.sh", {BASE}),
+        ("cube/baseimage/ubuntu/autoinstall.py", {BASE}),
+        ("cube/baseimage/ubuntu/installer.py", {BASE}),
+        ("cube/baseimage/debian/bootstrap.py", set()),
+    ],
+)
+def test_ubuntu_is_made_from_its_own_files(checkout: Path, file: str, names: Names) -> None:
+    made = spec("ubuntu-24.04")
+    before = digests(checkout, made)
+    with edited(checkout / file):
+        assert changed(before, digests(checkout, made)) == names
+
+
+def test_a_layer_has_the_files_of_its_own_roles_only(checkout: Path) -> None:
+    made = layer_ingredients(checkout, 5, spec(**{"layers.layer5": ("monitoring",)}))
+    assert "guest/cube_top.py" in made["sources"]
+    assert not [name for name in made["sources"] if "validation" in name]
+
+
+def test_a_recipe_tells_a_layers_files_and_nothing_else(checkout: Path) -> None:
+    def recipe() -> str:
+        return keys.recipe(5, LAYER_ROLES[5], project=checkout)
+
+    before = recipe()
+    with edited(checkout / "deploy/roles/monitoring.py"):
+        assert recipe() != before
+    with edited(checkout / "deploy/roles/common.py"):
+        assert recipe() == before
+
+
+@pytest.mark.parametrize("tool", keys.TOOLS)
+def test_another_version_of_a_tool_makes_every_layer_anew(
+    checkout: Path, first: Digests, monkeypatch: pytest.MonkeyPatch, tool: str
+) -> None:
+    real = importlib.metadata.version
+    monkeypatch.setattr(
+        importlib.metadata, "version", lambda name: "0.1" if name == tool else real(name)
+    )
+    assert changed(first, digests(checkout, spec())) == LAYERS
+
+
+# -- rules that the finding of sources stands on
+
+
+def calls(path: Path, names: set[str]) -> Iterator[ast.Call]:
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in names:
+            yield node
+
+
+@pytest.mark.parametrize("role", ROLES, ids=lambda path: path.stem)
+def test_a_role_takes_files_from_its_own_folders(role: Path) -> None:
+    for call in calls(role, {"file_text", "template_text"}):
+        name = call.args[0]
+        text = name.values[0] if isinstance(name, ast.JoinedStr) else name
+        assert isinstance(text, ast.Constant), f"{role.name}, line {call.lineno}: not a literal"
+        assert str(text.value).startswith(f"{role.stem}/"), f"{role.name}, line {call.lineno}"
+
+
+def test_only_roles_take_files() -> None:
+    others = set((PROJECT / "deploy").rglob("*.py")) - set(ROLES)
+    others = {path for path in others if "files" not in path.relative_to(PROJECT).parts}
+    assert len(others) > 20
+    found = [path for path in others if any(calls(path, {"file_text", "template_text"}))]
+    assert found == []
+
+
+@pytest.mark.parametrize("template", TEMPLATES, ids=lambda path: path.name)
+def test_a_template_includes_only_its_own_roles(template: Path) -> None:
+    role = template.relative_to(PROJECT / "deploy" / "templates").parts[0]
+    pattern = r"{%-?\s*(?:include|import|from|extends)\s+(.*?)\s*-?%}"
+    for included in re.findall(pattern, template.read_text()):
+        assert included.startswith((f'"{role}/', f"'{role}/")), included
+
+
+@pytest.mark.parametrize("layer", LAYER_ROLES)
+def test_a_layer_imports_nothing_whose_change_would_not_be_seen(layer: int) -> None:
+    made = layer_ingredients(PROJECT, layer, spec())
+    modules = [PROJECT / name for name in made["sources"]]
+    known = sys.stdlib_module_names | {"deploy", *keys.TOOLS}
+    for path in modules:
+        if path.suffix != ".py" or path.is_relative_to(PROJECT / "guest"):
+            continue
+        for node in sources.nodes(path):
+            names = []
+            if isinstance(node, ast.Import):
+                names = [alias.name for alias in node.names]
+            elif isinstance(node, ast.ImportFrom):
+                names = [node.module or ""]
+            assert {name.partition(".")[0] for name in names} <= known, path
+
+
+@pytest.mark.parametrize("role", ROLES, ids=lambda path: path.stem)
+def test_the_data_of_every_role_is_seen(role: Path) -> None:
+    """What `read` is given at run time is what the key counts."""
+    found = sources.data_names(sources.modules(PROJECT, [f"deploy.roles.{role.stem}"]))
+    for call in calls(role, {"read"}):
+        name = ast.unparse(call.args[0])
+        assert set(class_fields(role, name)) <= set(found)
+
+
+def class_fields(role: Path, name: str) -> list[str]:
+    body = re.search(rf"^class {name}:\n(.*?)(?=^\S)", role.read_text(), re.DOTALL | re.MULTILINE)
+    assert body, name
+    return re.findall(r"^    (\w+): ", body[1], re.MULTILINE)

@@ -1,0 +1,1 @@
+"""Tests of cube.hosts.validation and cube.hosts.passport."""

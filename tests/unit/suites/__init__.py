@@ -1,1 +1,0 @@
-"""Tests of cube.suites and cube.passport."""
