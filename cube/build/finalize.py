@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from cube.machines import boot
-from cube.seal import provenance, manifest, boot_test, sealing
+from cube.seal import leaks, provenance, manifest, boot_test, sealing
 from cube.runtime import checksum, log
 from cube.build import report
 from cube.provision import pytest_run
@@ -82,6 +82,7 @@ def prove(sealed: Sealed, spec: Spec, work: Workspace) -> Proven:
     request = ProofRequest(
         artifact=sealed.file, root_bytes=sealed.inspection.root_bytes, build_key=work.build_key,
         spec=spec, work=work.machines, results=work.results,
+        wanted=tuple(leaks.needles(spec, work)),
     )  # fmt: skip
     return boot_test.prove(request, choose("vm").machines)
 

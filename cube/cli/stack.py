@@ -9,12 +9,14 @@ from cube.chain.store.table import aligned
 from cube.cli.chain import add_verb
 from cube.cli.options import Commands, add
 from cube.cli.output import tell
-from cube.config import Spec
+from cube.config import Spec, ca_files, proxy_environment
 from cube.runtime import log
 from cube.runtime.errors import StackError
 from cube.stack import profile, rules, table
 from cube.stack.choice import Choice, Finding
 from cube.stack.wheels import gate, resolve
+from cube.supply import trust
+from cube.supply.wheel_index.upstream import Upstream
 
 SHOW = "show the stack that was chosen, and what is known about it"
 
@@ -109,8 +111,11 @@ def cmd_lock(args: argparse.Namespace, spec: Spec) -> int:
     """Make locks anew."""
     chosen = profile.load(folder_or_name(args.profile) or spec.stack.profile)
     names = [args.framework] if args.framework else list(chosen.frameworks)
-    with log.step(f"Locking {', '.join(names)} of {chosen.name}"):
-        made = resolve.lock(chosen, names, index=spec.network.pypi_index)
+    with log.step(f"Locking {', '.join(names)} of {chosen.name}"), trust.bundle(spec) as bundle:
+        # Source: uv, "Environment variables".
+        trusted = {"SSL_CERT_FILE": str(bundle)} if bundle else {}
+        env = {**proxy_environment(spec), **trusted}
+        made = resolve.lock(chosen, names, index=spec.network.pypi_index, env=env)
     tell(args.view, "stack-lock", {"locks": list(map(str, made))}, "\n".join(map(str, made)))
     return 0
 
@@ -141,8 +146,9 @@ def cmd_wheels(args: argparse.Namespace, spec: Spec) -> int:
 
 def look_all(choice: Choice, spec: Spec) -> list[gate.Look]:
     """Look into every locked wheel that has GPU code."""
-    index, found = spec.network.pypi_index, []
+    index, found = spec.network.pypi_index or resolve.public_index(), []
+    source = Upstream(index, spec.network.proxy, ca_files(spec))
     for package, framework in gate.packages(choice).items():
         with log.step(f"Reading {package}'s wheel"):
-            found.append(gate.look_remote(choice, package, framework, index))
+            found.append(gate.look_remote(choice, package, framework, source))
     return found

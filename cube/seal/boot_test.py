@@ -15,7 +15,7 @@ from cube.provision.pytest_run import CheckRun
 from cube.runtime import check_report, log
 from cube.runtime.check_report import CheckReport
 from cube.runtime.errors import MachineError, ProofError
-from cube.seal import image_facts, secure_boot
+from cube.seal import image_facts, leaks, secure_boot
 from cube.seal.clones import (
     GROW_BYTES,
     Clone,
@@ -28,6 +28,7 @@ from cube.seal.clones import (
     refuse_likeness,
 )
 from cube.seal.image_facts import ImageFacts
+from cube.seal.leaks import Needle
 from cube.seal.reboot_test import SecondBoot
 
 #: Memory of a clone, in MiB.
@@ -71,6 +72,7 @@ class ProofRequest:
         spec: names the admin user, and what is expected.
         work: folder for overlays, keys and the machines' folders.
         results: folder of pytest's logs.
+        wanted: what the build knows, and no boot may write.
     """
 
     artifact: Path
@@ -79,6 +81,7 @@ class ProofRequest:
     spec: Spec
     work: Path
     results: Path
+    wanted: tuple[Needle, ...]
 
     @property
     def key_file(self) -> Path:
@@ -123,12 +126,14 @@ def prove(request: ProofRequest, machines: Machines) -> Proven:
 
     Raises:
         ProofError: a fact is not as promised, or a clone did not boot.
+        SealError: a clone wrote what only the build knows.
         CheckError: a check failed on a clone.
     """
     started = time.monotonic()
     with contextlib.ExitStack() as stack:
         booted = boot_all(request, machines, stack)
         refuse_likeness([one.seen for one in booted])
+        search_writes(request, booted)
         reports, again_s = check_all(request, booted)
         shown = [judge(request, one, report) for one, report in zip(booted, reports, strict=True)]
         facts = image_facts.detect(lambda command: answer(booted[0].machine, command))
@@ -163,6 +168,21 @@ def boot_all(
             Booted(plan=plan, machine=machine, seconds=taken, seen=look(machine))
             for plan, machine, taken in zip(planned, up, seconds, strict=True)
         ]
+
+
+def search_writes(request: ProofRequest, booted: Sequence[Booted]) -> None:
+    """Search what the first boots wrote: before the checks, which name the build's account.
+
+    All else on a clone's disk is the artifact, whose unused blocks and journal are zeros: a hit
+    is something that a clone was told, or brought back.
+
+    Raises:
+        SealError: something that only the build knows is there.
+    """
+    with log.step("Searching what the first boots wrote"):
+        for one in booted:
+            answer(one.machine, "sudo sync")
+            leaks.expect_unwritten(one.machine.disk, request.wanted, one.plan.name)
 
 
 def check_all(request: ProofRequest, booted: Sequence[Booted]) -> tuple[list[CheckReport], float]:

@@ -6,23 +6,25 @@ the file or the structure that holds it.
 """
 
 import base64
+import contextlib
 import errno
 import getpass
+import ipaddress
 import os
 import re
 import socket
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote, unquote, urlsplit
 
 from cube.config import Spec, ca_files
 from cube.config.workspace import Workspace
-from cube.disks import shape
 from cube.disks.partition import Region
 from cube.machines import BUILD_USER
-from cube.runtime import run
 from cube.runtime.errors import SealError
+from cube.seal import packed
+from cube.seal.place import trace
 
 #: Bytes that are read at once.
 CHUNK = 64 * 1024 * 1024
@@ -30,17 +32,32 @@ CHUNK = 64 * 1024 * 1024
 TRACED = 40
 #: A shorter password alone is found in any binary file; with its user it is still looked for.
 SHORT = 6
-BLOCK = 4096
 #: Certificates that the distribution ships: one of the builder's may be among them.
-PUBLIC = "usr/share/ca-certificates/"
+SHIPPED = "usr/share/ca-certificates/"
+#: Of qcow2 by default, in bytes; the first one is the header. Source: qemu-img(1), cluster_size.
+CLUSTER = 65536
+#: Files that packages bring.
+PACKAGED = re.compile(r"usr/(?!local/)")
+#: What a machine is called that has got no name, and what packages write for one.
+NAMELESS = ("localhost", "debian", "ubuntu")
+RESOLV_CONF = Path("/etc/resolv.conf")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Needle:
-    """What is searched for: in words that a log may have, and as it stands on the disk."""
+    """What is searched for.
+
+    Args:
+        what: in words that a log may have.
+        text: as it stands on the disk.
+        example: packages may have it, too: places in their files do not count.
+        shipped: the distribution may have it among its certificates: then no place counts.
+    """
 
     what: str
     text: str
+    example: bool = False
+    shipped: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,12 +71,11 @@ class Hit:
 def needles(spec: Spec, work: Workspace) -> list[Needle]:
     """Return what the build knows: accounts, keys, addresses, logins, certificates, folders."""
     public = work.build_key.with_name(f"{work.build_key.name}.pub").read_text().split()[1]
-    builder = f"{getpass.getuser()}@{socket.gethostname()}"
     found = [
         Needle(what="the build account", text=BUILD_USER),
         Needle(what="the build key", text=public),
         Needle(what="the build folder", text=str(work.root)),
-        Needle(what="the builder's account and host", text=builder),
+        *of_builder(socket.gethostname(), RESOLV_CONF),
     ]
     for key, url in urls(spec).items():
         found += of_url(key, url)
@@ -67,6 +83,22 @@ def needles(spec: Spec, work: Workspace) -> list[Needle]:
         for file in ca_files(spec):
             found += of_certificates(Path(file))
     return list({needle.text: needle for needle in found if needle.text}.values())
+
+
+def of_builder(host: str, resolv_conf: Path) -> Iterator[Needle]:
+    """Yield the builder's account with the name of this machine, and its private resolvers."""
+    if host not in NAMELESS:
+        builder = f"{getpass.getuser()}@{host}"
+        yield Needle(what="the builder's account and host", text=builder, example=True)
+    lines = resolv_conf.read_text(errors="replace").splitlines() if resolv_conf.exists() else []
+    for words in map(str.split, lines):
+        if words[:1] != ["nameserver"] or len(words) == 1:
+            continue
+        with contextlib.suppress(ValueError):
+            address = ipaddress.ip_address(words[1])
+            if address.is_private and not address.is_loopback:
+                text = f"nameserver {address}"
+                yield Needle(what="a resolver of the build", text=text, example=True)
 
 
 def urls(spec: Spec) -> dict[str, str]:
@@ -113,43 +145,94 @@ def of_certificates(file: Path) -> Iterator[Needle]:
     bodies = re.findall(r"-----BEGIN CERTIFICATE-----\s+(.*?)-----END", file.read_text(), re.S)
     for body in bodies:
         lines = body.split()
-        yield Needle(what=f"the certificate {file.name}", text=lines[len(lines) // 2])
+        text = lines[len(lines) // 2]
+        yield Needle(what=f"the certificate {file.name}", text=text, shipped=True)
 
 
-def expect_none(raw: Path, parts: Sequence[Region], wanted: Sequence[Needle]) -> None:
-    """Search a disk for what the build knows.
+def expect_none(raw: Path, parts: Sequence[Region], wanted: Sequence[Needle], root: Path) -> None:
+    """Search a disk for what the build knows, in its bytes and in its compressed files.
 
     Args:
         raw: raw disk, on file systems that nothing was deleted from.
         parts: what is on it.
         wanted: see `needles`.
+        root: its root, mounted.
 
     Raises:
-        SealError: something was found; each place is named with what is there.
+        SealError: something was found, and each place is named; or not all could be searched.
     """
-    found = search(raw, parts, wanted)
+    unpacked: dict[str, list[str]] = {}
+    for name, text in packed.search(root, [needle.text for needle in wanted]):
+        unpacked.setdefault(text, []).append(f"{name} (decompressed)")
+    refuse(search(raw, parts, wanted, unpacked), "the image gives the build away")
+
+
+def expect_unwritten(overlay: Path, wanted: Sequence[Needle], name: str) -> None:
+    """Search what a clone has written over the sealed image.
+
+    A cluster that is written in part is filled up from the image below, so what packages may have
+    is not searched for.
+
+    Args:
+        overlay: the clone's disk, a qcow2 file; its machine may be up.
+        wanted: see `needles`.
+        name: of the clone.
+
+    Raises:
+        SealError: something was found.
+    """
+    ours = [needle for needle in wanted if not needle.example and not needle.shipped]
+    known = {needle.text: needle.what for needle in ours}
+    # The first cluster names the file below, which is in the build folder.
+    written = matches(overlay, list(known)) if known else ()
+    found = {text for at, text in written if at >= CLUSTER}
+    hits = [Hit(place=name, what=known[text]) for text in sorted(found)]
+    refuse(hits, "a clone wrote what only the build knows")
+
+
+def refuse(found: Sequence[Hit], what: str) -> None:
+    """Name every place where something was found.
+
+    Raises:
+        SealError: there is one.
+    """
     if found:
         lines = [f"{hit.place}: {hit.what}" for hit in found]
         raise SealError(
-            f"the image gives the build away: {lines[0]}"
-            + (f", and {len(lines) - 1} more" if lines[1:] else ""),
+            f"{what}: {lines[0]}" + (f", and {len(lines) - 1} more" if lines[1:] else ""),
             hint="correct the role that leaves it there; docs/seal.md says what is looked for",
             details="\n".join(lines),
         )
 
 
-def search(raw: Path, parts: Sequence[Region], wanted: Sequence[Needle]) -> list[Hit]:
-    """Return every place that holds a needle, once a needle."""
-    known = {needle.text: needle.what for needle in wanted}
+def search(
+    raw: Path,
+    parts: Sequence[Region],
+    wanted: Sequence[Needle],
+    unpacked: Mapping[str, Sequence[str]] | None = None,
+) -> list[Hit]:
+    """Return every place that holds a needle, once a needle.
+
+    Args:
+        raw: as `expect_none` has it.
+        parts: as `expect_none` has it.
+        wanted: as `expect_none` has it.
+        unpacked: the compressed files that hold a text, by the text.
+    """
+    known = {needle.text: needle for needle in wanted}
     places: dict[str, list[int]] = {}
     for offset, text in matches(raw, list(known)):
         places.setdefault(text, []).append(offset)
+    named = {text: trace(raw, parts, offsets[:TRACED]) for text, offsets in places.items()}
+    for text, names in (unpacked or {}).items():
+        named[text] = [*named.get(text, []), *names]
     hits: dict[Hit, None] = {}
-    for text, offsets in places.items():
-        named = trace(raw, parts, offsets[:TRACED])
-        if any(name.startswith(PUBLIC) for name in named):
+    for text, names in named.items():
+        needle = known[text]
+        if needle.shipped and any(name.startswith(SHIPPED) for name in names):
             continue
-        hits |= {Hit(place=name, what=known[text]): None for name in named}
+        told = [name for name in names if not (needle.example and PACKAGED.match(name))]
+        hits |= {Hit(place=name, what=needle.what): None for name in told}
     return list(hits)
 
 
@@ -189,41 +272,3 @@ def data_of(descriptor: int) -> Iterator[tuple[int, int]]:
             return
         end = os.lseek(descriptor, start, os.SEEK_HOLE)
         yield start, end - start
-
-
-def trace(raw: Path, parts: Sequence[Region], offsets: Sequence[int]) -> list[str]:
-    """Name the file or structure at each offset of a disk, in bytes."""
-    root = next(part for part in reversed(parts) if part.label == shape.ROOT_LABEL)
-    inside = [offset - root.start for offset in offsets if offset >= root.start]
-    names = [outside(offset, parts) for offset in offsets if offset < root.start]
-    return [*names, *(owners(raw, root.start, inside) if inside else [])]
-
-
-def outside(offset: int, parts: Sequence[Region]) -> str:
-    """Name what holds a byte before the root."""
-    for part in parts:
-        if part.start <= offset < part.start + part.size:
-            return "the EFI system partition" if part.type == "vfat" else part.what
-    return "the partition table or boot sector"
-
-
-def owners(raw: Path, start: int, offsets: Sequence[int]) -> list[str]:
-    """Name the files that own bytes of the root's file system.
-
-    Source: debugfs(8), icheck and ncheck: tables of two columns after a line of titles.
-    """
-    image = f"{raw}?offset={start}"
-    blocks = sorted({offset // BLOCK for offset in offsets})
-    rows = run.run(["debugfs", "-R", f"icheck {' '.join(map(str, blocks))}", image]).stdout
-    inode = dict(row.split("\t", 1) for row in rows.splitlines()[1:] if "\t" in row)
-    known = sorted({number for number in inode.values() if number.isdigit()})
-    names: dict[str, str] = {}
-    if known:
-        rows = run.run(["debugfs", "-R", f"ncheck {' '.join(known)}", image]).stdout
-        names = dict(row.split("\t", 1) for row in rows.splitlines()[1:] if "\t" in row)
-    return [
-        names.get(inode.get(str(block), ""), f"block {block} of the file system").lstrip("/")
-        if block
-        else "the superblock"
-        for block in blocks
-    ]

@@ -156,18 +156,49 @@ def copy_root(source: Source, target: Path) -> None:
     source.cell.execute(argv, timeout_s=disks.WHOLE_IMAGE_S)
 
 
+@contextlib.contextmanager
+def shown(cell: Cell, raw: Path, part: Region, folder: Path) -> Iterator[Path]:
+    """Mount the root of a raw disk read-only, in a cell.
+
+    Args:
+        cell: the cell.
+        raw: the disk.
+        part: where its root is.
+        folder: mount point.
+    """
+    root = folder.absolute()
+    root.mkdir(parents=True, exist_ok=True)
+    with mount.attached(cell, raw, part, writable=False) as device:
+        cell.execute(mount.mount_args(device, root, part.type, writable=False))
+    with releasing(lambda: mount.unmount_tree(cell, root)):
+        yield cell.path(root)
+
+
+@contextlib.contextmanager
+def copied(raw: Path, parts: list[Region], work: Path) -> Iterator[Path]:
+    """Show the files of a repacked disk, read-only.
+
+    Args:
+        raw: the disk that `repack` wrote.
+        parts: what `repack` returned.
+        work: folder for what mounting needs.
+    """
+    part = choose_root(parts, raw)
+    with (
+        contextlib.closing(open_cell(work / "cell.log")) as cell,
+        shown(cell, raw, part, work / "copy") as root,
+    ):
+        yield root
+
+
 def compare(source: Source, target: Path, work: Path) -> None:
     """Prove that every file of the root is on the target as it was.
 
     Raises:
         SealError: one differs; the first of them are named.
     """
-    cell, copy = source.cell, work.absolute() / "copy"
-    copy.mkdir(exist_ok=True)
-    with mount.attached(cell, target, source.root_part, writable=False) as device:
-        cell.execute(mount.mount_args(device, copy, "ext4", writable=False))
-    with releasing(lambda: mount.unmount_tree(cell, copy)):
-        found = differences(cell.path(source.root), cell.path(copy))
+    with shown(source.cell, target, source.root_part, work / "copy") as copy:
+        found = differences(source.cell.path(source.root), copy)
     if found:
         raise SealError(
             f"{target}: {len(found)} files are not as they were, the first is {found[0]}",

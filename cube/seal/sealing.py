@@ -94,8 +94,11 @@ def repacked(disk: Path, spec: Spec, work: Workspace) -> Iterator[Path]:
     try:
         with log.step("Copying the files onto new file systems"), explained(NOT_COPIED):
             parts = repack.repack(disk, target, folder)
-        with log.step("Searching the disk for what only the build knows"):
-            leaks.expect_none(target, parts, leaks.needles(spec, work))
+        with (
+            log.step("Searching the disk for what only the build knows"),
+            repack.copied(target, parts, folder) as root,
+        ):
+            leaks.expect_none(target, parts, leaks.needles(spec, work), root)
         yield target
     finally:
         target.unlink(missing_ok=True)

@@ -61,7 +61,7 @@ def opened(spec: Spec, work: Workspace) -> Iterator[PackageCache | None]:
         yield None
         return
     url = SERVICE if wanted == "auto" else wanted
-    if answers(url) and (wanted != "auto" or apt_cache.is_cacher(url)):
+    if answers(url) and (wanted != "auto" or (apt_cache.is_cacher(url) and service_fits(spec))):
         log.info(f"packages come through the cache at {url}")
         yield PackageCache(url=url, guest_url=guest_url(spec, url))
         return
@@ -88,6 +88,17 @@ def own(spec: Spec, folder: Path) -> Iterator[PackageCache]:
     """
     with apt_cache.started(spec.network.proxy, folder) as url:
         yield PackageCache(url=url, guest_url=guest_url(spec, url), folder=folder)
+
+
+def service_fits(spec: Spec) -> bool:
+    """Tell whether a service that others have set up leads to the build's mirrors.
+
+    It knows no proxy of cube.toml, and refuses other ports than 80. Source: acng.conf,
+    AllowUserPorts.
+    """
+    mirrors = (spec.network.apt_mirror, spec.network.apt_security_mirror)
+    plain = [url for url in mirrors if urlparse(url).scheme == "http"]
+    return not spec.network.proxy and all(urlparse(url).port in (None, 80) for url in plain)
 
 
 def answers(url: str) -> bool:

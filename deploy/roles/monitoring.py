@@ -11,7 +11,8 @@ from deploy.runner.data import read
 from deploy.runner.sources import Programs, file_text
 
 DASHBOARD = Programs("cube_top.py")
-#: From Debian's main and Ubuntu's main and universe.
+#: From Debian's main, and Ubuntu's main and universe; nvtop is in Ubuntu's multiverse.
+#: Source: packages.ubuntu.com, noble, nvtop 3.0.2-1.
 PACKAGES = (
     "htop",
     "lm-sensors",

@@ -1,11 +1,13 @@
-"""A package index on loopback: it passes PyPI on, keeps what it fetched, counts and misbehaves.
+"""A package index: it forwards to this machine's index, keeps files, counts and misbehaves.
 
 A container reaches it at `HOST`. Every byte that layer 4 downloads in the tests comes through it.
 """
 
+import base64
 import contextlib
 import json
 import re
+import ssl
 import threading
 import time
 import urllib.request
@@ -15,7 +17,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import urlparse
 
-from cube.stack.wheels.resolve import public_index
+from cube.supply.wheel_cache import upstream
 
 #: The machine that runs the container, as the container sees it. Source: slirp4netns(1).
 HOST = "10.0.2.2"
@@ -36,6 +38,8 @@ class Index:
         slow: packages whose wheels are sent no faster than a megabyte a second.
         cut: packages whose next wheel breaks off in the middle.
         down: whether every request is refused.
+        login: "user:password" that every request must have; empty: none.
+        refused: how many requests lacked it.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -44,6 +48,7 @@ class Index:
         self.sent, self.asked = Counter[str](), Counter[str]()
         self.slow, self.cut = set[str](), set[str]()
         self.down = False
+        self.login, self.refused = "", 0
         self.locks = defaultdict[str, threading.Lock](threading.Lock)
         self.port = 0
 
@@ -58,7 +63,7 @@ class Index:
         with self.locks[name]:
             if not file.exists():
                 request = urllib.request.Request(
-                    f"{public_index()}/{name}/", headers={"Accept": JSON}
+                    f"{upstream('').rstrip('/')}/{name}/", headers={"Accept": JSON}
                 )
                 with urllib.request.urlopen(request, timeout=60) as answer:
                     file.write_bytes(answer.read())
@@ -89,6 +94,11 @@ class Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         """Send a page, a file, or a refusal."""
         path = urlparse(self.path).path
+        wanted = base64.b64encode(self.index.login.encode()).decode()
+        if self.index.login and self.headers.get("Authorization") != f"Basic {wanted}":
+            self.index.refused += 1
+            self.send_error(401)
+            return
         page, file = (re.fullmatch(f"/{kind}/([^/]+)/?", path) for kind in ("simple", "files"))
         if self.index.down or not (page or file):
             self.send_error(503 if self.index.down else 404)
@@ -133,11 +143,17 @@ class Handler(BaseHTTPRequestHandler):
 
 
 @contextlib.contextmanager
-def serve(folder: Path) -> Iterator[Index]:
+def serve(
+    folder: Path, address: str = "127.0.0.1", tls: ssl.SSLContext | None = None
+) -> Iterator[Index]:
     """Run an index while the block runs."""
     index = Index(folder)
     handler = type("Bound", (Handler,), {"index": index})
-    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    server = ThreadingHTTPServer((address, 0), handler)
+    if tls:
+        server.socket = tls.wrap_socket(
+            server.socket, server_side=True, do_handshake_on_connect=False
+        )
     index.port = server.server_address[1]
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()

@@ -1,4 +1,4 @@
-"""A mirror of Debian on loopback that wants a login, and passes on what Debian's own servers have.
+"""A mirror of Debian that requires a login and forwards to Debian's own servers.
 
 with mirrored() as mirror:
     ...                        # apt_mirror = mirror.archive, apt_security_mirror = mirror.security
@@ -8,6 +8,7 @@ with mirrored() as mirror:
 import base64
 import contextlib
 import shutil
+import ssl
 import threading
 import urllib.error
 import urllib.request
@@ -33,16 +34,17 @@ ANSWER_S = 60
 
 @dataclass
 class Mirror:
-    """What is served, and what was asked for with the login."""
+    """What is served, and what was requested with the login; `scheme` is http or https."""
 
     port: int = 0
+    scheme: str = "http"
     paths: list[str] = field(default_factory=list)
     refused: int = 0
 
     def url(self, folder: str, host: str) -> str:
         """Return the URL of a folder with the login in it."""
         login = f"{quote(USER, safe='')}:{quote(PASSWORD, safe='')}"
-        return f"http://{login}@{host}:{self.port}{folder}"
+        return f"{self.scheme}://{login}@{host}:{self.port}{folder}"
 
     def network(self, host: str) -> str:
         """Return what cube.toml says of it.
@@ -106,11 +108,18 @@ class Handler(BaseHTTPRequestHandler):
 
 
 @contextlib.contextmanager
-def mirrored() -> Iterator[Mirror]:
-    """Serve while the block runs."""
-    mirror = Mirror()
+def mirrored(
+    address: str = "127.0.0.1", port: int = 0, tls: ssl.SSLContext | None = None
+) -> Iterator[Mirror]:
+    """Serve while the block runs; port 0 is any free one."""
+    mirror = Mirror(scheme="https" if tls else "http")
     handler = type("Bound", (Handler,), {"mirror": mirror})
-    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    server = ThreadingHTTPServer((address, port), handler)
+    if tls:
+        # The handshake is left to the thread of the connection.
+        server.socket = tls.wrap_socket(
+            server.socket, server_side=True, do_handshake_on_connect=False
+        )
     mirror.port = server.server_address[1]
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()

@@ -12,6 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from cube import config
+from cube.build import debug_machine
+from cube.config.workspace import Workspace
 from cube.disks import mount, qcow2
 from cube.machines import (
     Firmware,
@@ -25,11 +28,11 @@ from cube.machines import (
     record,
     ssh,
 )
-from cube.machines.choose import Wanted, choose, down
+from cube.machines.choose import Wanted, choose, down, up
 from cube.machines.nspawn.container import Containers
 from cube.machines.qemu.vm import VirtualMachines
 from cube.runtime import run
-from cube.runtime.errors import CommandError, MachineError
+from cube.runtime.errors import CommandError, CubeError, MachineError
 from cube.seal import secure_boot
 from tests.processes import running
 
@@ -382,6 +385,32 @@ def test_detached_machine_is_stopped_by_another_process(
 
 
 @pytest.mark.timeout(300)
+def test_down_stops_every_machine_that_was_left_up(
+    ask: Ask, base_disk: Path, tmp_path: Path
+) -> None:
+    loaded = config.load_text('[build]\ndir = "build"\n', tmp_path / "cube.toml")
+    work = Workspace.of(loaded)
+    disks = [work.machines / f"{debug_machine.NAME}{number}.qcow2" for number in (1, 2)]
+    for copy in disks:
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        qcow2.create_overlay(copy, base_disk)
+        name = f"{name_of(tmp_path)}-{copy.stem}"
+        wanted = ask(name=name, disk=copy, run_dir=copy.with_suffix(""), detached=True)
+        machine = up(wanted, choose("container"))
+        ssh.execute(machine.endpoint, "echo kept | sudo tee /etc/kept")
+    assert len(record.left_up(work.machines)) == len(disks)
+
+    debug_machine.down(loaded)
+
+    assert record.recorded(work.machines) == []
+    assert holding(tmp_path) == []
+    for copy in disks:
+        with mount.mounted(copy, tmp_path / "look") as root:
+            assert (root / "etc/kept").read_text() == "kept\n"
+    with pytest.raises(CubeError, match=r"no machine of debian-13 is up"):
+        debug_machine.down(loaded)
+
+
 def test_detached_machine_outlives_a_failure_in_its_block(ask: Ask, tmp_path: Path) -> None:
     request = ask(detached=True)
     with pytest.raises(MachineError, match="a layer failed"), Containers().start(request):

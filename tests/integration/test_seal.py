@@ -105,7 +105,7 @@ def test_clones_of_an_image_that_was_not_sealed_are_refused(
     link = built.store.named("").disk
     request = ProofRequest(
         artifact=link, root_bytes=1, build_key=key_file, spec=built.spec, work=tmp_path,
-        results=tmp_path,
+        results=tmp_path, wanted=(),
     )  # fmt: skip
     with pytest.raises(ProofError, match="machine_id"):
         boot_test.prove(request, VirtualMachines())

@@ -132,7 +132,7 @@ def test_ubuntus_disk_goes_through_the_pipeline(
 
     wanted = ProofRequest(
         artifact=artifact, root_bytes=inspection.root_bytes, build_key=key_file,
-        spec=built.spec, work=tmp_path, results=tmp_path,
+        spec=built.spec, work=tmp_path, results=tmp_path, wanted=(),
     )  # fmt: skip
     ssh.make_key(wanted.key_file)
     plan = Plan(name="shape-clone", firmware="bios", marker="")

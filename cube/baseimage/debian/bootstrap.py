@@ -14,6 +14,7 @@ from cube.config.workspace import Workspace
 from cube.disks import gpt, presets, shape
 from cube.runtime import lifetime, log, run
 from cube.runtime.errors import CommandError, HostError, PackerError
+from cube.supply import trust
 from cube.supply.package_cache import PackageCache, carries, poisoned, suspect
 
 SUITE = "trixie"
@@ -32,7 +33,6 @@ PACKAGES = (
 LAYOUT_PACKAGES: dict[Layout, tuple[str, ...]] = {"plain": (), "lvm": ("lvm2",)}
 #: Where the mirrors' logins are while a tree is made. Source: apt_auth.conf(5).
 LOGINS = "/etc/apt/auth.conf.d/99cube-build-mirror.conf"
-
 #: Newer than /usr: what dpkg has made a moment ago (the linker's cache, accounts, the journal's
 #: catalogue) is not made again by the first boot. Source: systemd-update-done.service(8).
 UPDATED = ("etc/.updated", "var/.updated")
@@ -52,13 +52,16 @@ def sources(spec: Spec) -> list[str]:
     return mirrors.debian_sources(*mirrors.addresses(spec))
 
 
-def mmdebstrap_args(spec: Spec, tree: Path, logins: Path | None = None) -> list[str]:
+def mmdebstrap_args(
+    spec: Spec, tree: Path, logins: Path | None = None, bundle: Path | None = None
+) -> list[str]:
     """Return the command that fills `tree`.
 
     Args:
         spec: which kernel, from which mirrors.
         tree: the folder.
         logins: file with the mirrors' logins, which apt has while it works.
+        bundle: the certificates that apt trusts; None: what this machine trusts.
     """
     kernel = KERNELS[spec.os.debian.kernel]
     packages = (*PACKAGES, *LAYOUT_PACKAGES[spec.image.disk_layout], kernel)
@@ -73,6 +76,7 @@ def mmdebstrap_args(spec: Spec, tree: Path, logins: Path | None = None) -> list[
         '--aptopt=Acquire::Retries "2"',
         '--aptopt=Acquire::http::Timeout "20"',
         '--aptopt=Acquire::https::Timeout "20"',
+        *([f'--aptopt=Acquire::https::CAInfo "{bundle}"'] if bundle else []),
         *(lend if logins else []),
         '--customize-hook=rm -f "$1/etc/apt/apt.conf.d/99mmdebstrap"',
         SUITE, str(tree), *sources(spec),
@@ -135,9 +139,9 @@ def make_tree(spec: Spec, tree: Path, *, cache: str = "") -> None:
             log.status(f"mmdebstrap: {line[3:]}")
 
     proxies = {**proxy_environment(spec), **({"http_proxy": cache} if cache else {})}
-    with lent_logins(spec, tree.parent) as logins:
+    with lent_logins(spec, tree.parent) as logins, trust.bundle(spec) as bundle:
         code = run.stream(
-            lifetime.with_descendants(mmdebstrap_args(spec, tree, logins)),
+            lifetime.with_descendants(mmdebstrap_args(spec, tree, logins, bundle)),
             on_line=on_line,
             timeout_s=TIMEOUT_S,
             env={**proxies, "TMPDIR": str(tree.parent)},

@@ -112,10 +112,13 @@ def built(spec: Spec, folder: Folder) -> dict[str, Value]:
 def first_boot(
     spec: Spec, folder: Folder, *, disk: Path, key_file: Path, nonce: str, timeout_s: int
 ) -> dict[str, Value]:
-    """Return the variables of the boot that proves the image."""
+    """Return the variables of the boot that proves the image.
+
+    Packer reads the disk's place as a URL, in which a percent sign has a meaning of its own.
+    """
     return {
         **built(spec, folder),
-        "disk": str(disk),
+        "disk": disk.absolute().as_uri(),
         "seed_dir": str(folder.seed),
         "ssh_user": BUILD_USER,
         "ssh_key_file": str(key_file),
@@ -130,7 +133,7 @@ def installer(
     """Return the variables of the Ubuntu installer, which runs under UEFI."""
     return {
         **built(spec, folder),
-        "iso": str(iso),
+        "iso": iso.absolute().as_uri(),
         "iso_sha256": iso_sha256,
         "kernel": str(folder.kernel),
         "initrd": str(folder.initrd),

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from cube.baseimage.packer import evidence, inputs, seed, template
 from cube.baseimage.ubuntu import autoinstall, iso
-from cube.config import Spec
+from cube.config import Spec, ca_files
 from cube.config.workspace import Workspace
 from cube.machines.qemu import accelerator, firmware
 from cube.machines.seed import build_seed
@@ -35,7 +35,7 @@ def install(spec: Spec, workspace: Workspace, *, key_file: Path) -> Path:
     with log.step("Fetching the installer"):
         image = iso.fetch(
             spec.os.ubuntu.iso_url, spec.os.ubuntu.iso_sha256, workspace.cache,
-            proxy=spec.network.proxy,
+            proxy=spec.network.proxy, trust=ca_files(spec),
         )  # fmt: skip
         extract(image, {KERNEL: folder.kernel, INITRD: folder.initrd})
     key = key_file.with_name(f"{key_file.name}.pub").read_text().strip()

@@ -2,12 +2,13 @@
 
 import hashlib
 import http.client
+import ssl
 import urllib.error
 import urllib.parse
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO
-from urllib.request import OpenerDirector, ProxyHandler, Request, build_opener
+from urllib.request import HTTPSHandler, OpenerDirector, ProxyHandler, Request, build_opener
 
 from cube.runtime import log
 from cube.runtime.errors import PackerError
@@ -21,7 +22,9 @@ PARTIAL = 206
 RANGE_NOT_SATISFIABLE = 416
 
 
-def fetch(url: str, sha256: str, cache: Path, *, proxy: str = "") -> Path:
+def fetch(
+    url: str, sha256: str, cache: Path, *, proxy: str = "", trust: Sequence[str] = ()
+) -> Path:
     """Return a local copy of a file, from the cache if it is there; never without its checksum.
 
     Args:
@@ -29,6 +32,7 @@ def fetch(url: str, sha256: str, cache: Path, *, proxy: str = "") -> Path:
         sha256: 64 small hexadecimal digits.
         cache: folder for downloads; the name in it holds the checksum.
         proxy: URL of the proxy; empty takes the environment's, if there is one.
+        trust: files of certificates, besides this machine's.
 
     Raises:
         PackerError: it cannot be had, or is not the file that the checksum names.
@@ -44,7 +48,7 @@ def fetch(url: str, sha256: str, cache: Path, *, proxy: str = "") -> Path:
     if target.exists():
         return checked(target, sha256, url)
     part = target.with_name(f"{target.name}.part")
-    download(url, part, opener(proxy))
+    download(url, part, opener(proxy, trust))
     try:
         checked(part, sha256, url)
     except PackerError:
@@ -71,10 +75,13 @@ def checked(path: Path, sha256: str, url: str) -> Path:
     return path
 
 
-def opener(proxy: str) -> OpenerDirector:
+def opener(proxy: str, trust: Sequence[str] = ()) -> OpenerDirector:
     """Return what opens URLs, through a proxy if there is one."""
-    chosen = [ProxyHandler({"http": proxy, "https": proxy})] if proxy else []
-    return build_opener(*chosen)
+    context = ssl.create_default_context()
+    for file in trust:
+        context.load_verify_locations(file)
+    through = [ProxyHandler({"http": proxy, "https": proxy})] if proxy else []
+    return build_opener(HTTPSHandler(context=context), *through)
 
 
 def download(url: str, part: Path, through: OpenerDirector) -> None:

@@ -41,6 +41,7 @@ BASE_SOURCES = {
         "cube/disks/gpt.py",
         "cube/disks/loop.py",
         "cube/disks/lvm.py",
+        "cube/supply/trust.py",
     ),
     "ubuntu-24.04": (
         "cube/baseimage/ubuntu/autoinstall.py",
@@ -69,6 +70,8 @@ IMAGE_SOURCES = (
     "cube/disks/mount.py",
     "cube/build/finalize.py",
     "cube/seal/leaks.py",
+    "cube/seal/packed.py",
+    "cube/seal/place.py",
     "cube/config/mirrors.py",
     "cube/disks/presets.py",
     "cube/seal/boot_test.py",

@@ -11,7 +11,6 @@ from cube.stack import lockfile
 from cube.stack.choice import Choice, covers
 from cube.stack.profile import Framework
 from cube.stack.wheels import fatbin, fitting, remote
-from cube.stack.wheels.resolve import public_index
 
 #: Package -> the library with its kernels, the first that a wheel has.
 #: Source: the directories of the wheels of torch 2.13.0, vLLM 0.19.1 and 0.32.0, TensorFlow 2.21.0.
@@ -59,8 +58,8 @@ def packages(choice: Choice) -> dict[str, Framework]:
     return found
 
 
-def look_remote(choice: Choice, package: str, framework: Framework, index: str = "") -> Look:
-    """Look into a locked wheel on the package index, by ranges.
+def look_remote(choice: Choice, package: str, framework: Framework, source: remote.Source) -> Look:
+    """Look into a locked wheel on a package index, by ranges.
 
     Raises:
         StackError: the index does not have the wheel that the lock names.
@@ -69,9 +68,7 @@ def look_remote(choice: Choice, package: str, framework: Framework, index: str =
     version = lock.version(package)
     hashes = {one for entry in lock.entries if entry.name == package for one in entry.hashes}
     listed = {
-        file.filename: file
-        for file in remote.listing(index or public_index(), package)
-        if file.sha256 in hashes
+        file.filename: file for file in remote.listing(source, package) if file.sha256 in hashes
     }
     name = fitting.best(listed, fitting.ranks(choice.system.python, choice.system.glibc))
     if not name:
@@ -80,7 +77,7 @@ def look_remote(choice: Choice, package: str, framework: Framework, index: str =
             " the lock names",
             hint=f"cube stack lock {choice.profile.name}",
         )
-    raw, reader = remote.opened(listed[name].url, listed[name].size)
+    raw, reader = remote.opened(source, listed[name].url, listed[name].size)
     with reader:
         return look(choice, package=package, version=version, wheel=name, reader=reader, raw=raw)
 

@@ -5,6 +5,7 @@ import re
 import shutil
 import sys
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 
 from cube.runtime import run
@@ -14,6 +15,8 @@ from cube.stack.profile import Framework, Profile
 
 #: Where pip's help names the index that it asks when it is told of none.
 DEFAULT_INDEX = re.compile(r"Python Package Index \(default (\S+?)\)")
+#: uv's variable for the index, which may have a login, so it is no argument.
+INDEX = "UV_DEFAULT_INDEX"
 #: The oldest Python that a lock is for; PLATFORM says the same to people.
 PYTHON = "3.12"
 #: Only these machines: the lock holds nothing for others.
@@ -24,13 +27,16 @@ environments = [
 """
 
 
-def lock(profile: Profile, names: list[str], *, index: str = "") -> list[Path]:
+def lock(
+    profile: Profile, names: list[str], *, index: str = "", env: Mapping[str, str] | None = None
+) -> list[Path]:
     """Make the locks of frameworks anew, vLLM's first: its torch is what PyTorch's gets too.
 
     Args:
         profile: whose folder gets them.
         names: of frameworks.
         index: a package index; empty for PyPI.
+        env: variables that lead uv to it: a proxy, certificates.
 
     Raises:
         StackError: there is no such framework, or no set of packages that fits.
@@ -44,7 +50,7 @@ def lock(profile: Profile, names: list[str], *, index: str = "") -> list[Path]:
     made = []
     for name in sorted(names, key=lambda one: one != "vllm"):
         framework = profile.frameworks[name]
-        body = compile_lock(framework, profile, index)
+        body = compile_lock(framework, profile, {**(env or {}), INDEX: index or public_index()})
         file = profile.lock(name)
         file.write_text(lockfile.render(profile, framework, body))
         made.append(file)
@@ -65,8 +71,8 @@ def public_index() -> str:
     return found[1]
 
 
-def compile_lock(framework: Framework, profile: Profile, index: str) -> str:
-    """Return what uv resolves for a framework.
+def compile_lock(framework: Framework, profile: Profile, env: Mapping[str, str]) -> str:
+    """Return what uv resolves for a framework, with variables of its environment.
 
     Raises:
         StackError: nothing fits; uv's reason is in the details.
@@ -80,10 +86,7 @@ def compile_lock(framework: Framework, profile: Profile, index: str) -> str:
         if shares:
             (place / "shared.txt").write_text(vllm.read_text())
         try:
-            argv = compile_args(shared=shares)
-            # The index may have a login, so it is no argument.
-            env = {"UV_DEFAULT_INDEX": index or public_index()}
-            run.run(argv, env=env, cwd=place, timeout_s=900)
+            run.run(compile_args(shared=shares), env=env, cwd=place, timeout_s=900)
         except CommandError as error:
             raise StackError(
                 f"{framework.name} of {profile.name}: uv found no set of packages",

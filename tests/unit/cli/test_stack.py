@@ -12,6 +12,7 @@ from cube.runtime import hardware
 from cube.runtime.errors import StackError
 from cube.stack import lockfile, profile
 from cube.stack.wheels import resolve
+from tests.authority import certified
 from tests.unit.stack.wheels.samples import fat_binary, library, wheel
 
 UV = """#!/bin/sh
@@ -146,6 +147,21 @@ def test_lock(place: Path, mine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "--constraints" not in arguments
     assert "x86_64" in (place / "pyproject.toml").read_text()
     assert "torch==2.13.0" in (place / "wanted.in").read_text()
+
+
+def test_uv_is_led_through_the_proxy_and_trusts_our_certificates(
+    place: Path, mine: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    authority, _ = certified(place, "127.0.0.1")
+    text = (place / "cube.toml").read_text()
+    network = f'[network]\nproxy = "http://a:b@proxy:1"\nca_certificates = ["{authority}"]\n'
+    (place / "cube.toml").write_text(f"{text}\n{network}")
+    (place / "body").write_text(BODY)
+    look = f'echo "$https_proxy" >{place}/proxy; cat "$SSL_CERT_FILE" >{place}/trusted'
+    fake_uv(place, monkeypatch, f"cp {place}/body lock.txt; {look}")
+    assert run(place, "lock", "--framework", "pytorch") == 0
+    assert (place / "proxy").read_text() == "http://a:b@proxy:1\n"
+    assert authority.read_text() in (place / "trusted").read_text()
 
 
 def test_the_lock_of_pytorch_takes_what_vllms_has(

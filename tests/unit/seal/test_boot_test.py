@@ -165,7 +165,7 @@ def test_clones_have_identities_of_their_own(
     request = boot_test.ProofRequest(
         artifact=tmp_path / "a.qcow2", root_bytes=1, build_key=tmp_path / "build.key",
         spec=load_text('[admin]\nuser = "ada"\n', tmp_path / "cube.toml"), work=tmp_path,
-        results=tmp_path,
+        results=tmp_path, wanted=(),
     )  # fmt: skip
     (tmp_path / "admin.key.pub").write_text("ssh-ed25519 AAAA cube\n")
     one, other = (

@@ -7,6 +7,9 @@ import pytest
 
 from cube import config
 from cube.config.workspace import Workspace
+from cube.disks import qcow2
+from cube.runtime import run
+from cube.runtime.errors import SealError
 from cube.seal import leaks
 
 
@@ -23,7 +26,70 @@ def test_the_build_itself_is_searched_for(tmp_path: Path) -> None:
     assert found["cube-build"] == "the build account"
     assert found["AAAAkey"] == "the build key"
     assert found[str(tmp_path / "build/debian-13")] == "the build folder"
-    assert len(found) == 4
+    assert {"the build account", "the build key", "the build folder"} >= set(found.values()) - {
+        "the builder's account and host",
+        "a resolver of the build",
+    }
+
+
+def test_the_builder_and_its_private_resolvers_are_searched_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("getpass.getuser", lambda: "anna")
+    conf = tmp_path / "resolv.conf"
+    conf.write_text(
+        "# nameserver 192.168.9.9\nsearch example.org\nnameserver 192.168.1.1\nnameserver\n"
+        "nameserver 1.1.1.1\nnameserver 127.0.0.53\nnameserver fd00::1\nnameserver x\n"
+    )
+    found = list(leaks.of_builder("desk", conf))
+    assert [one.text for one in found] == [
+        "anna@desk", "nameserver 192.168.1.1", "nameserver fd00::1",
+    ]  # fmt: skip
+    assert all(one.example for one in found)
+
+
+@pytest.mark.parametrize("host", leaks.NAMELESS)
+def test_a_host_without_a_name_is_not_searched_for(tmp_path: Path, host: str) -> None:
+    assert list(leaks.of_builder(host, tmp_path / "none")) == []
+
+
+def test_what_packages_have_as_an_example_does_not_count(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    raw = tmp_path / "raw"
+    raw.write_bytes(b"nameserver 10.0.0.1")
+    wanted = [leaks.Needle(what="a resolver", text="nameserver 10.0.0.1", example=True)]
+    names = ["usr/share/doc/x", "usr/local/etc/x", "etc/resolv.conf.old"]
+    monkeypatch.setattr(leaks, "trace", lambda *_: names)
+    assert [hit.place for hit in leaks.search(raw, [], wanted)] == names[1:]
+
+
+def test_a_certificate_that_the_distribution_ships_does_not_count(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    raw = tmp_path / "raw"
+    raw.write_bytes(b"BBBB")
+    wanted = [leaks.Needle(what="the certificate x", text="BBBB", shipped=True)]
+    names = ["etc/ssl/certs/ca-certificates.crt"]
+    monkeypatch.setattr(leaks, "trace", lambda *_: names)
+    assert [hit.place for hit in leaks.search(raw, [], wanted)] == names
+    names.append("usr/share/ca-certificates/mozilla/X.crt")
+    assert leaks.search(raw, [], wanted) == []
+
+
+SECRET = leaks.Needle(what="the login of network.proxy", text="s" * 4096)
+
+
+def test_what_a_clone_wrote_is_searched_and_the_name_of_its_image_is_not(tmp_path: Path) -> None:
+    image, overlay = tmp_path / "image.qcow2", tmp_path / "clone.qcow2"
+    run.run(["qemu-img", "create", "-q", "-f", "qcow2", image, "1M"])
+    run.run(["qemu-io", "-c", f"write -P {ord('s')} 0 8k", image])
+    qcow2.create_overlay(overlay, image)
+    wanted = [SECRET, leaks.Needle(what="the build folder", text=str(tmp_path))]
+    leaks.expect_unwritten(overlay, wanted, "clone 1")
+    run.run(["qemu-io", "-c", f"write -P {ord('s')} 512k 8k", overlay])
+    with pytest.raises(SealError, match=r"clone 1: the login of network\.proxy"):
+        leaks.expect_unwritten(overlay, wanted, "clone 1")
 
 
 @pytest.mark.parametrize("key", ["proxy", "apt_mirror", "apt_security_mirror", "pypi_index"])

@@ -57,6 +57,24 @@ def test_a_service_that_runs_is_found(tmp_path: Path, monkeypatch: pytest.Monkey
     assert cache == PackageCache(url="http://127.0.0.1:3142", guest_url="http://10.0.2.2:3142")
 
 
+@pytest.mark.parametrize(
+    ("network", "fits"),
+    [
+        ("", True),
+        ('apt_mirror = "http://mirror.example/debian"', True),
+        ('apt_mirror = "http://mirror.example:80/debian"', True),
+        ('apt_mirror = "https://mirror.example:8443/debian"', True),
+        ('apt_mirror = "http://mirror.example:8080/debian"', False),
+        ('apt_security_mirror = "http://mirror.example:8080/debian"', False),
+        ('proxy = "http://proxy.example:3128"', False),
+    ],
+)
+def test_a_service_of_others_is_used_where_it_leads_to_the_mirrors(
+    tmp_path: Path, network: str, fits: bool
+) -> None:
+    assert package_cache.service_fits(a_spec(tmp_path, network)) is fits
+
+
 def test_without_the_program_the_build_goes_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -13,6 +13,8 @@ from cube.baseimage import base_files
 from cube.baseimage.debian import bootstrap
 from cube.config import Layout, mirrors
 from cube.disks import gpt, shape
+from cube.supply import trust
+from tests.authority import certified
 
 MIB = 1024 * 1024
 
@@ -65,6 +67,26 @@ def test_logins_of_mirrors_are_in_a_file_of_ours_while_a_tree_is_made(tmp_path: 
     assert (lent.read_text(), lent.stat().st_mode & 0o777) == ("secret", 0o600)
     subprocess.run(["sh", "-c", take, "sh", tree], check=True)
     assert not lent.exists()
+
+
+def test_certificates_of_cube_toml_are_trusted_while_a_tree_is_made(tmp_path: Path) -> None:
+    authority, _ = certified(tmp_path, "127.0.0.1")
+    found = a_spec(tmp_path, f'[network]\nca_certificates = ["{authority}"]\n')
+    with trust.bundle(found) as file:
+        assert file is not None
+        assert authority.read_text() in file.read_text()
+        assert file.stat().st_mode & file.parent.stat().st_mode & 0o044, "apt has its own account"
+        args = bootstrap.mmdebstrap_args(found, tmp_path, bundle=file)
+        assert f'--aptopt=Acquire::https::CAInfo "{file}"' in args
+    assert not file.exists()
+
+
+@pytest.mark.parametrize("word", ["host", "none"])
+def test_without_certificates_apt_trusts_what_this_machine_does(tmp_path: Path, word: str) -> None:
+    found = a_spec(tmp_path, f'[network]\nca_certificates = "{word}"\n')
+    with trust.bundle(found) as file:
+        assert file is None
+    assert not any("CAInfo" in one for one in bootstrap.mmdebstrap_args(found, tmp_path))
 
 
 def test_without_a_login_there_is_no_file(tmp_path: Path) -> None:

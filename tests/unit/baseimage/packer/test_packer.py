@@ -215,6 +215,14 @@ def test_a_failure_tells_all_that_is_known(tmp_path: Path) -> None:
     assert error.details == "halted\nQEMU said:\nno CPU\nThe console's last lines:\nKernel panic"
 
 
+def test_packer_is_told_a_files_place_as_a_url(tmp_path: Path) -> None:
+    found, folder = a_spec(tmp_path), inputs.Folder(work=tmp_path)
+    disk, place = Path("/it's 100% new/disk.img"), "file:///it%27s%20100%25%20new/disk.img"
+    boot = inputs.first_boot(found, folder, disk=disk, key_file=tmp_path, nonce="", timeout_s=1)
+    assert boot["disk"] == place
+    assert inputs.installer(found, folder, iso=disk, iso_sha256="", timeout_s=1)["iso"] == place
+
+
 def test_emulation_has_one_processor_that_it_can_be_trusted_with(tmp_path: Path) -> None:
     found = inputs.hardware(a_spec(tmp_path), "tcg")
     assert (found["cpus"], found["qemu_cpu"]) == (1, "max,-cx16")

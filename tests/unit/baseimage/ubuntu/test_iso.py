@@ -10,6 +10,7 @@ import pytest
 
 from cube.baseimage.ubuntu import iso
 from cube.runtime.errors import PackerError
+from tests.authority import certified
 
 CONTENT = bytes(range(256)) * 20_000
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
@@ -63,6 +64,15 @@ def server() -> Iterator[Server]:
 
 def url(server: Server, name: str = "ubuntu.iso") -> str:
     return f"http://127.0.0.1:{server.server_address[1]}/{name}"
+
+
+def test_a_certificate_of_cube_toml_is_trusted(server: Server, tmp_path: Path) -> None:
+    authority, tls = certified(tmp_path, "127.0.0.1")
+    server.socket = tls.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
+    address = url(server).replace("http:", "https:")
+    assert iso.fetch(address, SHA256, tmp_path, trust=[str(authority)]).read_bytes() == CONTENT
+    with pytest.raises(PackerError, match="CERTIFICATE_VERIFY_FAILED"):
+        iso.fetch(address, SHA256, tmp_path / "other")
 
 
 def test_a_file_is_fetched_once(server: Server, tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """The gate without hardware: wheels on the disk, and on a server that is read in ranges."""
 
+import base64
 import hashlib
 import json
 import re
@@ -15,6 +16,7 @@ from cube.runtime.errors import StackError
 from cube.stack import lockfile, profile, table
 from cube.stack.choice import Choice
 from cube.stack.wheels import gate, remote
+from cube.supply.wheel_index.upstream import Upstream
 from tests.unit.stack.wheels.samples import fat_binary, library, wheel
 
 NAME = "torch-2.13.0-cp313-cp313-manylinux_2_28_x86_64.whl"
@@ -72,6 +74,7 @@ class Index:
     """A package index with one wheel of torch; `ranges` tells whether it honours them."""
 
     def __init__(self, file: Path) -> None:
+        self.login = ""
         self.data, self.ranges, self.listed = file.read_bytes(), True, True
         self.sent = 0
         index = self
@@ -92,6 +95,8 @@ class Index:
         return f"http://127.0.0.1:{self.server.server_port}/simple"
 
     def answer(self, handler: BaseHTTPRequestHandler) -> None:
+        if self.login and handler.headers["Authorization"] != f"Basic {self.login}":
+            return self.send(handler, 401, "")
         if handler.path.endswith("/torch/"):
             digest = hashlib.sha256(self.data).hexdigest()
             row = {
@@ -144,16 +149,25 @@ def locked(tmp_path: Path, index: Index) -> Choice:
 
 def test_a_wheel_on_the_index_is_read_in_part(index: Index, locked: Choice) -> None:
     framework = gate.packages(locked)["torch"]
-    look = gate.look_remote(locked, "torch", framework, index.url)
+    look = gate.look_remote(locked, "torch", framework, Upstream(index.url))
     assert look.covered
     assert look.architectures == ("90", "120")
     assert index.sent < len(index.data) / 2
 
 
+def test_an_index_with_a_login(index: Index, locked: Choice) -> None:
+    index.login = base64.b64encode(b"me:p@ss/w0rd").decode()
+    url = index.url.replace("//", "//me:p%40ss%2Fw0rd@")
+    assert gate.look_remote(locked, "torch", locked.wanted[0], Upstream(url)).covered
+    with pytest.raises(StackError, match="401") as caught:
+        gate.look_remote(locked, "torch", locked.wanted[0], Upstream(url.replace("ss", "xx")))
+    assert "me:" not in f"{caught.value.message}{caught.value.hint}"
+
+
 def test_a_server_without_ranges(index: Index, locked: Choice) -> None:
     index.ranges = False
     with pytest.raises(StackError, match="status 200 where 206 was wanted"):
-        gate.look_remote(locked, "torch", locked.wanted[0], index.url)
+        gate.look_remote(locked, "torch", locked.wanted[0], Upstream(index.url))
 
 
 def test_an_index_without_the_locked_wheel(index: Index, locked: Choice) -> None:
@@ -161,14 +175,14 @@ def test_an_index_without_the_locked_wheel(index: Index, locked: Choice) -> None
     with pytest.raises(
         StackError, match=r"torch 2\.13\.0: the index has no wheel for Python 3\.13"
     ):
-        gate.look_remote(locked, "torch", locked.wanted[0], index.url)
+        gate.look_remote(locked, "torch", locked.wanted[0], Upstream(index.url))
 
 
 def test_no_index(index: Index, locked: Choice) -> None:
     with pytest.raises(StackError, match="cannot be read"):
-        gate.look_remote(locked, "torch", locked.wanted[0], "http://127.0.0.1:1/simple")
+        gate.look_remote(locked, "torch", locked.wanted[0], Upstream("http://127.0.0.1:1/simple"))
 
 
 def test_an_index_of_another_scheme(locked: Choice) -> None:
     with pytest.raises(StackError, match="only http and https"):
-        gate.look_remote(locked, "torch", locked.wanted[0], "file:///srv/simple")
+        gate.look_remote(locked, "torch", locked.wanted[0], Upstream("file:///srv/simple"))
