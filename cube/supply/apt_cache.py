@@ -1,11 +1,13 @@
 """apt-cacher-ng, started by a build and ended with it; Debian's service is not used."""
 
 import contextlib
+import hashlib
 import os
 import random
 import shlex
 import shutil
 import socket
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +19,8 @@ from cube.runtime.errors import BusyError, CommandError
 PROGRAM = "apt-cacher-ng"
 #: Below 32768: version 3.7.4 takes larger ones for negative, its own and a mirror's (measured).
 PORTS = range(20000, 32768)
+#: Beside the settings: should those not be read, it is open to nobody and ends with us, too.
+ALWAYS = ("ForeGround=1", "BindAddress=127.0.0.1")
 #: Seconds to start, which takes a tenth of one, and to answer.
 START_S, ANSWER_S = 15.0, 3.0
 #: Less free space is left to the build itself; a chain with CUDA fetches 2 GB.
@@ -47,15 +51,13 @@ def started(proxy: str, folder: Path) -> Iterator[str]:
             raise CommandError(f"less than {FREE_BYTES // 1024**3} GiB are free in {folder}")
         port = small_port()
         url = f"http://127.0.0.1:{port}"
-        try:
-            write_settings(folder, port, upstream(proxy))
-            with run.spawn([program(), "-c", folder / "settings"]) as process:
+        with settings_folder(folder) as place:
+            write_settings(place, port, upstream(proxy))
+            with run.spawn([program(), "-c", place, *ALWAYS, f"Port={port}"]) as process:
                 wait_for_answer(process, url)
                 log.debug(f"packages come through {PROGRAM} at {url}")
                 yield url
             tell(folder / "log")
-        finally:  # a proxy's URL may hold a password
-            shutil.rmtree(folder / "settings", ignore_errors=True)
 
 
 @contextlib.contextmanager
@@ -71,6 +73,28 @@ def lock_of(folder: Path) -> Iterator[None]:
         except BusyError as error:
             raise CommandError(f"another build uses {folder}") from error
         yield
+
+
+@contextlib.contextmanager
+def settings_folder(folder: Path) -> Iterator[Path]:
+    """Make a folder for the settings, with links to where files and log are.
+
+    The program passes over settings in a path with a quote, and does not start in one with a
+    blank (version 3.7.4), so the path is plain. A proxy's URL may hold a password: nobody else
+    may look, and what a killed build left is removed by the next one.
+    """
+    name = hashlib.sha256(os.fsencode(folder.absolute())).hexdigest()[:12]
+    place = Path(tempfile.gettempdir()) / f"cube-apt-cache-{name}"
+    shutil.rmtree(place, ignore_errors=True)
+    place.mkdir(mode=0o700)
+    try:
+        for link in ("files", "log"):
+            (folder / link).mkdir(exist_ok=True)
+            (place / link).symlink_to((folder / link).absolute())
+        (folder / "log" / "apt-cacher.log").unlink(missing_ok=True)
+        yield place
+    finally:
+        shutil.rmtree(place, ignore_errors=True)
 
 
 def program() -> str:
@@ -93,15 +117,11 @@ def settings(folder: Path, port: int, proxy: str) -> str:
     return "\n".join([*lines, *([f"Proxy: {proxy}"] if proxy else [])]) + "\n"
 
 
-def write_settings(folder: Path, port: int, proxy: str) -> None:
-    """Write its configuration for nobody else's eyes: a proxy's URL may hold a password."""
-    (folder / "settings").mkdir(mode=0o700, exist_ok=True)
-    for name in ("files", "log"):
-        (folder / name).mkdir(exist_ok=True)
-    file = folder / "settings" / "acng.conf"
+def write_settings(place: Path, port: int, proxy: str) -> None:
+    """Write its configuration into a folder that only we read."""
+    file = place / "acng.conf"
     file.touch(mode=0o600)
-    file.write_text(settings(folder, port, proxy))
-    (folder / "log" / "apt-cacher.log").unlink(missing_ok=True)
+    file.write_text(settings(place, port, proxy))
 
 
 def upstream(proxy: str) -> str:

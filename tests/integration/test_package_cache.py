@@ -11,6 +11,7 @@ import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
 from cube.supply import apt_cache
@@ -66,6 +67,27 @@ def test_a_package_is_fetched_once_for_two_builds(
             assert fetch(proxy, url) == PACKAGE
         assert not apt_cache.is_cacher(proxy)
     assert len(asked) == 1
+
+
+@pytest.mark.parametrize("name", ["a blank", "it's", "100%", "it's 100% new"])
+def test_it_serves_this_machine_alone_whatever_its_folder_is_called(
+    tmp_path: Path, mirror: tuple[str, list[str]], monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """In a path with a quote it once passed over its settings and served every network."""
+    monkeypatch.setattr(apt_cache, "upstream", lambda _: "")
+    with apt_cache.started("", tmp_path / name) as proxy:
+        assert fetch(proxy, mirror[0]) == PACKAGE
+        found = [one for one in psutil.net_connections("tcp") if one.pid in cachers()]
+        listens = [one.laddr[:1] for one in found if one.status == psutil.CONN_LISTEN]
+        assert set(listens) == {("127.0.0.1",)}
+    assert list((tmp_path / name / "files").rglob("*.deb"))
+    assert cachers() == set()
+
+
+def cachers() -> set[int]:
+    """Return the caches that this process has started."""
+    own = psutil.Process().children(recursive=True)
+    return {one.pid for one in own if one.name() == apt_cache.PROGRAM}
 
 
 def test_it_ends_with_a_build_that_is_killed(tmp_path: Path) -> None:

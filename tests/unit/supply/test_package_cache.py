@@ -151,11 +151,21 @@ def test_the_seal_and_the_checks_find_what_lies_on_a_guest() -> None:
 
 def test_its_settings_are_for_loopback_and_for_nobody_elses_eyes(tmp_path: Path) -> None:
     apt_cache.write_settings(tmp_path, 20001, "http://me:secret@proxy:3128")
-    file = tmp_path / "settings" / "acng.conf"
+    file = tmp_path / "acng.conf"
     lines = file.read_text().splitlines()
     assert {"BindAddress: 127.0.0.1", "Port: 20001", "SocketPath:"} < set(lines)
     assert lines[-1] == "Proxy: http://me:secret@proxy:3128"
     assert file.stat().st_mode & 0o777 == 0o600
+
+
+def test_its_settings_are_in_a_plain_path_that_nobody_else_reads(tmp_path: Path) -> None:
+    folder = tmp_path / "it's 100% new"
+    folder.mkdir()
+    with apt_cache.settings_folder(folder) as place:
+        assert not set(str(place)) & set("'\" %")
+        assert place.stat().st_mode & 0o777 == 0o700
+        assert (place / "files").resolve() == folder / "files"
+    assert not place.exists()
 
 
 def test_a_proxy_of_cube_toml_goes_before_that_of_apt() -> None:
