@@ -39,7 +39,7 @@ def test_a_gate_that_cannot_look_hides_no_other(
 
 
 def test_lint_leaves_no_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    for name in ("deploy", "checks"):
+    for name in ("deploy", "guest", "checks"):
         (tmp_path / name).mkdir()
     (tmp_path / "inventory.py").write_text("import os, sys\n")
     monkeypatch.setattr(verify, "PROJECT", tmp_path)
