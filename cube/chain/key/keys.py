@@ -5,7 +5,7 @@ the link, so that a person can read what made it and `cube chain why` can tell w
 
 - ``format``: of the chain, ``name``: of the link, ``parent``: the key of the link below it,
 - ``refresh``: which supply of packages it was made from (see `cube.chain.refresh`),
-- ``tools``: versions of what applies it,
+- ``tools``: versions of the programs that make it,
 - ``data``: what it reads of cube.toml, and only that,
 - ``sources``: path and sha256 of every file that it uses, and only of those.
 
@@ -20,65 +20,18 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from cube.baseimage import base_files
-from cube.chain.key import sources
+from cube.chain.key import rooms, sources
 from cube.config import BASE, GPU_LAYERS, Spec, build_data, link_name, security_mirror
 from cube.runtime.errors import ChainError
 
 #: The folder that holds ``deploy/``, ``packer/`` and ``checks/``.
 PROJECT = Path(__file__).resolve().parents[3]
 #: Of the store and of the ingredients: another number, and no older link is reused.
-FORMAT = 1
+FORMAT = 2
 #: What applies a layer, and fills its templates: their versions count.
 TOOLS = ("jinja2", "pyinfra")
 #: What compresses an image: another version makes other bytes.
 COMPRESSOR = "zstandard"
-
-#: What makes a base besides its folder of templates, by the operating system.
-BASE_SOURCES = {
-    "debian-13": (
-        "cube/baseimage/debian/bootstrap.py",
-        "cube/disks/gpt.py",
-        "cube/disks/loop.py",
-        "cube/disks/lvm.py",
-        "cube/supply/trust.py",
-    ),
-    "ubuntu-24.04": (
-        "cube/baseimage/ubuntu/autoinstall.py",
-        "cube/baseimage/ubuntu/late_commands.py",
-        "cube/baseimage/ubuntu/installer.py",
-        "cube/baseimage/ubuntu/storage_config.py",
-        "cube/baseimage/ubuntu/autoinstall_model.py",
-    ),
-}
-#: The same for every operating system: files of ours, seed, Packer's variables, proof.
-ANY_BASE_SOURCES = (
-    "cube/baseimage/base_files.py",
-    "cube/config/mirrors.py",
-    "cube/disks/presets.py",
-    "cube/disks/shape.py",
-    "cube/machines/seed.py",
-    "cube/baseimage/base.py",
-    "cube/baseimage/packer/inputs.py",
-    "packer/prove.py",
-    *base_files.COPIES.values(),
-)
-#: What seals and proves an image, besides ``checks/`` and what compresses it.
-IMAGE_SOURCES = (
-    "cube/seal/clones.py",
-    "cube/disks/ext4.py",
-    "cube/disks/mount.py",
-    "cube/build/finalize.py",
-    "cube/seal/leaks.py",
-    "cube/seal/packed.py",
-    "cube/seal/place.py",
-    "cube/config/mirrors.py",
-    "cube/disks/presets.py",
-    "cube/seal/boot_test.py",
-    "cube/seal/repack.py",
-    "cube/seal/sealing.py",
-    "cube/seal/secure_boot.py",
-)
 
 #: Digits of a digest that tell two files of one name apart.
 DIGITS = 12
@@ -96,13 +49,16 @@ def base_ingredients(spec: Spec, *, refresh: str, project: Path = PROJECT) -> In
         refresh: the supply of packages.
         project: the folder that holds ``packer/`` and ``cube/``.
     """
-    name = spec.image.os
-    paths = [*sources.tree(project / "packer" / name)]
-    paths += [project / path for path in (*ANY_BASE_SOURCES, *BASE_SOURCES[name])]
+    files = rooms.base_files(project, spec.image.os)
     return {
-        "format": FORMAT, "name": BASE, "parent": "", "refresh": refresh, "tools": {},
-        "data": plain(base_data(spec)), "sources": sources.hashes(project, paths),
-    }  # fmt: skip
+        "format": FORMAT,
+        "name": BASE,
+        "parent": "",
+        "refresh": refresh,
+        "tools": rooms.base_programs(spec.image.os),
+        "data": plain(base_data(spec)),
+        "sources": sources.hashes(project, files),
+    }
 
 
 def base_data(spec: Spec) -> dict[str, object]:
@@ -189,9 +145,7 @@ def layer_sources(layer: int, roles: Sequence[str], *, project: Path) -> dict[st
 
 def image_ingredients(spec: Spec, *, head: str, project: Path = PROJECT) -> Ingredients:
     """Return what makes the sealed and proven image out of the chain's last link."""
-    rooms = ("checks", "cube/seal/cleaning", "cube/seal/flatten")
-    paths = [path for room in rooms for path in sources.tree(project / room)]
-    paths += [project / path for path in IMAGE_SOURCES]
+    files = rooms.image_files(project)
     return {
         "format": FORMAT, "name": "image", "parent": head,
         "tools": {COMPRESSOR: importlib.metadata.version(COMPRESSOR)},
@@ -200,7 +154,7 @@ def image_ingredients(spec: Spec, *, head: str, project: Path = PROJECT) -> Ingr
             "image.version": spec.image.version,
             "network.keep_ca_certificates": spec.network.keep_ca_certificates,
         }),
-        "sources": sources.hashes(project, paths),
+        "sources": sources.hashes(project, files),
     }  # fmt: skip
 
 

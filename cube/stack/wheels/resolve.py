@@ -50,7 +50,7 @@ def lock(
     made = []
     for name in sorted(names, key=lambda one: one != "vllm"):
         framework = profile.frameworks[name]
-        body = compile_lock(framework, profile, {**(env or {}), INDEX: index or public_index()})
+        body = compile_lock(framework, profile, index=index, env=env or {})
         file = profile.lock(name)
         file.write_text(lockfile.render(profile, framework, body))
         made.append(file)
@@ -71,7 +71,9 @@ def public_index() -> str:
     return found[1]
 
 
-def compile_lock(framework: Framework, profile: Profile, env: Mapping[str, str]) -> str:
+def compile_lock(
+    framework: Framework, profile: Profile, *, index: str, env: Mapping[str, str]
+) -> str:
     """Return what uv resolves for a framework, with variables of its environment.
 
     Raises:
@@ -86,7 +88,8 @@ def compile_lock(framework: Framework, profile: Profile, env: Mapping[str, str])
         if shares:
             (place / "shared.txt").write_text(vllm.read_text())
         try:
-            run.run(compile_args(shared=shares), env=env, cwd=place, timeout_s=900)
+            argv = compile_args(shared=shares)
+            run.run(argv, env={**env, INDEX: index or public_index()}, cwd=place, timeout_s=900)
         except CommandError as error:
             raise StackError(
                 f"{framework.name} of {profile.name}: uv found no set of packages",

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from cube.chain.key import keys, sources
+from cube.baseimage import base_files
+from cube.chain.key import keys, rooms, sources
 from cube.config import LAYER_ROLES
 from deploy.roles.validation import package_files
 from deploy.runner.sources import ON_HOST
@@ -27,6 +28,7 @@ from tests.unit.chain.project import (
     layer_ingredients,
     spec,
 )
+from tests.unit.chain.project import ROOMS as CHECKED_OUT
 
 ROLES = sorted((PROJECT / "deploy" / "roles").glob("[a-z]*.py"))
 TEMPLATES = sorted((PROJECT / "deploy" / "templates").rglob("*.j2"))
@@ -52,6 +54,74 @@ def test_no_other_file_changes_a_layers_key(tmp_path: Path, layer: int) -> None:
     for path in others:
         path.write_text("anything")
     assert layer_ingredients(project, layer, spec()) == made
+
+
+def ingredients_of(checkout: Path, os_name: str, link: str) -> keys.Ingredients:
+    if link == IMAGE:
+        return keys.image_ingredients(spec(os_name), head="0" * 64, project=checkout)
+    return keys.base_ingredients(spec(os_name), refresh="now", project=checkout)
+
+
+def files_below(checkout: Path, place: str) -> set[str]:
+    return {str(path.relative_to(checkout)) for path in sources.tree(checkout / place)}
+
+
+ROOMS = [
+    ("debian-13", BASE, ("cube/baseimage", "packer/debian-13"), "cube/baseimage/ubuntu"),
+    ("ubuntu-24.04", BASE, ("cube/baseimage", "packer/ubuntu-24.04"), "cube/baseimage/debian"),
+    ("debian-13", IMAGE, ("cube/seal", "cube/disks", "checks"), "cube/baseimage"),
+]
+
+
+@pytest.mark.parametrize(("os_name", "link", "places", "other"), ROOMS)
+def test_a_byte_in_any_file_of_its_rooms_changes_a_key_and_in_no_other(
+    tmp_path: Path, os_name: str, link: str, places: tuple[str, ...], other: str
+) -> None:
+    project = check_out(tmp_path)
+    made = ingredients_of(project, os_name, link)
+    inside = set.union(*(files_below(project, place) for place in places))
+    assert inside - files_below(project, other) <= set(made["sources"])
+    others = set.union(*(files_below(project, room) for room in CHECKED_OUT)) - set(made["sources"])
+    assert files_below(project, other) <= others
+    for name in others:
+        add_a_byte(project / name)
+    assert ingredients_of(project, os_name, link) == made
+    for name in made["sources"]:
+        add_a_byte(project / name)
+    after = ingredients_of(project, os_name, link)
+    assert keys.differences(made, after) == [f"{name} changed" for name in sorted(made["sources"])]
+
+
+def add_a_byte(path: Path) -> None:
+    path.write_bytes(path.read_bytes() + b"#")
+
+
+def test_the_base_has_every_file_that_it_copies(checkout: Path) -> None:
+    copied = {*base_files.COPIES.values()}
+    assert copied <= set(ingredients_of(checkout, "debian-13", BASE)["sources"])
+
+
+def test_the_base_has_what_its_room_reads_of_the_disk(checkout: Path) -> None:
+    """A module that the room imports from below shapes a base, or stands here with a reason."""
+    made = set(ingredients_of(checkout, "debian-13", BASE)["sources"])
+    for path in sources.tree(PROJECT / rooms.BASE_ROOM):
+        if path.suffix != ".py":
+            continue
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("cube.disks"):
+                names = [f"{node.module}.{alias.name}" for alias in node.names]
+                found = [name.replace(".", "/") + ".py" for name in (*names, str(node.module))]
+                assert made & set(found), f"{path}: {node.module}"
+
+
+def test_another_version_of_a_program_makes_the_base_anew(
+    checkout: Path, first: Digests, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = rooms.version
+    for program in rooms.BASE_PROGRAMS["debian-13"]:
+        other = {program: "0.1"}
+        monkeypatch.setattr(rooms, "version", lambda one, other=other: other.get(one) or real(one))
+        assert changed(first, digests(checkout, spec())) == {BASE}
 
 
 @pytest.mark.parametrize(
@@ -91,6 +161,18 @@ def test_no_other_file_changes_a_layers_key(tmp_path: Path, layer: int) -> None:
         ("cube/seal/cleaning/new.py", {IMAGE}),
         ("cube/disks/presets.py", {BASE, IMAGE}),
         ("cube/seal/flatten/qcow2.py", {IMAGE}),
+        ("cube/seal/reboot_test.py", {IMAGE}),
+        ("cube/disks/mount.py", {IMAGE}),
+        ("cube/disks/gpt.py", {BASE, IMAGE}),
+        ("cube/provision/pytest_run.py", {IMAGE}),
+        ("cube/runtime/check_report.py", {IMAGE}),
+        ("cube/baseimage/packer/evidence.py", {BASE}),
+        ("cube/baseimage/packer/seed.py", {BASE}),
+        ("cube/baseimage/packer/template.py", {BASE}),
+        ("cube/baseimage/new.py", {BASE}),
+        ("guest/cube_secure_boot.py", {2}),
+        ("guest/cube_boot_loader.py", {BASE}),
+        ("cube/disks/presets.py", {BASE, IMAGE}),
         ("cube/build/pipeline.py", set()),
         ("checks/layer1/test_common.py", {IMAGE}),
         ("checks/layer2/test_new.py", {IMAGE}),

@@ -1,0 +1,121 @@
+"""Imports run down, from floor to floor; docs/architecture.md has the table of rooms."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+PROJECT = Path(__file__).parents[2]
+#: The rooms of cube/, highest floor first. A room imports from lower floors only.
+FLOORS = (
+    ("cli",),
+    ("build", "hosts"),
+    ("seal",),
+    ("baseimage", "provision"),
+    ("supply",),
+    ("chain",),
+    ("machines",),
+    ("disks",),
+    ("config",),
+    ("stack",),
+    ("runtime",),
+)
+FLOOR = {room: number for number, rooms in enumerate(reversed(FLOORS)) for room in rooms}
+#: What each other part of the project may import of the others; "cube.config" is one room.
+ALLOWED: dict[str, tuple[str, ...]] = {
+    "deploy": ("cube.config",),
+    "guest": (),
+    "checks": ("cube",),
+    # How commands are framed in an open shell is the connector's: a layer's key covers it.
+    "cube": ("deploy.connector.framing",),
+}
+#: Still reads records of machines and recipes of layers, which `inventory.py` is to hand to it.
+UNDONE = {"deploy.runner.hosts"}
+Arrow = tuple[str, str]
+
+
+def modules() -> dict[str, Path]:
+    """Return every module of the project that is not a test, by its dotted name."""
+    found: dict[str, Path] = {}
+    for part in ALLOWED:
+        for path in (PROJECT / part).rglob("*.py"):
+            parts = path.relative_to(PROJECT).with_suffix("").parts
+            found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
+    return found
+
+
+def imports(module: str, path: Path, known: dict[str, Path]) -> Iterator[str]:
+    """Yield the modules that a module imports, also within functions."""
+    package = module.split(".") if path.name == "__init__.py" else module.split(".")[:-1]
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            above = package[: len(package) + 1 - node.level] if node.level else []
+            base = ".".join([*above, *filter(None, [node.module])])
+            for alias in node.names:
+                name = f"{base}.{alias.name}"
+                yield name if name in known else base
+
+
+def arrows() -> list[Arrow]:
+    known = modules()
+    return [(name, to) for name, path in known.items() for to in imports(name, path, known)]
+
+
+def fault(arrow: Arrow) -> str:
+    """Say what is wrong with an import; empty where nothing is."""
+    (part, *inner), (to_part, *to_inner) = (one.split(".") for one in arrow)
+    if to_part not in ALLOWED:
+        return ""
+    if part != to_part:
+        allowed = ALLOWED[part]
+        fits = any(f"{arrow[1]}.".startswith(f"{prefix}.") for prefix in allowed)
+        return "" if fits else f"{part} imports {arrow[1]}"
+    if part != "cube" or not inner or not to_inner or inner[0] == to_inner[0]:
+        return ""
+    if inner[0] == "__main__":
+        return ""
+    if FLOOR[inner[0]] > FLOOR[to_inner[0]]:
+        return ""
+    return f"{inner[0]} imports {to_inner[0]}, which is not below it"
+
+
+def test_every_room_has_a_floor() -> None:
+    folders = {
+        path.name for path in (PROJECT / "cube").iterdir() if (path / "__init__.py").exists()
+    }
+    assert folders == set(FLOOR)
+
+
+def test_only_entry_points_lie_beside_the_rooms() -> None:
+    assert {path.name for path in (PROJECT / "cube").glob("*.py")} == {"__init__.py", "__main__.py"}
+
+
+def test_imports_run_down() -> None:
+    found = [(name, why) for name, to in arrows() if (why := fault((name, to)))]
+    assert [one for one in found if one[0] not in UNDONE] == []
+
+
+@pytest.mark.parametrize(
+    ("arrow", "bad"),
+    [
+        (("cube.cli.build", "cube.build.pipeline"), False),
+        (("cube.build.pipeline", "cube.cli.build"), True),
+        (("cube.build.pipeline", "cube.hosts.apply"), True),
+        (("cube.disks.mount", "cube.machines.ssh"), True),
+        (("cube.config.model", "cube.disks.shape"), True),
+        (("cube.build.layers", "cube.build.pipeline"), False),
+        (("cube.chain.plan", "deploy.runner.layers"), True),
+        (("deploy.runner.hosts", "cube.config.model"), False),
+        (("deploy.runner.hosts", "cube.configuration"), True),
+        (("deploy.runner.hosts", "cube.chain.plan"), True),
+        (("guest.gpus.gpu_load", "cube.config"), True),
+        (("checks.conftest", "deploy.runner.data"), True),
+        (("checks.conftest", "cube.machines"), False),
+        (("cube.cli.build", "pathlib"), False),
+    ],
+)
+def test_an_arrow_back_up_is_seen(arrow: Arrow, bad: bool) -> None:
+    assert bool(fault(arrow)) is bad
