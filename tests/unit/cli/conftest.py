@@ -1,5 +1,11 @@
-"""The command line's tests use the box of the hosts' tests."""
+"""A host that no command reaches."""
 
-from tests.unit.hosts.conftest import box
+import pytest
 
-__all__ = ["box"]
+from cube.hosts.target import Box
+from tests.unit.hosts.conftest import ENDPOINT
+
+
+@pytest.fixture
+def box() -> Box:
+    return Box(name="desk1", endpoint=ENDPOINT)

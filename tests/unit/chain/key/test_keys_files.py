@@ -172,7 +172,6 @@ def test_another_version_of_a_program_makes_the_base_anew(
         ("cube/baseimage/new.py", {BASE}),
         ("guest/cube_secure_boot.py", {2}),
         ("guest/cube_boot_loader.py", {BASE}),
-        ("cube/disks/presets.py", {BASE, IMAGE}),
         ("cube/build/pipeline.py", set()),
         ("checks/layer1/test_common.py", {IMAGE}),
         ("checks/layer2/test_new.py", {IMAGE}),
