@@ -52,9 +52,9 @@ def start(box: SimulatedBox, *arguments: str) -> "subprocess.Popen[str]":
 
 def test_an_nvidia_smi_that_hangs_is_ended_and_named(healthy: SimulatedBox) -> None:
     plant(healthy, "nvidia-smi", hangs=True)
-    verdict = judge(healthy, CUBE_LIMIT_S="0.5")
+    verdict = judge(healthy, CUBE_LIMIT_S="2")  # others answer in time on a busy machine
     assert verdict.failed == {"driver answers"}
-    assert verdict.check("driver answers")["detail"] == "nvidia-smi: no answer within 0.5 s"
+    assert verdict.check("driver answers")["detail"] == "nvidia-smi: no answer within 2 s"
     assert verdict.told["seconds"] < LIMIT_S
 
 

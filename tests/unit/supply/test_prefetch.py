@@ -106,7 +106,8 @@ def test_a_build_that_ends_does_not_wait_for_a_file(place: Place) -> None:
                 time.sleep(0.01)
             started = time.monotonic()
         assert time.monotonic() - started < SOON_S / 4  # the origin holds it for 20 s
-    assert not [text for text in told if text.startswith("wheels: ")]  # none of it is whole
+    # None of it is whole; that the index process lost its reader is no word of the prefetch.
+    assert not [text for text in told if text.startswith("wheels: ") and "broke off" not in text]
     place.origin.hold.set()
     wait_for(place, [])
 
