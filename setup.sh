@@ -91,7 +91,7 @@ install_tool() {
 }
 
 # libvirt's QEMU driver does not start as root without this account, which only Debian's
-# libvirt-daemon-system (with its daemon) would make. Source: docs/machines.md
+# libvirt-daemon-system (with its daemon) would make. Source: docs/how-it-works.md
 make_account() {
     getent passwd libvirt-qemu >/dev/null && return
     as_root useradd --system --user-group --no-create-home --shell /usr/sbin/nologin libvirt-qemu

@@ -2,7 +2,7 @@
 
 GPT with a BIOS boot partition, an EFI system partition and, last, the root: an ext4 file system,
 either in the partition itself (``plain``) or in a logical volume over all of it (``lvm``). There
-is no separate /boot. docs/machines.md, "The disk", says why.
+is no separate /boot. docs/how-it-works.md, "The disk", says why.
 """
 
 from cube.config import Layout

@@ -205,7 +205,7 @@ def refuse_build_key(endpoint: Endpoint) -> None:
     if done.returncode != ssh.FAILED:
         raise ProofError(
             f"the build key still lets in as {endpoint.user}",
-            hint="the seal did not remove it: see docs/seal.md",
+            hint="the seal did not remove it: see docs/how-it-works.md",
         )
     if "Permission denied" not in done.stderr:
         raise ProofError(

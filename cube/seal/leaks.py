@@ -200,7 +200,7 @@ def refuse(found: Sequence[Hit], what: str) -> None:
         lines = [f"{hit.place}: {hit.what}" for hit in found]
         raise SealError(
             f"{what}: {lines[0]}" + (f", and {len(lines) - 1} more" if lines[1:] else ""),
-            hint="correct the role that leaves it there; docs/seal.md says what is looked for",
+            hint="correct the role that leaves it there; docs/how-it-works.md lists the searches",
             details="\n".join(lines),
         )
 

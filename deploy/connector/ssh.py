@@ -289,7 +289,7 @@ def hurry(client: SSHClient | None) -> None:
     """Send small packets at once: pyinfra and paramiko leave Nagle's algorithm on.
 
     It costs about 40 ms a command on a loopback connection.
-    Source: tcp(7), TCP_NODELAY; measured in docs/connector.md.
+    Source: tcp(7), TCP_NODELAY; measured in docs/how-it-works.md.
     """
     transport = client.get_transport() if client else None
     if transport and isinstance(transport.sock, socket.socket):

@@ -1,4 +1,4 @@
-"""Imports run down, from floor to floor; docs/architecture.md has the table of rooms."""
+"""Imports run down, from floor to floor; docs/how-it-works.md has the table of rooms."""
 
 import ast
 from collections.abc import Iterator

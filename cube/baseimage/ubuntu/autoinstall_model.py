@@ -53,7 +53,7 @@ REASONS = {
     "refresh-installer": "only the ISO's own installer is tested",
     "shutdown": "a reboot would start the installer again",
     "ssh": "the build logs in with its key, nobody with a password",
-    "storage": "the disk has one shape, see docs/machines.md",
+    "storage": "the disk has one shape, see docs/how-it-works.md",
     "updates": "write which updates the base gets",
     "user-data": "cloud-init makes one account with a key, the layers the rest",
     "version": "the format has one version, a whole number",

@@ -1,7 +1,7 @@
 """A disk booted in systemd-nspawn: the whole of the image's user space at native speed.
 
 The kernel is this machine's, so kernel modules, sysctl values outside the network and the
-boot loader are not exercised; docs/machines.md lists what that means for checks. Everything
+boot loader are not exercised; docs/how-it-works.md lists what that means for checks. Everything
 runs in a `cube.runtime.namespaces.Cell`, so all of it ends with the process that started it.
 """
 

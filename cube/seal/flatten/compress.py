@@ -43,7 +43,7 @@ class Method:
         return {name: size for name, size in sizes.items() if size}
 
 
-#: Best of size and time. Source: measured, see docs/seal.md.
+#: Best of size and time. Source: measured, see docs/how-it-works.md.
 BEST = Method(cluster_bits=21, level=4, hash_log=20, chain_log=19)
 
 

@@ -1,8 +1,8 @@
 """The model of the installer's answers against the installer itself, input by input.
 
-Each row of the table was given to the installer's server in its dry-run mode; docs/packer.md says
-which one. `installer` is its verdict and `ours` our complaint, or `accepted`. A row that we refuse
-and the installer accepts is marked as deliberate: its complaint says why.
+Each row of the table was given to the installer's server in its dry-run mode (versions:
+docs/how-it-works.md). `installer` is its verdict and `ours` our complaint, or `accepted`. A row
+that we refuse and the installer accepts is marked as deliberate: its complaint says why.
 """
 
 from pathlib import Path
