@@ -21,7 +21,7 @@ from cube.config import Spec
 Level = Literal["ok", "note", "lack"]
 
 #: Free space that a build asks for. An estimate with room to spare, not a measured peak: the
-#: chain took 2.4 GB and the sealed image 0.7 GB (docs/figures.md), beside bootstrap and clones.
+#: chain took 2.4 GB and the sealed image 0.7 GB (docs/build.md), beside bootstrap and clones.
 DISK_GIB = 12
 #: One virtual machine of the boot test, the builder itself and its caches.
 MEMORY_GIB = 3

@@ -7,7 +7,7 @@ from cube.config import Spec
 from cube.disks import shape
 
 #: What the image takes without frameworks, in MiB: the system with layers 1, 3 and 5 (the chain
-#: takes 2.4 GB, docs/figures.md), and the driver with the CUDA toolkit (Debian 13's own: 5,341,
+#: takes 2.4 GB, docs/build.md), and the driver with the CUDA toolkit (Debian 13's own: 5,341,
 #: the sum of Installed-Size over what they depend on; the rest is for the packages themselves).
 #: NVIDIA's own cuda-toolkit-13-0 was not measured: it is taken to be of that order.
 SYSTEM_MIB = 3 * 1024
