@@ -21,7 +21,7 @@ from cube.runtime import progress, redact
 from cube.runtime.errors import DISK_FULL, INTERRUPTED, MAKE_ROOM, CubeError, HostError
 
 DESCRIPTION = "Build, prove and seal the golden image of a GPU workstation."
-EPILOG = "Exit codes: docs/exit-codes.md. Everything to configure: cube.toml."
+EPILOG = "Exit codes: docs/reference.md. Everything to configure: cube.toml."
 
 
 #: What helps against an error of the operating system. Source: errno(3)
@@ -123,7 +123,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: its words without the program's name; None takes the process's own.
 
     Returns:
-        The exit code: see docs/exit-codes.md.
+        The exit code: see docs/reference.md.
     """
     ours, words = split_command(sys.argv[1:] if argv is None else argv)
     for word in ours:

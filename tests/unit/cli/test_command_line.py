@@ -46,7 +46,7 @@ def test_every_command_explains_itself(command: str, capsys: pytest.CaptureFixtu
 
 
 def test_every_command_is_documented() -> None:
-    text = (PROJECT / "docs" / "commands.md").read_text()
+    text = (PROJECT / "docs" / "reference.md").read_text()
     for command in ("build", "verify", "doctor", "up", "ssh", "down"):
         assert f"`cube {command}" in text
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from cube.runtime import errors
 
-DOCS = Path(__file__).parents[3] / "docs" / "exit-codes.md"
+DOCS = Path(__file__).parents[3] / "docs" / "reference.md"
 
 
 def kinds() -> list[type[errors.CubeError]]:
