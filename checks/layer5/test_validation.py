@@ -17,7 +17,7 @@ SUITES = [
     "test-docker-gpu.sh",
 ]
 
-#: Exit code by outcome. Source: docs/layer5.md; 77 is automake's "skipped".
+#: Exit code by outcome. Source: docs/reference.md; 77 is automake's "skipped".
 CODES = {"pass": 0, "fail": 1, "not_run": 77}
 
 
