@@ -312,7 +312,7 @@ def test_an_ordinary_user_may_read_all_and_change_nothing(box: Box, story: Story
     assert box.user("find /opt/cube/venvs ! -type l ! -readable -o ! -type l -writable") == ""
 
 
-#: Source: docs/layer4.md, "Add packages of your own".
+#: Source: docs/gpu-stack.md, "Add packages of your own".
 EXTEND = """
 set -e
 python3 -m venv ~/mine
