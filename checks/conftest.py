@@ -2,7 +2,7 @@
 
 ``--hosts`` names machines of cube.toml, machines of the pipeline that are up, or
 ``ssh://user@host:port``; without it every known machine is judged. ``--root`` judges a mounted
-image instead. docs/checks.md says it at length.
+image instead. docs/validate.md says it at length.
 """
 
 from collections.abc import Sequence

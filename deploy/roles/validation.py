@@ -31,7 +31,7 @@ LAUNCHERS = {
     "cube-health": "health.summary",
 }
 
-#: The suites of workloads; docs/suites.md tells what each of them proves.
+#: The suites of workloads; docs/validate.md tells what each of them proves.
 SUITES = (
     "test-pytorch-ddp.py",
     "test-tensorflow-gpu.py",

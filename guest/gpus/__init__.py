@@ -1,1 +1,1 @@
-"""GPU detection: validate-gpus.sh; docs/suites.md lists the checks."""
+"""GPU detection: validate-gpus.sh; docs/validate.md lists the checks."""

@@ -1,6 +1,6 @@
 """What validate-gpus.sh says: its checks by name, their verdicts, text or one JSON object.
 
-The set of names for N GPUs is fixed (docs/suites.md), so that a missing one is noticed: a check
+The set of names for N GPUs is fixed (docs/validate.md), so that a missing one is noticed: a check
 that could not be made is a SKIP that says why.
 """
 

@@ -1,4 +1,4 @@
-"""Judge the GPUs of the live box against /etc/cube/expectations.json; see docs/suites.md.
+"""Judge the GPUs of the live box against /etc/cube/expectations.json; see docs/validate.md.
 
 nvidia-smi refuses a whole query for one unknown field (exit code 2), and answers 0 for a GPU that
 is lost: optional fields are asked again one by one, and every field is looked at.

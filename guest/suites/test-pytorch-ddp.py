@@ -53,7 +53,7 @@ SCALING_LIMIT = 80.0
 UTILISATION_LIMIT = 90.0
 #: Cards of one model differ by a few percent; more is a fault (power, heat, slot). Our choice.
 ALIKE_LIMIT = 90.0
-#: Samples a second. Source: docs/suites.md, "PyTorch".
+#: Samples a second. Source: docs/validate.md, "PyTorch".
 SAMPLE_RATE = 1.0
 #: Source: He et al., "Deep Residual Learning", and torchvision's resnet50, which has as many.
 PARAMETERS = 25_557_032
@@ -86,7 +86,7 @@ class Plan:
 
 
 #: On GPUs the efficiency depends on the batch: 63, 79, 86 and 94 % at 64, 128, 256 and 512 images
-#: for fp16 on RTX 4090. Source: shared measurements of others, docs/suites.md.
+#: for fp16 on RTX 4090. Source: shared measurements of others, docs/validate.md.
 PLANS = {
     ("gpu", False): Plan(
         batch=256, image=224, warmup=10, steps=50, seconds=30, limit_s=900, alone=20

@@ -1,4 +1,4 @@
-"""Lynis on a machine with layer 1: its index, and each suggestion that docs/audits.md answers."""
+"""Lynis on a machine with layer 1: its index, and each suggestion that docs/security.md answers."""
 
 import re
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ from cube.provision import pyinfra_run
 
 #: Least hardening index, in percent. On a virtual machine it is some points higher.
 LEAST_INDEX = 70
-PAGE = Path(__file__).parents[2] / "docs/audits.md"
+PAGE = Path(__file__).parents[2] / "docs/security.md"
 
 #: In a container the kernel is the host's: what only the kernel decides is not the image's.
 #: Source: lynis 3.1.4, include/tests_kernel and default.prf, config-data=sysctl.

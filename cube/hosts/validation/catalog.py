@@ -8,7 +8,7 @@ FOLDER = "/usr/local/bin"
 
 @dataclass(frozen=True, kw_only=True)
 class Suite:
-    """A program on the box that proves one thing; its contract: docs/suites.md.
+    """A program on the box that proves one thing; its contract: docs/validate.md.
 
     Args:
         name: a word, as its report says it.

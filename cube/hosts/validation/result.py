@@ -10,7 +10,7 @@ Status = Literal["OK", "FAIL", "SKIP"]
 #: What the work ran on; `none` when nothing ran.
 Evidence = Literal["hardware", "cpu", "simulated", "none"]
 
-#: Exit codes of a program and what they say. Source: docs/suites.md
+#: Exit codes of a program and what they say. Source: docs/reference.md
 CODES: dict[int, Outcome] = {0: "pass", 1: "fail", 77: "not_run"}
 #: How a skip begins that hardware must settle.
 DEFERRED = "deferred:"
@@ -107,7 +107,7 @@ def build(suite: str, data: dict[str, Any], *, seconds: float, output: str) -> S
     """Return the result in a program's object.
 
     Raises:
-        ValueError, KeyError, TypeError: it is not of the form that docs/suites.md gives.
+        ValueError, KeyError, TypeError: it is not of the form that docs/reference.md gives.
     """
     if data["check"] != suite:
         raise ValueError(f"it is of {data['check']}")

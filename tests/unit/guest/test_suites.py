@@ -18,7 +18,7 @@ from tests.processes import alive
 from .conftest import FAKES, SUITES, Box, interpreter
 from .suites import FRAMEWORKS, PROGRAMS, judge, load, start
 
-DOCS = Path(__file__).parents[3] / "docs/suites.md"
+DOCS = Path(__file__).parents[3] / "docs/validate.md"
 
 
 @pytest.mark.parametrize("suite", PROGRAMS)

@@ -89,7 +89,7 @@ def test_every_check_has_a_fault_that_fails_it() -> None:
 
 
 def test_every_check_is_described() -> None:
-    text = (PROJECT / "docs/suites.md").read_text().partition("## GPU detection")[2]
+    text = (PROJECT / "docs/validate.md").read_text().partition("## GPU detection")[2]
     text = text.partition("\n## ")[0]
     rows = {line.split("`")[1] for line in text.splitlines() if line.startswith("| `")}
     assert rows == {re.sub(r"^GPU \d", "GPU N", name) for name in report.names(4, load=True)}
