@@ -118,16 +118,34 @@ class Bench:
 
 def cost_table(costs: Sequence[Cost]) -> list[Sequence[str]]:
     """Return a row for each link, in megabytes."""
-    heads = ["link", "MB on disk", "MB changed (4 KiB blocks)", "MB on disk / changed",
-             "MB changed (64 KiB clusters)", "MB cleared", "MB as a flat image"]  # fmt: skip
+    heads = [
+        "link",
+        "MB on disk",
+        "MB changed (4 KiB blocks)",
+        "MB on disk / changed",
+        "MB changed (64 KiB clusters)",
+        "MB cleared",
+        "MB as a flat image",
+    ]
 
     def mega(count: int) -> str:
         return f"{count / 1e6:.1f}"
 
-    return [heads, *(
-        [one.name, mega(one.file), mega(one.written), f"{one.ratio:.2f}", mega(one.clusters),
-         mega(one.cleared), mega(one.flat)] for one in costs
-    )]  # fmt: skip
+    return [
+        heads,
+        *(
+            [
+                one.name,
+                mega(one.file),
+                mega(one.written),
+                f"{one.ratio:.2f}",
+                mega(one.clusters),
+                mega(one.cleared),
+                mega(one.flat),
+            ]
+            for one in costs
+        ),
+    ]
 
 
 def chain_costs(store: Store, scratch: Path) -> list[Cost]:
@@ -165,8 +183,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     made.add_argument("os", nargs="?", type=image_name, help="default: image.os of cube.toml")
     made.add_argument("--cases", type=page.names(CASES), default=list(CASES), help=", ".join(CASES))
     made.add_argument("--spec", type=Path, default=spec, help="another cube.toml")
-    made.add_argument("--stand-in", action="store_true",
-                      help="layers 2 and 3 too, from stand-ins (simulated)")  # fmt: skip
+    made.add_argument(
+        "--stand-in", action="store_true", help="layers 2 and 3 too, from stand-ins (simulated)"
+    )
     return page.run(made.parse_args(argv), measure_builds)
 
 

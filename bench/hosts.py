@@ -118,11 +118,13 @@ def once(site: Site, name: str, hosts: Sequence[str], *, proven: bool = True) ->
     done = measure.timed(argv, env=environment)
     if proven and not tools.still(name, done.output, hosts):
         details = run.tail(done.output)
-        raise CubeError(f"{name} changed something on {len(hosts)} hosts, or left one out",
-                        details=details)  # fmt: skip
+        raise CubeError(
+            f"{name} changed something on {len(hosts)} hosts, or left one out", details=details
+        )
     log.info(f"{name}, {len(hosts)} hosts: {done.seconds:.1f} s, {done.cpu_s:.1f} s of processor")
-    return Run(command=name, hosts=len(hosts), seconds=done.seconds, cpu_s=done.cpu_s,
-               load=done.load)  # fmt: skip
+    return Run(
+        command=name, hosts=len(hosts), seconds=done.seconds, cpu_s=done.cpu_s, load=done.load
+    )
 
 
 def section(runs: Sequence[Run], text: str) -> Section:
@@ -138,8 +140,16 @@ def section(runs: Sequence[Run], text: str) -> Section:
             times = [one.seconds for one in some]
             cpu_s = statistics.median(one.cpu_s for one in some)
             ratio = measure.ratio(times, alone) or 0
-            rows.append([LABELS[name], str(count), measure.spread(times), f"{ratio:.1f}",
-                         f"{cpu_s:.1f}", f"{cpu_s / count:.2f}"])  # fmt: skip
+            rows.append(
+                [
+                    LABELS[name],
+                    str(count),
+                    measure.spread(times),
+                    f"{ratio:.1f}",
+                    f"{cpu_s:.1f}",
+                    f"{cpu_s / count:.2f}",
+                ]
+            )
         if name in OURS:
             what = f"{LABELS[name]}, {counts[-1]} hosts against {counts[0]}"
             targets.append(Target(what=what, bound=BOUND, value=ratio, limit=LIMIT))
@@ -156,8 +166,10 @@ def measure_hosts(args: argparse.Namespace, folder: Path) -> None:
         loaded = config.load(args.spec)
         shop = Shop(folder=folder, venv=folder, spec=loaded)
         # The names are all that our own commands need.
-        access = {name: Endpoint(host=name, port=22, user="", key_file=folder, known_hosts=folder)
-                  for name in loaded.hosts}  # fmt: skip
+        access = {
+            name: Endpoint(host=name, port=22, user="", key_file=folder, known_hosts=folder)
+            for name in loaded.hosts
+        }
         site = Site(access=access, inventory=folder, shop=shop)
         page.publish(
             "hosts", section(measured(site, OURS, args.counts, args.runs), HEAD), args.page

@@ -48,8 +48,11 @@ def timed(
         hyperfine = ["hyperfine", "--style=none", "--runs=1", "--shell=sh"]
         done = run.run(
             [*hyperfine, f"--export-json={result}", command],
-            env=env, cwd=cwd, timeout_s=limit_s, accept=(0, 1),
-        )  # fmt: skip
+            env=env,
+            cwd=cwd,
+            timeout_s=limit_s,
+            accept=(0, 1),
+        )
         output = printed.read_text(errors="replace") if printed.exists() else done.stderr
         if done.returncode or not result.exists():
             words = shlex.join(str(word) for word in argv[:3])
@@ -85,5 +88,9 @@ def ratio(over: Sequence[float], under: Sequence[float]) -> float | None:
 
 def host() -> dict[str, Any]:
     """Describe this machine."""
-    return {"processors": os.cpu_count(), "virtual machines by": accelerator.find(),
-            "kernel": platform.release(), "Python": platform.python_version()}  # fmt: skip
+    return {
+        "processors": os.cpu_count(),
+        "virtual machines by": accelerator.find(),
+        "kernel": platform.release(),
+        "Python": platform.python_version(),
+    }

@@ -99,10 +99,14 @@ def table(rows: Sequence[Row]) -> str:
 def plot(title: str, times: Mapping[str, Sequence[float]], ours: Sequence[str]) -> str:
     """Return an SVG: a bar as long as the median for each label, a whisker for the range."""
     rows = {
-        label: Bar(value=statistics.median(runs), least=min(runs), most=max(runs),
-                   colour=OURS if label in ours else OTHERS)
+        label: Bar(
+            value=statistics.median(runs),
+            least=min(runs),
+            most=max(runs),
+            colour=OURS if label in ours else OTHERS,
+        )
         for label, runs in times.items()
-    }  # fmt: skip
+    }
     return svg.bars(title, "seconds", rows, shown="{:.2f}")
 
 

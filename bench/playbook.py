@@ -77,12 +77,18 @@ def inventory(hosts: Mapping[str, Endpoint], values: Mapping[str, Any]) -> str:
             "ansible_ssh_private_key_file": str(access.key_file),
             "ansible_python_interpreter": "/usr/bin/python3",
             "ansible_ssh_common_args": shlex.join(
-                ["-o", f"UserKnownHostsFile={access.known_hosts}",
-                 "-o", "StrictHostKeyChecking=accept-new", "-F", os.devnull]
+                [
+                    "-o",
+                    f"UserKnownHostsFile={access.known_hosts}",
+                    "-o",
+                    "StrictHostKeyChecking=accept-new",
+                    "-F",
+                    os.devnull,
+                ]
             ),
         }
         for name, access in hosts.items()
-    }  # fmt: skip
+    }
     return json.dumps({"all": {"hosts": described, "vars": dict(values)}}, indent=2) + "\n"
 
 
@@ -91,6 +97,10 @@ def ansible_args(
 ) -> list[str]:
     """Build the command that applies a playbook."""
     return [
-        str(folder / "bin/ansible-playbook"), "--inventory", str(inventory_file),
-        "--extra-vars", json.dumps({"fact_subset": [subset]}), str(FOLDER / book),
-    ]  # fmt: skip
+        str(folder / "bin/ansible-playbook"),
+        "--inventory",
+        str(inventory_file),
+        "--extra-vars",
+        json.dumps({"fact_subset": [subset]}),
+        str(FOLDER / book),
+    ]

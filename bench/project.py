@@ -93,8 +93,12 @@ class Project:
         results = [record for record in told if record["kind"] == "result"]
         if not results:
             raise CubeError("cube build printed no result", details=run.tail(done.output))
-        return Built(seconds=done.seconds, load=done.load, made=bool(results[-1]["made"]),
-                     reused=list(results[-1]["reused"]))  # fmt: skip
+        return Built(
+            seconds=done.seconds,
+            load=done.load,
+            made=bool(results[-1]["made"]),
+            reused=list(results[-1]["reused"]),
+        )
 
     def build_until_killed(self, layer: int) -> float:
         """Kill `cube build` when a layer's first operation has ended; return seconds until then."""

@@ -88,18 +88,25 @@ def by_packer(shop: Shop, given: Sources, folder: Path) -> float:
     seed.write(runs.seed, render_user_data(nocloud), nocloud)
     found = accelerator.find()
     values = inputs.hardware(spec, found) | inputs.first_boot(
-        spec, runs, disk=disk, key_file=folder / "key", nonce="none",
+        spec,
+        runs,
+        disk=disk,
+        key_file=folder / "key",
+        nonce="none",
         timeout_s=inputs.BOOT_TIMEOUT_S[found],
-    )  # fmt: skip
+    )
     files = [inputs.write(values, runs.work / "variables.json"), variables(shop, given, folder)]
     given_files = [f"-var-file={file}" for file in files]
     argv = ["build", *given_files, str(write_template(folder / "template"))]
     with log.step("Booting the bare OS under Packer, and applying the playbook to it"):
         try:
             tool.call(
-                argv, work=runs.work, cache=work.cache, timeout_s=LIMIT_S,
+                argv,
+                work=runs.work,
+                cache=work.cache,
+                timeout_s=LIMIT_S,
                 on_tick=Watch(runs.console, "Packer + Ansible").tick,
-            )  # fmt: skip
+            )
         except CubeError as error:
             raise template.explained(error, "Packer + Ansible", runs) from error
         base.convert(runs.disk, folder / "disk.qcow2")

@@ -113,16 +113,28 @@ def section(
     text += " command compares nothing."
     made = Section(text=text, host=measure.host(), load=load, ours=[OURS, CHECKED])
     smaller = {name: 1 - size / sizes[SPECIFICATION] for name, size in sizes.items()}
-    faster = {name: measure.ratio(seconds[SPECIFICATION], times) or 0
-              for name, times in seconds.items()}  # fmt: skip
+    faster = {
+        name: measure.ratio(seconds[SPECIFICATION], times) or 0 for name, times in seconds.items()
+    }
     heads = ["variant", "seconds", "times as fast", "MB", "smaller by"]
-    made.tables[""] = [heads, *(
-        [name, measure.spread(times), f"{faster[name]:.1f}", f"{sizes[name] / 1e6:,.1f}",
-         f"{smaller[name]:+.1%}"] for name, times in seconds.items()
-    )]  # fmt: skip
+    made.tables[""] = [
+        heads,
+        *(
+            [
+                name,
+                measure.spread(times),
+                f"{faster[name]:.1f}",
+                f"{sizes[name] / 1e6:,.1f}",
+                f"{smaller[name]:+.1%}",
+            ]
+            for name, times in seconds.items()
+        ),
+    ]
     limit = "a higher level of zstd is smaller, and slower; 2 MiB are qcow2's largest clusters"
-    bounds = {"times as fast as the specification's command": (8.0, faster),
-              "part of the size that is saved": (0.10, smaller)}  # fmt: skip
+    bounds = {
+        "times as fast as the specification's command": (8.0, faster),
+        "part of the size that is saved": (0.10, smaller),
+    }
     made.judge(
         Target(what=f"the seal, {what}", bound=bound, value=found[OURS], at_least=True, limit=limit)
         for what, (bound, found) in bounds.items()

@@ -55,8 +55,16 @@ def measure(links: Sequence[tuple[str, Path]], scratch: Path) -> list[Cost]:
         argv = ["qemu-img", "convert", "-f", "qcow2", "-O", "raw", "-S", str(BLOCK)]
         run.run([*argv, link, flat], timeout_s=qcow2.WHOLE_IMAGE_S)
         written, cleared, clusters = compare(flat, below)
-        costs.append(Cost(name=name, file=taken(link), flat=taken(flat), written=written,
-                          cleared=cleared, clusters=clusters))  # fmt: skip
+        costs.append(
+            Cost(
+                name=name,
+                file=taken(link),
+                flat=taken(flat),
+                written=written,
+                cleared=cleared,
+                clusters=clusters,
+            )
+        )
         below = flat
         for old in scratch.glob("*.raw"):
             if old != flat:
@@ -75,12 +83,16 @@ def compare(image: Path, below: Path) -> tuple[int, int, int]:
     written = cleared = clusters = 0
     with image.open("rb") as new, below.open("rb") as old:
         for number in sorted({*used(new.fileno()), *used(old.fileno())}):
-            pair = [os.pread(one.fileno(), CLUSTER, number * CLUSTER).ljust(CLUSTER, b"\0")
-                    for one in (new, old)]  # fmt: skip
+            pair = [
+                os.pread(one.fileno(), CLUSTER, number * CLUSTER).ljust(CLUSTER, b"\0")
+                for one in (new, old)
+            ]
             if pair[0] == pair[1]:
                 continue
-            cut = ((pair[0][at : at + BLOCK], pair[1][at : at + BLOCK])
-                   for at in range(0, CLUSTER, BLOCK))  # fmt: skip
+            cut = (
+                (pair[0][at : at + BLOCK], pair[1][at : at + BLOCK])
+                for at in range(0, CLUSTER, BLOCK)
+            )
             changed = [any(now) for now, before in cut if now != before]
             written += sum(changed) * BLOCK
             cleared += (len(changed) - sum(changed)) * BLOCK

@@ -400,9 +400,13 @@ def run(argv: Sequence[str]) -> "subprocess.CompletedProcess[str]":
         TimeoutExpired: it took longer, and was killed.
     """
     child = subprocess.Popen(
-        argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-        text=True, errors="replace",
-    )  # fmt: skip
+        argv,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        errors="replace",
+    )
     ASKED.add(child)
     try:
         output, errors = child.communicate(timeout=SMI_LIMIT_S)
@@ -657,9 +661,14 @@ class Screen:
         """Frame something under a title and a note, to a height of so many lines if given."""
         heading = Text(title, style="bold").append(f" {note}" if note else "", style="not bold")
         return Panel(
-            body, title=heading, title_align="left", box=self.glyphs.box, border_style=style,
-            padding=(0, 1), height=lines + 2 if lines else None,
-        )  # fmt: skip
+            body,
+            title=heading,
+            title_align="left",
+            box=self.glyphs.box,
+            border_style=style,
+            padding=(0, 1),
+            height=lines + 2 if lines else None,
+        )
 
     def bar(self, percent: float, width: int, *, color: str = "") -> Text:
         """Draw a bar of so many characters."""

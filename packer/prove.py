@@ -90,8 +90,9 @@ class Sizes:
 def read_sizes() -> Sizes:
     """Read how large the root is, and what it lies on."""
     root = read("findmnt", "--noheadings", "--nofsroot", "--output", "SOURCE", "/").strip()
-    listed = read("lsblk", "--inverse", "--json", "--list", "--bytes", "--output",
-                  "NAME,TYPE,SIZE", root)  # fmt: skip
+    listed = read(
+        "lsblk", "--inverse", "--json", "--list", "--bytes", "--output", "NAME,TYPE,SIZE", root
+    )
     rows = {row["type"]: row for row in json.loads(listed)["blockdevices"]}
     start = int((BLOCK / rows["part"]["name"] / "start").read_text())
     part = int(rows["part"]["size"])

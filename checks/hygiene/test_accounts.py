@@ -23,9 +23,11 @@ def test_build_user_is_not_in_the_account_file(image: Tree, path: str) -> None:
 
 def test_build_user_has_no_files(image: Tree) -> None:
     left = image.find(
-        f"home/{BUILD_USER}", f"var/mail/{BUILD_USER}", f"var/spool/cron/crontabs/{BUILD_USER}",
+        f"home/{BUILD_USER}",
+        f"var/mail/{BUILD_USER}",
+        f"var/spool/cron/crontabs/{BUILD_USER}",
         f"var/lib/systemd/linger/{BUILD_USER}",
-    )  # fmt: skip
+    )
     assert left == []
 
 
@@ -72,5 +74,12 @@ def test_only_keys_of_the_specification_are_authorized(image: Tree, spec: Spec) 
 
 
 def test_private_keys_and_known_hosts_are_absent(image: Tree) -> None:
-    assert image.find("root/.ssh/id_*", "home/*/.ssh/id_*", "home/*/.ssh/known_hosts*",
-                      "root/.ssh/known_hosts*") == []  # fmt: skip
+    assert (
+        image.find(
+            "root/.ssh/id_*",
+            "home/*/.ssh/id_*",
+            "home/*/.ssh/known_hosts*",
+            "root/.ssh/known_hosts*",
+        )
+        == []
+    )

@@ -37,18 +37,23 @@ def test_seed_and_secret_are_absent(image: Tree, path: str) -> None:
 
 def test_dhcp_leases_are_absent(image: Tree) -> None:
     leases = image.files(
-        "var/lib/dhcp/*", "var/lib/dhcpcd/**", "var/lib/NetworkManager/*",
+        "var/lib/dhcp/*",
+        "var/lib/dhcpcd/**",
+        "var/lib/NetworkManager/*",
         "var/lib/systemd/network/**",
-    )  # fmt: skip
+    )
     assert leases == []
 
 
 def test_network_configuration_names_no_network_card(image: Tree) -> None:
     mac = re.compile(r"(?i)\b([0-9a-f]{2}:){5}[0-9a-f]{2}\b")
     files = image.files(
-        "etc/netplan/*", "etc/systemd/network/*", "etc/udev/rules.d/*net*",
-        "etc/NetworkManager/system-connections/*", "etc/network/interfaces*",
-    )  # fmt: skip
+        "etc/netplan/*",
+        "etc/systemd/network/*",
+        "etc/udev/rules.d/*net*",
+        "etc/NetworkManager/system-connections/*",
+        "etc/network/interfaces*",
+    )
     assert [name for name in files if mac.search(image.text(name))] == []
 
 

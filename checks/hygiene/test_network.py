@@ -21,11 +21,25 @@ LENT = "cube-build-*"
 
 def test_no_proxy_is_configured(image: Tree) -> None:
     files = image.files(
-        "etc/environment", "etc/environment.d/*", "etc/apt/apt.conf", "etc/apt/apt.conf.d/*",
-        "etc/profile", "etc/profile.d/*", "etc/systemd/**", "etc/docker/*", "etc/pip.conf",
-        "etc/default/*", "etc/wgetrc", "etc/gitconfig", "etc/uv/*", "etc/sudoers.d/*",
-        "root/.docker/*", "root/.config/**", "root/.profile", "root/.bashrc",
-    )  # fmt: skip
+        "etc/environment",
+        "etc/environment.d/*",
+        "etc/apt/apt.conf",
+        "etc/apt/apt.conf.d/*",
+        "etc/profile",
+        "etc/profile.d/*",
+        "etc/systemd/**",
+        "etc/docker/*",
+        "etc/pip.conf",
+        "etc/default/*",
+        "etc/wgetrc",
+        "etc/gitconfig",
+        "etc/uv/*",
+        "etc/sudoers.d/*",
+        "root/.docker/*",
+        "root/.config/**",
+        "root/.profile",
+        "root/.bashrc",
+    )
     found = [name for name in files if any(PROXY.search(line) for line in image.lines(name))]
     assert found == []
 
@@ -66,9 +80,10 @@ def test_no_package_index_of_the_build_is_configured(image: Tree) -> None:
 
 def test_build_certificates_are_absent(image: Tree, spec: Spec) -> None:
     lent = image.find(
-        f"usr/local/share/ca-certificates/**/{LENT}", f"etc/ssl/certs/{LENT}",
+        f"usr/local/share/ca-certificates/**/{LENT}",
+        f"etc/ssl/certs/{LENT}",
         f"etc/docker/certs.d/**/{LENT}",
-    )  # fmt: skip
+    )
     assert spec.network.keep_ca_certificates or lent == []
 
 

@@ -28,8 +28,12 @@ class Copy:
     def __init__(self, image: Tree, root: Path) -> None:
         self.root = root
         loader, libraries = image.path(LOADER), image.path(LIBRARIES)
-        own = [loader, "--library-path", f"{libraries}:{libraries}/systemd",
-               image.path("usr/bin/systemctl")]  # fmt: skip
+        own = [
+            loader,
+            "--library-path",
+            f"{libraries}:{libraries}/systemd",
+            image.path("usr/bin/systemctl"),
+        ]
         self.systemctl = own if loader.exists() else ["systemctl"]
         (root / "lib").symlink_to("usr/lib")
         for folder in filter(image.exists, FOLDERS):
@@ -65,6 +69,9 @@ def test_a_first_boot_changes_no_unit(copy: Copy) -> None:
         copy.run(scope, "preset-all")
     after = dict(copy.states())
     names = sorted(before.keys() | after.keys())
-    changed = [f"{name}: {before.get(name)} -> {after.get(name)}" for name in names
-               if before.get(name) != after.get(name)]  # fmt: skip
+    changed = [
+        f"{name}: {before.get(name)} -> {after.get(name)}"
+        for name in names
+        if before.get(name) != after.get(name)
+    ]
     assert changed == []

@@ -53,7 +53,7 @@ class Workbench:
             key_file=self.work.build_key, cpus=self.spec.build.cpus,
             memory_mib=self.spec.build.memory, libvirt_uri=self.spec.build.libvirt_uri,
             detached=self.keep,
-        )  # fmt: skip
+        )
         try:
             with choice.machines.start(request) as machine:
                 yield machine

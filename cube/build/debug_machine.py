@@ -81,7 +81,7 @@ def request(
     return MachineRequest(
         name=name, disk=copy, run_dir=run_dir, key_file=key, cpus=spec.build.cpus,
         memory_mib=spec.build.memory, libvirt_uri=spec.build.libvirt_uri,
-    )  # fmt: skip
+    )
 
 
 @contextlib.contextmanager

@@ -113,7 +113,7 @@ def examine_python() -> Finding:
         return Finding(
             level="lack", subject="python", text=f"{version}, {needed} needed",
             remedy="use Debian 12, Ubuntu 24.04 or later, and run 'make setup' again",
-        )  # fmt: skip
+        )
     return Finding(level="ok", subject="python", text=version)
 
 
@@ -124,7 +124,7 @@ def examine_system() -> Finding:
         return Finding(
             level="lack", subject="system", text=f"{system} on {machine}",
             remedy="build on Linux on x86_64: the images are amd64",
-        )  # fmt: skip
+        )
     return Finding(level="ok", subject="system", text=f"Linux {platform.release()} on {machine}")
 
 
@@ -135,7 +135,7 @@ def examine_tool(tool: Tool) -> Finding:
         return Finding(
             level="lack", subject=tool.program, text=f"not found ({tool.purpose})",
             remedy=install_hint(tool),
-        )  # fmt: skip
+        )
     return Finding(level="ok", subject=tool.program, text=version_of(tool.program) or path)
 
 
@@ -177,14 +177,14 @@ def examine_libvirt() -> Finding:
         return Finding(
             level="lack", subject="libvirt", text="the QEMU driver was not found",
             remedy="sudo apt-get install libvirt-daemon libvirt-daemon-driver-qemu",
-        )  # fmt: skip
+        )
     try:
         pwd.getpwnam(QEMU_ACCOUNT)
     except KeyError:
         return Finding(
             level="lack", subject="libvirt", text=f"there is no account {QEMU_ACCOUNT}",
             remedy="make setup",
-        )  # fmt: skip
+        )
     return Finding(level="ok", subject="libvirt", text=str(drivers[0]))
 
 
@@ -215,7 +215,7 @@ def examine_rights() -> Finding:
         return Finding(
             level="lack", subject="rights", text=f"user id {os.geteuid()}, root needed",
             remedy="run it with sudo: sudo make image, sudo .venv/bin/cube ...",
-        )  # fmt: skip
+        )
     return Finding(level="ok", subject="rights", text="root")
 
 
@@ -240,7 +240,7 @@ def examine_disk(folder: Path) -> Finding:
         return Finding(
             level="lack", subject="disk", text=f"{there} is a file, no folder can be made there",
             remedy="set build.dir in cube.toml to a folder",
-        )  # fmt: skip
+        )
     free_gib = shutil.disk_usage(there).free / GIB
     text = f"{free_gib:.1f} GiB free in {there}"
     if free_gib < DISK_GIB and any(folder.glob("*/chain/*/link.json")):
@@ -250,7 +250,7 @@ def examine_disk(folder: Path) -> Finding:
         return Finding(
             level="lack", subject="disk", text=f"{text}, {DISK_GIB} GiB needed",
             remedy="free some space, or set build.dir in cube.toml to a larger disk",
-        )  # fmt: skip
+        )
     return Finding(level="ok", subject="disk", text=text)
 
 
@@ -262,7 +262,7 @@ def examine_memory(meminfo: Path) -> Finding:
         return Finding(
             level="lack", subject="memory", text=f"{text}, {MEMORY_GIB} GiB needed",
             remedy="end other programs, or build on a larger machine",
-        )  # fmt: skip
+        )
     return Finding(level="ok", subject="memory", text=text)
 
 

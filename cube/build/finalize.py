@@ -83,7 +83,7 @@ def prove(sealed: Sealed, spec: Spec, work: Workspace) -> Proven:
         artifact=sealed.file, root_bytes=sealed.inspection.root_bytes, build_key=work.build_key,
         spec=spec, work=work.machines, results=work.results,
         wanted=tuple(leaks.needles(spec, work)),
-    )  # fmt: skip
+    )
     return boot_test.prove(request, choose("vm").machines)
 
 
@@ -136,7 +136,7 @@ def compose(
         stages=stages,
         builder=provenance.describe_builder(accelerator=accelerator.find(), machine=choice.kind),
         built_at=datetime.now(UTC),
-    )  # fmt: skip
+    )
 
 
 def stale(key: str, head: Link, work: Workspace) -> str:
@@ -180,7 +180,7 @@ def tell_reused(work: Workspace) -> None:
         f"the image is reused: made {made}",
         {"name": "image", "key": data["key"], "created": made, "seconds": seconds,
          "size_bytes": data["artifact"]["size_bytes"]},
-    )  # fmt: skip
+    )
 
 
 def publish(data: dict[str, Any], sealed: Sealed, work: Workspace, timeline: Timeline) -> None:

@@ -148,7 +148,7 @@ class Build:
             sealed=not self.to,
             reused=self.timeline.reused_names(),
             saved_seconds=self.timeline.saved_seconds(),
-        )  # fmt: skip
+        )
 
     def finish(self, links: Sequence[Link], report: CheckReport, disk: Path) -> None:
         """Seal, prove and publish; only then does anything get its final name."""
@@ -163,7 +163,7 @@ class Build:
                 for number, name in STAGES.items()
             ],
             choice=choose(self.spec.build.machine),
-        )  # fmt: skip
+        )
         with log.step("Publishing"):
             finalize.publish(data, sealed, self.work, self.timeline)
 
@@ -275,7 +275,7 @@ class Build:
         builder = LayerBuilder(
             planner=self.planner, boot=self.workbench.boot, results=self.work.results,
             cache=cache, wheels=wheels,
-        )  # fmt: skip
+        )
         made = builder.build(todo, head)
         for link in made:  # above a layer that is skipped anew, there were links that still fit
             if datetime.fromisoformat(link.created) < self.timeline.began_at:

@@ -71,7 +71,7 @@ def steps(stages: list[dict[str, Any]], failure: Failure | None) -> list[dict[st
         outcome = "failed" if failure and stage is stages[-1] else "done"
         text = f"Stage {stage['number']}: {stage['name']}"
         found.append({"text": text, "start": start, "depth": 0, "outcome": outcome,
-                      "seconds": stage["seconds"]})  # fmt: skip
+                      "seconds": stage["seconds"]})
         start += stage["seconds"]
     return found
 

@@ -14,7 +14,7 @@ def choice_of(spec: Spec) -> Choice:
         gpu=spec.gpu.model, profile=profile.load(spec.stack.profile), os=spec.image.os,
         source=spec.stack.source, table=table.load(),
         frameworks=spec.stack.frameworks if 4 in spec.layers.enabled else (),  # noqa: PLR2004
-    )  # fmt: skip
+    )
 
 
 def will_apply(spec: Spec) -> bool:

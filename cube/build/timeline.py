@@ -142,7 +142,7 @@ def make_span(kind: Kind, event: Event, *, start: float, end: float, outcome: st
     return Span(
         kind=kind, text=event.text, start=start, end=end, depth=event.depth, outcome=outcome,
         thread=event.thread, data=event.data,
-    )  # fmt: skip
+    )
 
 
 def make_operation(event: Event, *, end: float) -> Span:
@@ -172,7 +172,7 @@ def plain(span: Span) -> dict[str, Any]:
     return {
         "text": span.text, "start": span.start, "seconds": span.seconds, "depth": span.depth,
         "outcome": span.outcome, "data": span.data,
-    }  # fmt: skip
+    }
 
 
 def checks(results: Path, began_at: datetime) -> Iterator[Span]:
@@ -214,4 +214,4 @@ def check_span(phases: Sequence[dict[str, Any]], began: float, *, thread: str) -
         kind="check", text=check.title, start=phases[0]["start"] - began,
         end=phases[-1]["stop"] - began, depth=0, outcome=check.outcome, thread=thread,
         data={"id": check.id, "evidence": check.evidence, "reason": check.reason},
-    )  # fmt: skip
+    )

@@ -129,7 +129,7 @@ def complete(span: Span) -> dict[str, Any]:
     return {
         "ph": "X", "name": span.text, "cat": span.kind, "pid": PID, "tid": 0,
         "ts": start, "dur": end - start, "args": {"outcome": span.outcome, **span.data},
-    }  # fmt: skip
+    }
 
 
 def instant(reuse: Reuse) -> dict[str, Any]:
@@ -137,7 +137,7 @@ def instant(reuse: Reuse) -> dict[str, Any]:
     return {
         "ph": "i", "s": "t", "name": f"{reuse.entry['name']} is reused", "cat": "reuse",
         "pid": PID, "tid": 1, "ts": micros(reuse.at), "args": reuse.entry,
-    }  # fmt: skip
+    }
 
 
 def metadata(name: str, tid: int, args: dict[str, object]) -> dict[str, Any]:

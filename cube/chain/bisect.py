@@ -33,10 +33,11 @@ class Found:
             {"name": link.name, "key": link.key, "roles": roles(link)} for link in self.suspects
         ]
         return {
-            "first_bad": suspects[0] if len(suspects) == 1 else None, "suspects": suspects,
+            "first_bad": suspects[0] if len(suspects) == 1 else None,
+            "suspects": suspects,
             "last_good": {"name": self.good.name, "key": self.good.key},
             "probes": [probe.as_json() for probe in self.probes],
-        }  # fmt: skip
+        }
 
     def summary(self) -> str:
         """Return it for a person, with what to do next."""
@@ -47,13 +48,15 @@ class Found:
             lines += [f"  {words}" for words in told]
         name = self.suspects[-1].name
         files = [f"deploy/roles/{role}.py" for link in self.suspects for role in roles(link)]
-        return "\n".join([
-            *lines,
-            f"the last good one is {self.good.name} {self.good.short}",
-            f"  look at it where it fails:  cube up --at {name}, cube ssh, cube down",
-            f"  correct it, then:           cube build     ({' '.join(files)})",
-            f"  or go back:                 cube rollback {self.good.name}",
-        ])  # fmt: skip
+        return "\n".join(
+            [
+                *lines,
+                f"the last good one is {self.good.name} {self.good.short}",
+                f"  look at it where it fails:  cube up --at {name}, cube ssh, cube down",
+                f"  correct it, then:           cube build     ({' '.join(files)})",
+                f"  or go back:                 cube rollback {self.good.name}",
+            ]
+        )
 
 
 def roles(link: Link) -> list[str]:

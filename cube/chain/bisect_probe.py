@@ -60,9 +60,13 @@ class Probe:
     def as_json(self) -> dict[str, object]:
         """Return it for a program."""
         return {
-            "name": self.link.name, "key": self.link.key, "verdict": self.verdict,
-            "exit_code": self.code, "output": self.output, "seconds": round(self.seconds, 1),
-        }  # fmt: skip
+            "name": self.link.name,
+            "key": self.link.key,
+            "verdict": self.verdict,
+            "exit_code": self.code,
+            "output": self.output,
+            "seconds": round(self.seconds, 1),
+        }
 
 
 def attempt(link: Link, command: str, *, boot: Boot, timeout_s: float) -> Probe:
@@ -84,6 +88,8 @@ def run_on(endpoint: Endpoint, link: Link, command: str, timeout_s: float) -> Pr
     except CommandError:
         return Probe(link=link, code=None, seconds=time.monotonic() - started)
     return Probe(
-        link=link, code=done.returncode, output=done.stdout + done.stderr,
+        link=link,
+        code=done.returncode,
+        output=done.stdout + done.stderr,
         seconds=time.monotonic() - started,
-    )  # fmt: skip
+    )

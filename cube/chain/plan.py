@@ -75,9 +75,11 @@ class Planner:
             link = self.find(wanted)
             if not link:
                 return Plan(
-                    refresh=base.refresh, links=tuple(links),
-                    todo=tuple(map(link_name, layers[at:])), why=tuple(self.why(wanted)),
-                )  # fmt: skip
+                    refresh=base.refresh,
+                    links=tuple(links),
+                    todo=tuple(map(link_name, layers[at:])),
+                    why=tuple(self.why(wanted)),
+                )
             links.append(link)
             parent = parent if link.skipped else link
         return Plan(refresh=base.refresh, links=tuple(links))

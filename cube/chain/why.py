@@ -47,10 +47,13 @@ class Fate:
     def as_json(self) -> dict[str, object]:
         """Return it for a program."""
         return {
-            "name": self.name, "key": self.link.key if self.link else None,
-            "reused": self.reused, "below": self.below, "reasons": list(self.reasons),
+            "name": self.name,
+            "key": self.link.key if self.link else None,
+            "reused": self.reused,
+            "below": self.below,
+            "reasons": list(self.reasons),
             "text": self.verdict,
-        }  # fmt: skip
+        }
 
 
 def fates(planner: Planner) -> list[Fate]:

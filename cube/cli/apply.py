@@ -31,18 +31,25 @@ def add_apply(commands: "Commands[argparse.ArgumentParser]") -> None:
     """Add `cube apply`."""
     command = add(commands, "apply", cmd_apply, "apply layers to a live box", image="--os")
     add_box(command)
-    command.add_argument("--prove", action="store_true",
-                         help="apply each a second time: nothing may change")  # fmt: skip
-    command.add_argument("--snapshot", action="store_true",
-                         help="take an LVM snapshot of the root before each")  # fmt: skip
     command.add_argument(
-        "--snapshot-size", type=size_mib, default=0, metavar="SIZE",
+        "--prove", action="store_true", help="apply each a second time: nothing may change"
+    )
+    command.add_argument(
+        "--snapshot", action="store_true", help="take an LVM snapshot of the root before each"
+    )
+    command.add_argument(
+        "--snapshot-size",
+        type=size_mib,
+        default=0,
+        metavar="SIZE",
         help='room for changes in each, "4 GiB"; default: a fifth of the root, as far as it fits',
-    )  # fmt: skip
-    command.add_argument("--reboot", action="store_true",
-                         help="restart the box, once a layer, when it needs that")  # fmt: skip
-    command.add_argument("--no-checks", dest="checks", action="store_false",
-                         help="do not judge the layers")  # fmt: skip
+    )
+    command.add_argument(
+        "--reboot", action="store_true", help="restart the box, once a layer, when it needs that"
+    )
+    command.add_argument(
+        "--no-checks", dest="checks", action="store_false", help="do not judge the layers"
+    )
 
 
 def add_drift(commands: "Commands[argparse.ArgumentParser]") -> None:
@@ -50,16 +57,25 @@ def add_drift(commands: "Commands[argparse.ArgumentParser]") -> None:
     text = "say what differs between a box and the layers that it claims"
     command = add(commands, "drift", cmd_drift, text, image="--os")
     add_box(command)
-    command.add_argument("--no-checks", dest="checks", action="store_false",
-                         help="compare only, do not judge the layers")  # fmt: skip
+    command.add_argument(
+        "--no-checks",
+        dest="checks",
+        action="store_false",
+        help="compare only, do not judge the layers",
+    )
 
 
 def add_box(command: argparse.ArgumentParser) -> None:
     """Add what both commands ask for."""
     apply_many.add_choice(command, HOSTS)
     command.set_defaults(refuse=command.error)
-    command.add_argument("--layers", type=layer_list, default=(), metavar="1,5",
-                         help="default: those that are enabled, or claimed")  # fmt: skip
+    command.add_argument(
+        "--layers",
+        type=layer_list,
+        default=(),
+        metavar="1,5",
+        help="default: those that are enabled, or claimed",
+    )
 
 
 def layer_list(word: str) -> tuple[int, ...]:
@@ -90,9 +106,13 @@ def size_mib(word: str) -> int:
 def cmd_apply(args: argparse.Namespace, spec: Spec) -> int:
     """Apply layers and say what became of each."""
     wanted = Wanted(
-        layers=args.layers, prove=args.prove, checks=args.checks, reboot=args.reboot,
-        snapshot=args.snapshot or bool(args.snapshot_size), snapshot_mib=args.snapshot_size,
-    )  # fmt: skip
+        layers=args.layers,
+        prove=args.prove,
+        checks=args.checks,
+        reboot=args.reboot,
+        snapshot=args.snapshot or bool(args.snapshot_size),
+        snapshot_mib=args.snapshot_size,
+    )
     if not (host := one_host(args)):
         return apply_many.apply_to(args, spec, chosen(args, spec), wanted)
     box = remote.reach(find(spec, host))
@@ -140,8 +160,10 @@ def cmd_drift(args: argparse.Namespace, spec: Spec) -> int:
     differing = [one for one in found if one.found]
     same = [f"layer {one.layer}: {one.summary}" for one in found if not one.found]
     data: dict[str, object] = {
-        "box": box.name, "drift": bool(differing), "layers": [one.as_json() for one in found],
-    }  # fmt: skip
+        "box": box.name,
+        "drift": bool(differing),
+        "layers": [one.as_json() for one in found],
+    }
     tell(args.view, "drift", data, "\n".join(same))
     if not differing:
         return 0

@@ -39,15 +39,25 @@ SECONDS = {"s": 1, "min": 60, "h": 3600}
 def add_choice(command: argparse.ArgumentParser, text: str) -> None:
     """Add how hosts are chosen and how they are worked on."""
     command.add_argument("hosts", nargs="*", metavar="HOST", help=text)
-    command.add_argument("--all", dest="every", action="store_true",
-                         help="every host of cube.toml")  # fmt: skip
-    command.add_argument("--exclude", action="append", default=[], metavar="PATTERN",
-                         help="leave out those of a name or pattern; may be repeated")  # fmt: skip
-    command.add_argument("--jobs", type=count, default=JOBS, metavar="N",
-                         help="hosts at once (default: %(default)s)")  # fmt: skip
-    command.add_argument("--timeout", type=seconds, default=LAYER_TIMEOUT_S, metavar="TIME",
-                         help='of several hosts, one fails whose layer takes longer: "90 s",'
-                         ' "30 min", default "2 h"')  # fmt: skip
+    command.add_argument("--all", dest="every", action="store_true", help="every host of cube.toml")
+    command.add_argument(
+        "--exclude",
+        action="append",
+        default=[],
+        metavar="PATTERN",
+        help="leave out those of a name or pattern; may be repeated",
+    )
+    command.add_argument(
+        "--jobs", type=count, default=JOBS, metavar="N", help="hosts at once (default: %(default)s)"
+    )
+    command.add_argument(
+        "--timeout",
+        type=seconds,
+        default=LAYER_TIMEOUT_S,
+        metavar="TIME",
+        help='of several hosts, one fails whose layer takes longer: "90 s",'
+        ' "30 min", default "2 h"',
+    )
 
 
 def count(word: str) -> int:
@@ -107,9 +117,12 @@ def compare(args: argparse.Namespace, spec: Spec, hosts: dict[str, str]) -> int:
 
 
 def work_on(
-    args: argparse.Namespace, spec: Spec, hosts: dict[str, str], work: Work[T],
+    args: argparse.Namespace,
+    spec: Spec,
+    hosts: dict[str, str],
+    work: Work[T],
     line: Callable[[T], str],
-) -> list[Result[T]]:  # fmt: skip
+) -> list[Result[T]]:
     """Work on hosts side by side, and tell the summary, also when it is interrupted.
 
     Args:
@@ -131,9 +144,12 @@ def work_on(
                 return work(box, side)
 
         fan_out = FanOut(
-            hosts, work_there, jobs=args.jobs, on_stop=pool.stop,
+            hosts,
+            work_there,
+            jobs=args.jobs,
+            on_stop=pool.stop,
             log_of=lambda name: log_of(spec, args.command, name),
-        )  # fmt: skip
+        )
         try:
             with log.step(f"cube {args.command} on {len(hosts)} hosts"):
                 return fan_out.run()
@@ -212,23 +228,27 @@ def applied_line(outcomes: list[Outcome]) -> str:
 def drift_line(found: list[LayerDrift]) -> str:
     """Say in one line how layers differ."""
     return "; ".join(
-        f"layer {one.layer}: "
-        + (f"DRIFT, {len(one.lines())} lines" if one.found else "no drift")
+        f"layer {one.layer}: " + (f"DRIFT, {len(one.lines())} lines" if one.found else "no drift")
         for one in found
-    )  # fmt: skip
+    )
 
 
 def as_json(one: Result[Any]) -> dict[str, object]:
     """Return a result for a program."""
     told: dict[str, object] = {
-        "box": one.name, "state": one.state, "seconds": round(one.seconds, 1),
+        "box": one.name,
+        "state": one.state,
+        "seconds": round(one.seconds, 1),
         "layers": [layer.as_json() for layer in one.value or []],
-    }  # fmt: skip
+    }
     if one.error:
         told["error"] = {
-            "error": type(one.error).__name__, "exit_code": one.error.exit_code,
-            "text": one.error.message, "hint": one.error.hint, "details": one.error.details,
-        }  # fmt: skip
+            "error": type(one.error).__name__,
+            "exit_code": one.error.exit_code,
+            "text": one.error.message,
+            "hint": one.error.hint,
+            "details": one.error.details,
+        }
     return told
 
 

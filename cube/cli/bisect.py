@@ -30,12 +30,19 @@ def add_commands(commands: "Commands[argparse.ArgumentParser]") -> None:
         "                   [--timeout SECONDS] -- COMMAND ..."
     )
     command.epilog = "Exit code of COMMAND: 0 good, 125 cannot tell, any other bad."
-    command.add_argument("--machine", choices=["auto", "vm", "container"], default="",
-                         help="default: build.machine of cube.toml")  # fmt: skip
     command.add_argument(
-        "--timeout", type=seconds, default=TIMEOUT_S, metavar="SECONDS",
+        "--machine",
+        choices=["auto", "vm", "container"],
+        default="",
+        help="default: build.machine of cube.toml",
+    )
+    command.add_argument(
+        "--timeout",
+        type=seconds,
+        default=TIMEOUT_S,
+        metavar="SECONDS",
         help=f"a COMMAND that takes longer has failed; default: {TIMEOUT_S:.0f}",
-    )  # fmt: skip
+    )
 
 
 def seconds(word: str) -> float:
@@ -61,9 +68,11 @@ def cmd_bisect(args: argparse.Namespace, spec: Spec) -> int:
 
     def attempt(link: Link) -> bisect_probe.Probe:
         return bisect_probe.attempt(
-            link, line, timeout_s=args.timeout,
+            link,
+            line,
+            timeout_s=args.timeout,
             boot=lambda one: debug_machine.trial(spec, one.disk, choice),
-        )  # fmt: skip
+        )
 
     with store.reading():
         found = bisect.find(store.current(), attempt)

@@ -27,9 +27,12 @@ def add_build(commands: "Commands[argparse.ArgumentParser]") -> None:
         "--fresh", action="store_true", help="make everything anew, whatever is there already"
     )
     command.add_argument(
-        "--to", default="", choices=LINKS, metavar="LINK",
+        "--to",
+        default="",
+        choices=LINKS,
+        metavar="LINK",
         help="end when this link is there, without sealing an image: base, layer1 ... layer5",
-    )  # fmt: skip
+    )
     command.add_argument(
         "--keep", action="store_true", help="leave the machine running when a step in it fails"
     )

@@ -52,10 +52,15 @@ def add_prune(verbs: "Commands[argparse.ArgumentParser]") -> None:
     """Add `cube chain prune`."""
     command = add_verb(verbs, "prune", cmd_prune, "remove links that are not needed any more")
     command.set_defaults(refuse=command.error)
-    command.add_argument("--keep", type=count, metavar="N",
-                         help="keep the N newest chains, and the head's")  # fmt: skip
-    command.add_argument("--max-size", type=size_bytes, metavar="SIZE",
-                         help='remove the oldest links until the rest fits: "20 GiB"')  # fmt: skip
+    command.add_argument(
+        "--keep", type=count, metavar="N", help="keep the N newest chains, and the head's"
+    )
+    command.add_argument(
+        "--max-size",
+        type=size_bytes,
+        metavar="SIZE",
+        help='remove the oldest links until the rest fits: "20 GiB"',
+    )
     command.add_argument("--dry-run", action="store_true", help="only say what would be removed")
 
 
@@ -110,10 +115,13 @@ def cmd_show(args: argparse.Namespace, spec: Spec) -> int:
     cells = [["WANTED", "NEXT BUILD"], *([fate.name, fate.verdict] for fate in fates)]
     text = "\n".join(["", *table.aligned(cells)])
     data: dict[str, object] = {
-        "os": spec.image.os, "folder": str(store.folder), "used_bytes": total,
+        "os": spec.image.os,
+        "folder": str(store.folder),
+        "used_bytes": total,
         "head": store.head.key if store.head else None,
-        "links": [row.as_json() for row in rows], "wanted": [fate.as_json() for fate in fates],
-    }  # fmt: skip
+        "links": [row.as_json() for row in rows],
+        "wanted": [fate.as_json() for fate in fates],
+    }
     tell(args.view, "chain", data, text)
     return 0
 

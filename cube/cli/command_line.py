@@ -89,9 +89,13 @@ def tell_error(error: CubeError, view: str) -> None:
     """Say an error once: as an object for a program, as lines for a person."""
     if view == "json":
         record = {
-            "kind": "error", "error": type(error).__name__, "exit_code": error.exit_code,
-            "text": error.message, "hint": error.hint, "details": error.details,
-        }  # fmt: skip
+            "kind": "error",
+            "error": type(error).__name__,
+            "exit_code": error.exit_code,
+            "text": error.message,
+            "hint": error.hint,
+            "details": error.details,
+        }
         try:
             print(json.dumps(record), flush=True)  # noqa: T201
         except OSError:

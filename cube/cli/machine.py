@@ -24,11 +24,17 @@ def add_up(commands: "Commands[argparse.ArgumentParser]") -> None:
     """Add `cube up`."""
     command = add(commands, "up", cmd_up, "boot a copy of a layer's disk to look around in")
     command.add_argument(
-        "--at", default="", metavar="LAYER",
+        "--at",
+        default="",
+        metavar="LAYER",
         help="base, layer1 ... layer5, failed, or image (the sealed one); default: the last layer",
-    )  # fmt: skip
-    command.add_argument("--machine", choices=["auto", "vm", "container"], default="",
-                         help="default: build.machine of cube.toml")  # fmt: skip
+    )
+    command.add_argument(
+        "--machine",
+        choices=["auto", "vm", "container"],
+        default="",
+        help="default: build.machine of cube.toml",
+    )
     command.add_argument(
         "--firmware",
         choices=get_args(Firmware),

@@ -42,10 +42,21 @@ def add(
         "--spec", type=Path, default=DEFAULT_FILE, metavar="FILE", help="default: cube.toml"
     )
     view = command.add_mutually_exclusive_group()
-    view.add_argument("--json", dest="view", action="store_const", const="json", default="auto",
-                      help="one JSON object a line on stdout")  # fmt: skip
-    view.add_argument("--plain", dest="view", action="store_const", const="plain",
-                      help="plain lines even on a terminal")  # fmt: skip
+    view.add_argument(
+        "--json",
+        dest="view",
+        action="store_const",
+        const="json",
+        default="auto",
+        help="one JSON object a line on stdout",
+    )
+    view.add_argument(
+        "--plain",
+        dest="view",
+        action="store_const",
+        const="plain",
+        help="plain lines even on a terminal",
+    )
     return command
 
 

@@ -38,14 +38,28 @@ def add_certify(commands: "Commands[argparse.ArgumentParser]") -> None:
     text = "settle an image's deferred checks on hardware and sign the unit's passport"
     command = add(commands, "certify", cmd_certify, text, image="--os")
     command.add_argument("host", metavar="HOST", help=ONE_HOST)
-    command.add_argument("--key", type=Path, required=True, metavar="FILE",
-                         help="SSH key that signs: a private one, or the public half of one"
-                         " that your agent holds")  # fmt: skip
-    command.add_argument("--manifest", type=Path, metavar="FILE",
-                         help="of the image it carries; default: the last build's")  # fmt: skip
-    command.add_argument("--except", dest="exceptions", action="append", default=[],
-                         choices=NAMES, metavar="SUITE",
-                         help="a suite that may fail; the passport says so")  # fmt: skip
+    command.add_argument(
+        "--key",
+        type=Path,
+        required=True,
+        metavar="FILE",
+        help="SSH key that signs: a private one, or the public half of one that your agent holds",
+    )
+    command.add_argument(
+        "--manifest",
+        type=Path,
+        metavar="FILE",
+        help="of the image it carries; default: the last build's",
+    )
+    command.add_argument(
+        "--except",
+        dest="exceptions",
+        action="append",
+        default=[],
+        choices=NAMES,
+        metavar="SUITE",
+        help="a suite that may fail; the passport says so",
+    )
     add_model(command)
 
 
@@ -58,8 +72,9 @@ def add_verify(commands: "Commands[argparse.ArgumentParser]") -> None:
     command.add_argument("file", type=Path, metavar="FILE", help=f"the {FILE}")
     trust = command.add_mutually_exclusive_group(required=True)
     trust.add_argument("--key", type=Path, metavar="FILE", help="the public key that is trusted")
-    trust.add_argument("--signers", type=Path, metavar="FILE",
-                       help="a file of allowed signers; see ssh-keygen(1)")  # fmt: skip
+    trust.add_argument(
+        "--signers", type=Path, metavar="FILE", help="a file of allowed signers; see ssh-keygen(1)"
+    )
 
 
 def cmd_certify(args: argparse.Namespace, spec: Spec) -> int:

@@ -29,11 +29,17 @@ def add_commands(commands: "Commands[argparse.ArgumentParser]") -> None:
     add_verb(verbs, "check", cmd_check, "prove that the stack can work, by rules and locks")
     add_verb(verbs, "gpus", cmd_gpus, "list the GPU models that the table knows")
     command = add_verb(verbs, "lock", cmd_lock, "make the locks of a profile anew")
-    command.add_argument("profile", nargs="?", default="", metavar="PROFILE",
-                         help="a shipped one or a folder; default: stack.profile")  # fmt: skip
+    command.add_argument(
+        "profile",
+        nargs="?",
+        default="",
+        metavar="PROFILE",
+        help="a shipped one or a folder; default: stack.profile",
+    )
     command.add_argument("--framework", default="", metavar="NAME", help="only this one's")
-    command = add_verb(verbs, "wheels", cmd_wheels,
-                       "read from the locked wheels which GPUs they are built for")  # fmt: skip
+    command = add_verb(
+        verbs, "wheels", cmd_wheels, "read from the locked wheels which GPUs they are built for"
+    )
     command.add_argument("--wheel", type=Path, metavar="FILE", help="a wheel on the disk instead")
 
 
@@ -61,10 +67,14 @@ def cmd_show(args: argparse.Namespace, spec: Spec) -> int:
         ["applied", stack_gate.decided(spec)],
     ]
     data: dict[str, object] = {
-        "profile": chosen.model_dump(mode="json"), "gpu": spec.gpu.model, "os": spec.image.os,
-        "source": spec.stack.source, "frameworks": [one.name for one in choice.wanted],
-        "applied": stack_gate.decided(spec), "findings": [asdict(one) for one in found],
-    }  # fmt: skip
+        "profile": chosen.model_dump(mode="json"),
+        "gpu": spec.gpu.model,
+        "os": spec.image.os,
+        "source": spec.stack.source,
+        "frameworks": [one.name for one in choice.wanted],
+        "applied": stack_gate.decided(spec),
+        "findings": [asdict(one) for one in found],
+    }
     tell(args.view, "stack", data, "\n".join([*aligned(rows), *sentences(found)]))
     return 0
 
@@ -76,9 +86,11 @@ def cmd_check(args: argparse.Namespace, spec: Spec) -> int:
     problems = stack_gate.examine(spec)
     advice = rules.nearest(choice) if rules.refusals(choice) else None
     data: dict[str, object] = {
-        "works": not problems, "problems": problems, "findings": [asdict(one) for one in found],
+        "works": not problems,
+        "problems": problems,
+        "findings": [asdict(one) for one in found],
         "nearest": advice.changes if advice else None,
-    }  # fmt: skip
+    }
     verdict = [] if problems else [f"{choice.profile.name} drives {choice.gpu} on {choice.os}"]
     notes = sentences([one for one in found if one.level == "warning"])
     tell(args.view, "stack-check", data, "\n".join([*notes, *verdict]))

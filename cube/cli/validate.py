@@ -19,17 +19,26 @@ def add_commands(commands: "Commands[argparse.ArgumentParser]") -> None:
     text = "prove a live box: GPUs, PyTorch, TensorFlow, vLLM, Docker"
     command = add(commands, "validate", cmd_validate, text, image="--os")
     command.add_argument("host", metavar="HOST", help=ONE_HOST)
-    command.add_argument("--suites", type=suite_list, default=SUITES, metavar="NAME,NAME",
-                         help=f"default: {','.join(NAMES)}")  # fmt: skip
+    command.add_argument(
+        "--suites",
+        type=suite_list,
+        default=SUITES,
+        metavar="NAME,NAME",
+        help=f"default: {','.join(NAMES)}",
+    )
     add_model(command)
     command.add_argument("--quick", action="store_true", help="the short form of each")
 
 
 def add_model(command: argparse.ArgumentParser) -> None:
     """Add what the vLLM suite is asked for."""
-    command.add_argument("--model", default="", metavar="PATH_OR_ID",
-                         help="model of the vLLM suite, on the box; default: a tiny one is made"
-                         " there, which says nothing of quality")  # fmt: skip
+    command.add_argument(
+        "--model",
+        default="",
+        metavar="PATH_OR_ID",
+        help="model of the vLLM suite, on the box; default: a tiny one is made"
+        " there, which says nothing of quality",
+    )
 
 
 def suite_list(word: str) -> tuple[Suite, ...]:

@@ -24,21 +24,36 @@ def daemon_args(disk: Path, target: Path, *, writable: bool) -> list[str]:
     released. Source: qemu-storage-daemon(1).
     """
     file = {
-        "driver": "file", "node-name": "file", "filename": str(disk.absolute()),
-        "discard": "unmap", "cache": {"no-flush": writable}, "read-only": not writable,
-    }  # fmt: skip
+        "driver": "file",
+        "node-name": "file",
+        "filename": str(disk.absolute()),
+        "discard": "unmap",
+        "cache": {"no-flush": writable},
+        "read-only": not writable,
+    }
     node = {
-        "driver": "qcow2", "node-name": "disk", "file": "file",
-        "discard": "unmap", "read-only": not writable,
-    }  # fmt: skip
+        "driver": "qcow2",
+        "node-name": "disk",
+        "file": "file",
+        "discard": "unmap",
+        "read-only": not writable,
+    }
     export = {
-        "type": "fuse", "id": "export", "node-name": "disk",
-        "mountpoint": str(target.absolute()), "writable": writable,
-    }  # fmt: skip
+        "type": "fuse",
+        "id": "export",
+        "node-name": "disk",
+        "mountpoint": str(target.absolute()),
+        "writable": writable,
+    }
     return [
-        "qemu-storage-daemon", "--blockdev", json.dumps(file), "--blockdev", json.dumps(node),
-        "--export", json.dumps(export),
-    ]  # fmt: skip
+        "qemu-storage-daemon",
+        "--blockdev",
+        json.dumps(file),
+        "--blockdev",
+        json.dumps(node),
+        "--export",
+        json.dumps(export),
+    ]
 
 
 @dataclass(frozen=True, kw_only=True)

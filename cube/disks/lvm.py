@@ -81,10 +81,22 @@ def create(device: Path) -> None:
         args("pvcreate", device, "--dataalignment", f"{shape.PV_START_MIB}m", str(device)),
         args("vgcreate", device, "--physicalextentsize", extent, shape.GROUP, str(device)),
         args(
-            "lvcreate", device, "--yes", "--activate", "n", "--zero", "n",
-            "--wipesignatures", "n", "--extents", "100%FREE", "--name", shape.VOLUME, shape.GROUP,
+            "lvcreate",
+            device,
+            "--yes",
+            "--activate",
+            "n",
+            "--zero",
+            "n",
+            "--wipesignatures",
+            "n",
+            "--extents",
+            "100%FREE",
+            "--name",
+            shape.VOLUME,
+            shape.GROUP,
         ),
-    )  # fmt: skip
+    )
     for argv in commands:
         run.run(nameless(argv))
 

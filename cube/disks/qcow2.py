@@ -38,9 +38,17 @@ def overlay_args(disk: Path, backing: Path, *, backing_format: str = "qcow2") ->
     A relative `backing` is relative to the folder of `disk`, now and whenever it is opened.
     """
     return [
-        "qemu-img", "create", "-q", "-f", "qcow2", "-F", backing_format,
-        "-b", str(backing), str(disk),
-    ]  # fmt: skip
+        "qemu-img",
+        "create",
+        "-q",
+        "-f",
+        "qcow2",
+        "-F",
+        backing_format,
+        "-b",
+        str(backing),
+        str(disk),
+    ]
 
 
 def flat_args(source: Path, target: Path) -> list[str]:

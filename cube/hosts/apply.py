@@ -130,9 +130,7 @@ def apply(spec: Spec, box: Box, wanted: Wanted, side: Side | None = None) -> lis
         MachineError: the box does not answer any more.
     """
     layers = choose_layers(spec, wanted.layers)
-    room = (
-        snapshot.plan(box, layers, size_mib=wanted.snapshot_mib) if wanted.snapshot else None
-    )  # fmt: skip
+    room = snapshot.plan(box, layers, size_mib=wanted.snapshot_mib) if wanted.snapshot else None
     one = Application(spec=spec, box=box, wanted=wanted, room=room, side=side)
     outcomes: list[Outcome] = []
     for layer in layers:

@@ -91,8 +91,9 @@ def conclude(layer: int, code: int, journal: Journal) -> Prediction:
     missing = [one["name"] for one in planned if one["id"] not in asked]
     if code != 0 or not planned or missing:
         what = f"was not asked: {missing[0]}" if missing else f"pyinfra's exit code is {code}"
-        raise ProvisionError(f"layer {layer}: the comparison failed: {what}",
-                             details=journal.tail())  # fmt: skip
+        raise ProvisionError(
+            f"layer {layer}: the comparison failed: {what}", details=journal.tail()
+        )
     events = [event for event in asked.values() if event["role"] != RECORD]
     changed = [difference(event) for event in events if event["changes"]]
     return Prediction(layer=layer, operations=len(events), differences=tuple(changed))
@@ -101,6 +102,8 @@ def conclude(layer: int, code: int, journal: Journal) -> Prediction:
 def difference(event: dict[str, Any]) -> Difference:
     """Return the difference that an event tells."""
     return Difference(
-        role=event["role"], operation=event["name"], diff=event["diff"],
+        role=event["role"],
+        operation=event["name"],
+        diff=event["diff"],
         commands=tuple(event["commands"]),
-    )  # fmt: skip
+    )

@@ -97,9 +97,12 @@ def parse_entry(layer: int, row: dict[str, object]) -> Entry:
     if not isinstance(roles, list):
         raise TypeError(f"the roles of layer {layer} are no list")
     return Entry(
-        layer=layer, applied=str(row["applied"]), recipe=str(row.get("recipe", "")),
-        roles=tuple(str(role) for role in roles), key=str(row.get("key", "")),
-    )  # fmt: skip
+        layer=layer,
+        applied=str(row["applied"]),
+        recipe=str(row.get("recipe", "")),
+        roles=tuple(str(role) for role in roles),
+        key=str(row.get("key", "")),
+    )
 
 
 def require(box: Box) -> Record:

@@ -20,10 +20,19 @@ def login_args(box: Box, script: str) -> list[str]:
     """Build the command that runs a script as root on a box."""
     *words, destination = ssh.ssh_args(box.endpoint)
     return [
-        *words, "-o", "BatchMode=yes", "-o", f"ConnectTimeout={CONNECT_S}",
-        "-o", "ServerAliveInterval=15", "-o", "LogLevel=ERROR", *shared_args(box),
-        destination, ssh.as_root(box.endpoint.user, script),
-    ]  # fmt: skip
+        *words,
+        "-o",
+        "BatchMode=yes",
+        "-o",
+        f"ConnectTimeout={CONNECT_S}",
+        "-o",
+        "ServerAliveInterval=15",
+        "-o",
+        "LogLevel=ERROR",
+        *shared_args(box),
+        destination,
+        ssh.as_root(box.endpoint.user, script),
+    ]
 
 
 def shared_args(box: Box) -> list[str]:
@@ -34,9 +43,13 @@ def shared_args(box: Box) -> list[str]:
     if not box.sockets:
         return []
     return [
-        "-o", "ControlMaster=auto", "-o", f"ControlPath={box.sockets}/%C",
-        "-o", f"ControlPersist={PERSIST_S}",
-    ]  # fmt: skip
+        "-o",
+        "ControlMaster=auto",
+        "-o",
+        f"ControlPath={box.sockets}/%C",
+        "-o",
+        f"ControlPersist={PERSIST_S}",
+    ]
 
 
 def hang_up(box: Box) -> None:
@@ -86,8 +99,9 @@ def execute(
     refuse_login(box, done)
     raise CommandError(
         f"{box.name}: {script.splitlines()[0]}: exit code {done.returncode}",
-        returncode=done.returncode, output=run.tail(done.stdout + done.stderr),
-    )  # fmt: skip
+        returncode=done.returncode,
+        output=run.tail(done.stdout + done.stderr),
+    )
 
 
 def refuse_login(box: Box, done: Completed) -> None:

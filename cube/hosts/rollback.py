@@ -36,9 +36,11 @@ class Restored:
     def as_json(self) -> dict[str, object]:
         """Return it for a program."""
         return {
-            "box": self.box, "snapshot": self.snapshot, "before": self.before,
+            "box": self.box,
+            "snapshot": self.snapshot,
+            "before": self.before,
             "layers": list(self.record.layers),
-        }  # fmt: skip
+        }
 
     def summary(self) -> str:
         """Return it for a person."""
@@ -88,8 +90,9 @@ def number_of(layer: str) -> int:
     """
     match = re.fullmatch(r"base|layer([1-5])", layer)
     if not match:
-        raise SnapshotError(f"{layer!r} is no layer that a box goes back to",
-                            hint="write base or layer1 ... layer4")  # fmt: skip
+        raise SnapshotError(
+            f"{layer!r} is no layer that a box goes back to", hint="write base or layer1 ... layer4"
+        )
     return int(match[1] or 0)
 
 
@@ -176,12 +179,15 @@ def wait_for_merge(box: Box, chosen: Volume) -> None:
         if not left:
             return
         if left[0].failed or left[0].invalid:
-            raise SnapshotError(f"{box.name}: merging {chosen.path} failed",
-                                hint="look at: journalctl -k, lvs --all")  # fmt: skip
+            raise SnapshotError(
+                f"{box.name}: merging {chosen.path} failed",
+                hint="look at: journalctl -k, lvs --all",
+            )
         log.status(f"{left[0].percent} % of {chosen.name} are left to merge")
         time.sleep(LOOK_S)
-    raise MachineError(f"{box.name}: {chosen.path} is not merged after {MERGE_S:.0f} s",
-                       hint="look at: lvs --all")  # fmt: skip
+    raise MachineError(
+        f"{box.name}: {chosen.path} is not merged after {MERGE_S:.0f} s", hint="look at: lvs --all"
+    )
 
 
 def prove(box: Box, chosen: Volume) -> Record:

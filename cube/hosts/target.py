@@ -62,9 +62,7 @@ def is_address(word: str) -> bool:
 
 def from_table(name: str, host: Host) -> Address:
     """Return the address in a ``[hosts.NAME]`` table of cube.toml."""
-    return Address(
-        name=name, host=host.address, port=host.port, user=host.user, key=host.key
-    )  # fmt: skip
+    return Address(name=name, host=host.address, port=host.port, user=host.user, key=host.key)
 
 
 def parse(word: str) -> Address:
@@ -104,12 +102,18 @@ def locate(found: Address) -> list[Box]:
         )
     known = existing_first(settings.get("userknownhostsfile", []))
     return [
-        Box(name=found.name, endpoint=Endpoint(
-            host=settings["hostname"][0], port=int(settings["port"][0]),
-            user=settings["user"][0], key_file=key, known_hosts=found.known_hosts or known,
-        ))
+        Box(
+            name=found.name,
+            endpoint=Endpoint(
+                host=settings["hostname"][0],
+                port=int(settings["port"][0]),
+                user=settings["user"][0],
+                key_file=key,
+                known_hosts=found.known_hosts or known,
+            ),
+        )
         for key in keys
-    ]  # fmt: skip
+    ]
 
 
 def settings_args(found: Address) -> list[str]:

@@ -117,8 +117,10 @@ def read_root(box: Box) -> Root:
     device, mounts, *lvm = remote.execute(box, ASK).stdout.split(f"{RULE}\n")
     source = parse_source(device)
     if not source.startswith("/dev/mapper/") or not "".join(lvm):
-        raise SnapshotError(f"{box.name}: its root is {source}, not a logical volume of LVM",
-                            hint="apply without --snapshot; nothing was changed")  # fmt: skip
+        raise SnapshotError(
+            f"{box.name}: its root is {source}, not a logical volume of LVM",
+            hint="apply without --snapshot; nothing was changed",
+        )
     apart = parse_mounts(mounts)
     if outside := sorted(apart.intersection(HELD)):
         raise SnapshotError(
@@ -149,8 +151,10 @@ def find_root(
     root = found[0]
     if not root.layout & LAYOUTS or "thin" in root.layout:
         kind = ", ".join(sorted(root.layout))
-        raise SnapshotError(f"the root {root.path} is a volume of the kind {kind}: cube takes no "
-                            "snapshots of it", hint="use LVM's own tools")  # fmt: skip
+        raise SnapshotError(
+            f"the root {root.path} is a volume of the kind {kind}: cube takes no snapshots of it",
+            hint="use LVM's own tools",
+        )
     ours = [
         volume
         for volume in volumes
@@ -158,9 +162,12 @@ def find_root(
     ]
     free, extent = groups[root.group]
     return Root(
-        volume=root, free_bytes=free, extent_bytes=extent, boot_apart=boot_apart,
+        volume=root,
+        free_bytes=free,
+        extent_bytes=extent,
+        boot_apart=boot_apart,
         snapshots=tuple(sorted(ours, key=lambda one: one.layer)),
-    )  # fmt: skip
+    )
 
 
 def is_ours(name: str) -> bool:

@@ -82,6 +82,15 @@ def iso_args(folder: Path, target: Path) -> list[str | Path]:
     Source: xorrisofs(1).
     """
     return [
-        "xorriso", "-as", "mkisofs", "-quiet", "-volid", LABEL, "-joliet", "-rational-rock",
-        "-output", target, folder,
-    ]  # fmt: skip
+        "xorriso",
+        "-as",
+        "mkisofs",
+        "-quiet",
+        "-volid",
+        LABEL,
+        "-joliet",
+        "-rational-rock",
+        "-output",
+        target,
+        folder,
+    ]

@@ -38,11 +38,18 @@ logging.getLogger("paramiko").propagate = False
 def ssh_args(endpoint: Endpoint) -> list[str]:
     """Build the OpenSSH client's command for a machine; a command may follow."""
     return [
-        "ssh", "-p", str(endpoint.port), *key_args(endpoint.key_file),
-        "-o", "IdentitiesOnly=yes", "-o", "StrictHostKeyChecking=accept-new",
-        "-o", f"UserKnownHostsFile={as_word(endpoint.known_hosts)}",
+        "ssh",
+        "-p",
+        str(endpoint.port),
+        *key_args(endpoint.key_file),
+        "-o",
+        "IdentitiesOnly=yes",
+        "-o",
+        "StrictHostKeyChecking=accept-new",
+        "-o",
+        f"UserKnownHostsFile={as_word(endpoint.known_hosts)}",
         f"{endpoint.user}@{endpoint.host}",
-    ]  # fmt: skip
+    ]
 
 
 def key_args(path: Path) -> list[str]:
@@ -116,10 +123,16 @@ def _log_in(client: paramiko.SSHClient, endpoint: Endpoint, attempts: int) -> No
     for attempt in range(1, attempts + 1):
         try:
             client.connect(
-                endpoint.host, endpoint.port, endpoint.user, key_filename=str(endpoint.key_file),
-                allow_agent=False, look_for_keys=False,
-                timeout=CONNECT_S, banner_timeout=ANSWER_S, auth_timeout=ANSWER_S,
-            )  # fmt: skip
+                endpoint.host,
+                endpoint.port,
+                endpoint.user,
+                key_filename=str(endpoint.key_file),
+                allow_agent=False,
+                look_for_keys=False,
+                timeout=CONNECT_S,
+                banner_timeout=ANSWER_S,
+                auth_timeout=ANSWER_S,
+            )
         except (paramiko.AuthenticationException, paramiko.BadHostKeyException):
             raise
         except (paramiko.SSHException, OSError, EOFError) as error:

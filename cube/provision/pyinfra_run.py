@@ -36,9 +36,15 @@ class Pool(Protocol):
     """Runs pyinfra for many machines at once; `cube.provision.shared_run` has one."""
 
     def run(
-        self, layer: int, env: Mapping[str, str], folder: Path, *, timeout_s: float,
-        dry: bool = False, diff: bool = False,
-    ) -> tuple[int, Journal]:  # fmt: skip
+        self,
+        layer: int,
+        env: Mapping[str, str],
+        folder: Path,
+        *,
+        timeout_s: float,
+        dry: bool = False,
+        diff: bool = False,
+    ) -> tuple[int, Journal]:
         """Do for one layer and host what `run_pyinfra` does; arguments and results are its."""
         ...
 
@@ -131,8 +137,9 @@ def apply(
     if question:
         data["last_question"] = question
     with described(target, spec, keys={str(layer): key}, building=building, data=data) as (
-        folder, env,
-    ):  # fmt: skip
+        folder,
+        env,
+    ):
         code, journal = run_layer(
             layer, env, folder, timeout_s=LAYER_TIMEOUT_S, diff=diff, pool=pool
         )
@@ -233,9 +240,12 @@ def described(
     `data` goes before what the specification says; no key of a link knows of it.
     """
     described = {
-        "name": target.name, "endpoint": asdict(target.endpoint), "layer_keys": keys,
-        "building": building, "data": dict(data or {}),
-    }  # fmt: skip
+        "name": target.name,
+        "endpoint": asdict(target.endpoint),
+        "layer_keys": keys,
+        "building": building,
+        "data": dict(data or {}),
+    }
     with tempfile.TemporaryDirectory(prefix="cube-apply-") as name:
         file = Path(name, "machine.json")
         file.write_text(json.dumps(described, default=str))

@@ -138,10 +138,19 @@ def pytest_args(one: CheckRun) -> list[str]:
     target = one.target
     place = f"--root={target}" if isinstance(target, Path) else f"--hosts={address.of(target).url}"
     return [
-        sys.executable, "-m", "pytest", *one.select, place, f"--spec={one.spec_file.absolute()}",
-        f"--report-log={one.report_log.absolute()}", "-p", "no:cacheprovider", "--tb=short", "-v",
+        sys.executable,
+        "-m",
+        "pytest",
+        *one.select,
+        place,
+        f"--spec={one.spec_file.absolute()}",
+        f"--report-log={one.report_log.absolute()}",
+        "-p",
+        "no:cacheprovider",
+        "--tb=short",
+        "-v",
         *(["-m", one.marker] if one.marker else []),
-    ]  # fmt: skip
+    ]
 
 
 @dataclass

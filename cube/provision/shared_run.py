@@ -111,9 +111,15 @@ class SharedRuns:
         self._threads: list[threading.Thread] = []
 
     def run(
-        self, layer: int, env: Mapping[str, str], folder: Path, *, timeout_s: float,
-        dry: bool = False, diff: bool = False,
-    ) -> tuple[int, Journal]:  # fmt: skip
+        self,
+        layer: int,
+        env: Mapping[str, str],
+        folder: Path,
+        *,
+        timeout_s: float,
+        dry: bool = False,
+        diff: bool = False,
+    ) -> tuple[int, Journal]:
         """Apply a layer to the machine that `env` names; see `pyinfra_run.run_pyinfra`.
 
         Raises:
@@ -211,10 +217,14 @@ def run_together(kind: Kind, hosts: Mapping[str, Request], stopped: threading.Ev
         command = pyinfra_run.pyinfra_args(dry=kind.dry, diff=kind.diff)
         command += ["--no-wait", f"--parallel={len(hosts)}", *pyinfra_run.layer_args(kind.layer)]
         run.stream(
-            command, on_line=hear, on_tick=look, stop_with=signal.SIGKILL, cwd=pyinfra_run.PROJECT,
+            command,
+            on_line=hear,
+            on_tick=look,
+            stop_with=signal.SIGKILL,
+            cwd=pyinfra_run.PROJECT,
             timeout_s=max(one.timeout_s for one in hosts.values()) + LATE_S,
             env={**chosen, **pyinfra_run.quiet(events.path)},
-        )  # fmt: skip
+        )
         pass_on()
         for request in hosts.values():
             if not request.ended:

@@ -119,9 +119,13 @@ class Json:
         if event.kind == "debug":
             return
         record = {
-            "at": event.at.isoformat(), "kind": event.kind, "text": event.text,
-            "depth": event.depth, "seconds": round(event.seconds, 3), **event.data,
-        }  # fmt: skip
+            "at": event.at.isoformat(),
+            "kind": event.kind,
+            "text": event.text,
+            "depth": event.depth,
+            "seconds": round(event.seconds, 3),
+            **event.data,
+        }
         text = json.dumps(record, default=str)
         print(text, file=self._stream, flush=True)
 

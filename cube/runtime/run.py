@@ -181,9 +181,14 @@ def launch(argv: Argv, *, output: Path, tethered: bool = False) -> Process:
     try:
         with output.open("ab") as file:
             popen = subprocess.Popen(
-                words, stdin=subprocess.PIPE if tethered else subprocess.DEVNULL, stdout=file,
-                stderr=subprocess.STDOUT, text=True, env=environment(None), start_new_session=True,
-            )  # fmt: skip
+                words,
+                stdin=subprocess.PIPE if tethered else subprocess.DEVNULL,
+                stdout=file,
+                stderr=subprocess.STDOUT,
+                text=True,
+                env=environment(None),
+                start_new_session=True,
+            )
     except FileNotFoundError as error:
         raise missing_tool(words[0]) from error
     process = Process(popen, quote(argv))
@@ -213,9 +218,15 @@ def converse(
     try:
         with errors.open("ab") if errors else contextlib.nullcontext(subprocess.PIPE) as stderr:
             return subprocess.Popen(
-                with_parent(argv), stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                stderr=stderr, bufsize=0, env=environment(env), cwd=cwd, start_new_session=True,
-            )  # fmt: skip
+                with_parent(argv),
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=stderr,
+                bufsize=0,
+                env=environment(env),
+                cwd=cwd,
+                start_new_session=True,
+            )
     except FileNotFoundError as error:
         raise missing_tool(str(error.filename)) from error
 
@@ -249,10 +260,16 @@ def spawn(
     log.debug(f"$ {quote(argv)} &")
     try:
         popen = subprocess.Popen(
-            with_parent(argv), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT, text=True, errors="replace", env=environment(env), cwd=cwd,
+            with_parent(argv),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            env=environment(env),
+            cwd=cwd,
             start_new_session=True,
-        )  # fmt: skip
+        )
     except FileNotFoundError as error:
         raise missing_tool(str(error.filename)) from error
     process = Process(popen, quote(argv))

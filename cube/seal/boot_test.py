@@ -230,10 +230,17 @@ def machine_request(request: ProofRequest, plan: Plan, overlay: Path) -> Machine
         public_key=request.key_file.with_suffix(".key.pub").read_text().strip(),
     )
     return MachineRequest(
-        name=plan.name, disk=overlay, run_dir=request.work / plan.name, seed=seed,
-        key_file=request.key_file, firmware=plan.firmware, cpus=1, memory_mib=MEMORY_MIB,
-        wait=False, libvirt_uri=request.spec.build.libvirt_uri,
-    )  # fmt: skip
+        name=plan.name,
+        disk=overlay,
+        run_dir=request.work / plan.name,
+        seed=seed,
+        key_file=request.key_file,
+        firmware=plan.firmware,
+        cpus=1,
+        memory_mib=MEMORY_MIB,
+        wait=False,
+        libvirt_uri=request.spec.build.libvirt_uri,
+    )
 
 
 def wait_for_boot(machine: Machine, started: float) -> float:
@@ -257,9 +264,13 @@ def check_run(request: ProofRequest, booted: Booted) -> CheckRun:
     """Return the checks of one clone."""
     plan = booted.plan
     return CheckRun(
-        target=booted.machine.endpoint, select=["checks", "checks/clone"], marker=plan.marker,
-        spec_file=request.spec.file, results_dir=request.results, name=plan.name,
-    )  # fmt: skip
+        target=booted.machine.endpoint,
+        select=["checks", "checks/clone"],
+        marker=plan.marker,
+        spec_file=request.spec.file,
+        results_dir=request.results,
+        name=plan.name,
+    )
 
 
 def judge(request: ProofRequest, booted: Booted, report: CheckReport) -> Clone:
@@ -277,9 +288,18 @@ def judge(request: ProofRequest, booted: Booted, report: CheckReport) -> Clone:
     for user in (BUILD_USER, request.spec.admin.user):
         refuse_build_key(replace(endpoint, user=user, key_file=request.build_key))
     return Clone(
-        name=plan.name, firmware=plan.firmware, secure_boot=state, hostname=seen.hostname,
-        machine_id=seen.machine_id, host_keys=seen.host_keys,
-        disk_bytes=qcow2.virtual_bytes(booted.machine.disk), root_bytes=seen.root_bytes,
-        grown_bytes=grown, build_key_refused=True, system_state=seen.state,
-        boot_seconds=booted.seconds, second_boot_seconds=None, checks=report.summary,
-    )  # fmt: skip
+        name=plan.name,
+        firmware=plan.firmware,
+        secure_boot=state,
+        hostname=seen.hostname,
+        machine_id=seen.machine_id,
+        host_keys=seen.host_keys,
+        disk_bytes=qcow2.virtual_bytes(booted.machine.disk),
+        root_bytes=seen.root_bytes,
+        grown_bytes=grown,
+        build_key_refused=True,
+        system_state=seen.state,
+        boot_seconds=booted.seconds,
+        second_boot_seconds=None,
+        checks=report.summary,
+    )

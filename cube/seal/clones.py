@@ -122,11 +122,15 @@ def parse_look(text: str) -> Seen:
     keys = tuple(sorted(value for name, value in pairs if name == "host_key" and value))
     try:
         return Seen(
-            state=known["state"], failed=known["failed"], cycles=known["cycles"],
-            machine_id=known["machine_id"], hostname=known["hostname"],
-            root_bytes=int(known["root_bytes"]), secure_boot=known["secure_boot"],
+            state=known["state"],
+            failed=known["failed"],
+            cycles=known["cycles"],
+            machine_id=known["machine_id"],
+            hostname=known["hostname"],
+            root_bytes=int(known["root_bytes"]),
+            secure_boot=known["secure_boot"],
             host_keys=keys,
-        )  # fmt: skip
+        )
     except (KeyError, ValueError) as error:
         raise ProofError(f"a clone's answer lacks {error}", details=text) from error
 

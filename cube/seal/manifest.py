@@ -73,14 +73,22 @@ class Layer:
         if record.skipped:
             return cls(number=record.layer, status="skipped", reason=record.skipped)
         return cls(
-            number=record.layer, status="applied", reason=record.reason, key=key, roles=roles,
-            seconds=record.seconds, apply_seconds=record.apply_s, repeat_seconds=record.repeat_s,
+            number=record.layer,
+            status="applied",
+            reason=record.reason,
+            key=key,
+            roles=roles,
+            seconds=record.seconds,
+            apply_seconds=record.apply_s,
+            repeat_seconds=record.repeat_s,
             check_seconds=record.check_s,
             operations=Operations(
-                total=record.operations, changed=record.changed, execs=record.execs,
+                total=record.operations,
+                changed=record.changed,
+                execs=record.execs,
                 repeat_execs=record.repeat_execs,
             ),
-        )  # fmt: skip
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,10 +107,14 @@ class ChainLink:
     def of(cls, link: Link, *, reused: bool) -> "ChainLink":
         """Return a link's entry."""
         return cls(
-            name=link.name, key=link.key, refresh=link.refresh,
+            name=link.name,
+            key=link.key,
+            refresh=link.refresh,
             created=timestamp(datetime.fromisoformat(link.created)),
-            seconds=link.seconds, size_bytes=link.size_bytes, reused=reused,
-        )  # fmt: skip
+            seconds=link.seconds,
+            size_bytes=link.size_bytes,
+            reused=reused,
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -148,24 +160,26 @@ def compose(
     told = unfinished(
         name=name, version=version, layers=layers, checks=checks, stages=stages, built_at=built_at
     )
-    return plain_object({
-        "schema": SCHEMA_ID,
-        # A build never certifies: only hardware does, when it settles every deferred check.
-        "status": "built",
-        "key": key,
-        "image": told["image"],
-        "os": {**facts.os, "kernel": facts.kernel, "architecture": facts.architecture},
-        "versions": facts.versions,
-        "artifact": asdict(artifact),
-        "links": [asdict(link) for link in links],
-        "layers": told["layers"],
-        "checks": told["checks"],
-        "proof": asdict(proof),
-        "stages": told["stages"],
-        "seconds": told["seconds"],
-        "builder": asdict(builder),
-        "packages": facts.packages,
-    })  # fmt: skip
+    return plain_object(
+        {
+            "schema": SCHEMA_ID,
+            # A build never certifies: only hardware does, when it settles every deferred check.
+            "status": "built",
+            "key": key,
+            "image": told["image"],
+            "os": {**facts.os, "kernel": facts.kernel, "architecture": facts.architecture},
+            "versions": facts.versions,
+            "artifact": asdict(artifact),
+            "links": [asdict(link) for link in links],
+            "layers": told["layers"],
+            "checks": told["checks"],
+            "proof": asdict(proof),
+            "stages": told["stages"],
+            "seconds": told["seconds"],
+            "builder": asdict(builder),
+            "packages": facts.packages,
+        }
+    )
 
 
 def unfinished(
@@ -187,18 +201,20 @@ def unfinished(
         stages: those that were reached, the failed one included.
         built_at: when the build ended.
     """
-    return plain_object({
-        "image": {"name": name, "version": version, "built_at": timestamp(built_at)},
-        "layers": [asdict(layer) for layer in layers],
-        "checks": {
-            "passed": len(checks.having("passed")),
-            "failed": len(checks.having("failed")),
-            "deferred": len(checks.having("deferred")),
-            "results": [asdict(check) for check in checks.checks],
-        },
-        "stages": [asdict(stage) for stage in stages],
-        "seconds": sum(stage.seconds for stage in stages),
-    })  # fmt: skip
+    return plain_object(
+        {
+            "image": {"name": name, "version": version, "built_at": timestamp(built_at)},
+            "layers": [asdict(layer) for layer in layers],
+            "checks": {
+                "passed": len(checks.having("passed")),
+                "failed": len(checks.having("failed")),
+                "deferred": len(checks.having("deferred")),
+                "results": [asdict(check) for check in checks.checks],
+            },
+            "stages": [asdict(stage) for stage in stages],
+            "seconds": sum(stage.seconds for stage in stages),
+        }
+    )
 
 
 def plain_object(data: dict[str, Any]) -> dict[str, Any]:

@@ -13,9 +13,10 @@ def driver_knows_gpu(choice: Choice) -> list[Finding]:
     last = choice.architecture.last_branch
     family, ids = choice.model.architecture.title(), " ".join(choice.model.pci)
     if number(choice.driver) < number(least):
-        only = "" if choice.profile.modules in choice.architecture.modules else (
-            f", and only {' or '.join(choice.architecture.modules)} kernel modules drive {family}"
-        )  # fmt: skip
+        kinds = choice.architecture.modules
+        only = f", and only {' or '.join(kinds)} kernel modules drive {family}"
+        if choice.profile.modules in kinds:
+            only = ""
         text = f"the PCI id 10de:{ids} is absent below {least}{only}"
         return [refusal("driver", f"driver {choice.driver} cannot drive {choice.gpu}: {text}")]
     if last and number(branch_of(choice.driver)) > number(last):

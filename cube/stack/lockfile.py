@@ -90,9 +90,11 @@ def parse(text: str) -> Lock:
             problems.append(f"line {at} is no package==version and no sha256: {line.strip()[:60]}")
     problems += [f"line {e.line}: {e.name} has no hash" for e in entries if not e.hashes]
     return Lock(
-        header={key: value for key, _, value in pairs}, entries=tuple(entries),
-        body="".join(lines[count:]), problems=tuple(problems),
-    )  # fmt: skip
+        header={key: value for key, _, value in pairs},
+        entries=tuple(entries),
+        body="".join(lines[count:]),
+        problems=tuple(problems),
+    )
 
 
 def read(file: Path) -> Lock:

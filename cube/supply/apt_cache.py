@@ -109,11 +109,20 @@ def settings(folder: Path, port: int, proxy: str) -> str:
     packages are asked for anew each time, as whole files, and fetched if they have changed.
     """
     lines = [
-        f"CacheDir: {folder / 'files'}", f"LogDir: {folder / 'log'}", f"Port: {port}",
-        "BindAddress: 127.0.0.1", "SupportDir: /usr/lib/apt-cacher-ng", "ForeGround: 1",
-        "ReportPage: acng-report.html", "VerboseLog: 1", "AllowUserPorts: 0", "SocketPath:",
-        "PassThroughPattern: .*", "VfileUseRangeOps: 0", "UseWrap: 0",
-    ]  # fmt: skip
+        f"CacheDir: {folder / 'files'}",
+        f"LogDir: {folder / 'log'}",
+        f"Port: {port}",
+        "BindAddress: 127.0.0.1",
+        "SupportDir: /usr/lib/apt-cacher-ng",
+        "ForeGround: 1",
+        "ReportPage: acng-report.html",
+        "VerboseLog: 1",
+        "AllowUserPorts: 0",
+        "SocketPath:",
+        "PassThroughPattern: .*",
+        "VfileUseRangeOps: 0",
+        "UseWrap: 0",
+    ]
     return "\n".join([*lines, *([f"Proxy: {proxy}"] if proxy else [])]) + "\n"
 
 

@@ -55,11 +55,12 @@ def started(
     with apt_cache.lock_of(folder):
         clear(folder)
         env = {
-            wheel_index.INDEX: index, wheel_index.PROXY: proxy,
+            wheel_index.INDEX: index,
+            wheel_index.PROXY: proxy,
             wheel_index.TRUST: os.pathsep.join(trust),
             wheel_index.LOCKS: os.pathsep.join(str(lock.absolute()) for lock in locks),
             wheel_index.FLOOR: str(floor_bytes),
-        }  # fmt: skip
+        }
         heard: queue.SimpleQueue[str] = queue.SimpleQueue()
 
         def on_line(line: str) -> None:

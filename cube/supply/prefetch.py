@@ -198,9 +198,12 @@ def loader_of(spec: Spec, cache: WheelCache) -> Loader:
     below = SYSTEM_MIB + (DRIVER_MIB if 2 in spec.layers.enabled else 0)  # noqa: PLR2004
     floor = cache.floor_bytes + below * MIB
     return Loader(
-        url=cache.url, files=cache.folder / "files", floor_bytes=floor,
-        order=fitting.ranks(system.python, system.glibc), python=system.python,
-    )  # fmt: skip
+        url=cache.url,
+        files=cache.folder / "files",
+        floor_bytes=floor,
+        order=fitting.ranks(system.python, system.glibc),
+        python=system.python,
+    )
 
 
 def work(loader: Loader, locks: Sequence[Path]) -> None:

@@ -49,9 +49,14 @@ class FileState(FactBase[Stat | None]):
         """Print both in one go; a missing file is no error."""
         quoted = QuoteString(path)
         return StringCommand(
-            "test -f", quoted, "&& stat -L -c '%a %U %G'", quoted, "&& sha256sum <", quoted,
+            "test -f",
+            quoted,
+            "&& stat -L -c '%a %U %G'",
+            quoted,
+            "&& sha256sum <",
+            quoted,
             "|| true",
-        )  # fmt: skip
+        )
 
     def process(self, output: list[str]) -> Stat | None:
         """Split the two lines."""

@@ -160,15 +160,22 @@ def packages(data: NvidiaDriver, os_name: str) -> tuple[str, ...]:
             module = f"nvidia{flavour}-kernel-dkms"
             return (module, "libcuda1", "mokutil", "nvidia-persistenced", "nvidia-smi")
         case ("distribution", _):
-            return (f"nvidia-headless-no-dkms-{branch}-server{flavour}",
-                    f"nvidia-utils-{branch}-server")  # fmt: skip
+            return (
+                f"nvidia-headless-no-dkms-{branch}-server{flavour}",
+                f"nvidia-utils-{branch}-server",
+            )
         case ("nvidia", "debian-13"):
             module = f"nvidia-kernel{flavour}-dkms"
             return (module, "mokutil", "nvidia-driver-cuda", "nvidia-persistenced")
     if int(branch) >= UNNUMBERED:
         return ("libnvidia-compute", "mokutil", f"nvidia-dkms{flavour}", "nvidia-persistenced")
-    return (f"libnvidia-compute-{branch}", "mokutil", f"nvidia-dkms-{branch}{flavour}",
-            "nvidia-persistenced", f"nvidia-utils-{branch}")  # fmt: skip
+    return (
+        f"libnvidia-compute-{branch}",
+        "mokutil",
+        f"nvidia-dkms-{branch}{flavour}",
+        "nvidia-persistenced",
+        f"nvidia-utils-{branch}",
+    )
 
 
 def signed_modules(data: NvidiaDriver, os_name: str) -> str:

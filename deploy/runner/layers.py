@@ -67,9 +67,7 @@ def prepare(layer: int, host: Host, run: Sequence[int]) -> None:
         first = len(host.op_hash_order)
         add()
         plan += recorder.label(host, first, layer=layer, role=part)
-    events.emit(
-        "plan", host=host.name, layer=layer, operations=plan, reason=decision.reason
-    )  # fmt: skip
+    events.emit("plan", host=host.name, layer=layer, operations=plan, reason=decision.reason)
     if state.should_check_for_changes():  # a dry run ends here
         events.exit_host(host.name)
 

@@ -68,9 +68,13 @@ def judge_memory(report: Report, gpu: Gpu, *, least_mib: int) -> None:
     told = f"{gpu.values['memory.total']} MiB"
     good = memory is not None and memory >= least_mib
     report.judge(
-        named(gpu.index, "memory"), good=good, value=memory, limit=least_mib, unit="MiB",
+        named(gpu.index, "memory"),
+        good=good,
+        value=memory,
+        limit=least_mib,
+        unit="MiB",
         detail=f"{told}, at least {least_mib}" if good else f"{told}, expected {least_mib}",
-    )  # fmt: skip
+    )
 
 
 def judge_temperature(report: Report, gpu: Gpu, *, settled: bool) -> None:
@@ -90,9 +94,13 @@ def judge_temperature(report: Report, gpu: Gpu, *, settled: bool) -> None:
     limit = BUSY_LIMIT_C if gpu.in_use or cools else IDLE_LIMIT_C
     state = "in use" if gpu.in_use else "cooling after work" if cools else "idle"
     report.judge(
-        name, good=celsius < limit, detail=f"{celsius:g} C, {state}, limit {limit} C",
-        value=celsius, limit=limit, unit="C",
-    )  # fmt: skip
+        name,
+        good=celsius < limit,
+        detail=f"{celsius:g} C, {state}, limit {limit} C",
+        value=celsius,
+        limit=limit,
+        unit="C",
+    )
 
 
 def settle(machine: Machine, gpus: list[Gpu], *, limit_s: float) -> None:

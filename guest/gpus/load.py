@@ -104,9 +104,13 @@ def judge_busy(report: Report, gpu: Gpu, load: Load) -> None:
     power = f", up to {max(watts):g} W" if watts else ""
     gpu.figures["power_under_load_watts"] = max(watts) if watts else None
     report.judge(
-        name, good=percent >= BUSY_PERCENT, value=percent, limit=BUSY_PERCENT, unit="%",
+        name,
+        good=percent >= BUSY_PERCENT,
+        value=percent,
+        limit=BUSY_PERCENT,
+        unit="%",
         detail=f"busy {percent:g} % (median), limit {BUSY_PERCENT} %{power}",
-    )  # fmt: skip
+    )
 
 
 def judge_link(report: Report, gpu: Gpu, load: Load, *, virtual: bool) -> None:
@@ -127,9 +131,13 @@ def judge_link(report: Report, gpu: Gpu, load: Load, *, virtual: bool) -> None:
     good = speed >= gpu.able and width >= LANES
     advice = f"{told}, expected generation {gpu.able:g} x{LANES}: seat the card and its riser again"
     report.judge(
-        name, good=good, detail=told if good else advice, value=speed, limit=gpu.able,
+        name,
+        good=good,
+        detail=told if good else advice,
+        value=speed,
+        limit=gpu.able,
         unit="generation",
-    )  # fmt: skip
+    )
 
 
 def judge_temperature(report: Report, gpu: Gpu, load: Load) -> None:
@@ -140,9 +148,13 @@ def judge_temperature(report: Report, gpu: Gpu, load: Load) -> None:
         return
     celsius = max(series)
     report.judge(
-        name, good=celsius < BUSY_LIMIT_C, detail=f"{celsius:g} C, limit {BUSY_LIMIT_C} C",
-        value=celsius, limit=BUSY_LIMIT_C, unit="C",
-    )  # fmt: skip
+        name,
+        good=celsius < BUSY_LIMIT_C,
+        detail=f"{celsius:g} C, limit {BUSY_LIMIT_C} C",
+        value=celsius,
+        limit=BUSY_LIMIT_C,
+        unit="C",
+    )
 
 
 def judge_throttling(report: Report, gpu: Gpu, load: Load) -> None:
@@ -174,6 +186,10 @@ def judge_bandwidth(report: Report, gpu: Gpu, load: Load) -> None:
         report.skip(name, f"{told}; no limit is known for this generation")
         return
     report.judge(
-        name, good=min(rates) >= limit, detail=f"{told}, limit {limit:g}", value=min(rates),
-        limit=limit, unit="GB/s",
-    )  # fmt: skip
+        name,
+        good=min(rates) >= limit,
+        detail=f"{told}, limit {limit:g}",
+        value=min(rates),
+        limit=limit,
+        unit="GB/s",
+    )

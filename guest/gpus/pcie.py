@@ -34,9 +34,13 @@ def judge_link(report: Report, gpu: Gpu, *, virtual: bool) -> None:
         advice = f"{told}, the GPU is able of {able:g}: look at the slot and the BIOS"
         good = reached >= able
         report.judge(
-            name, good=good, detail=told if good else advice, value=reached, limit=able,
+            name,
+            good=good,
+            detail=told if good else advice,
+            value=reached,
+            limit=able,
             unit="generation",
-        )  # fmt: skip
+        )
 
 
 def judge_replays(report: Report, gpus: list[Gpu], machine: Machine) -> None:
@@ -55,9 +59,13 @@ def judge_replays(report: Report, gpus: list[Gpu], machine: Machine) -> None:
         advice = f"{told}, {rollovers} rollovers: seat the card and its riser again"
         good = replays <= REPLAY_LIMIT and rollovers == 0
         report.judge(
-            name, good=good, detail=told if good else advice, value=replays, limit=REPLAY_LIMIT,
+            name,
+            good=good,
+            detail=told if good else advice,
+            value=replays,
+            limit=REPLAY_LIMIT,
             unit="replays",
-        )  # fmt: skip
+        )
 
 
 def read_replays(xml: str) -> dict[str, tuple[int, int]]:

@@ -62,18 +62,26 @@ def judge_bus(report: Report, bus: Bus, *, expected: int) -> None:
         told += f"; {', '.join(bus.silent)} does not answer: restart the machine"
     good = len(bus.gpus) == expected and not bus.silent
     report.judge(
-        "GPUs on the PCI bus", good=good, detail=told, value=len(bus.gpus), limit=expected,
+        "GPUs on the PCI bus",
+        good=good,
+        detail=told,
+        value=len(bus.gpus),
+        limit=expected,
         unit="GPUs",
-    )  # fmt: skip
+    )
 
 
 def judge_seen(report: Report, seen: int, *, expected: int) -> None:
     """As many GPUs as expected answer to the driver."""
     good = seen == expected
     report.judge(
-        "GPUs that the driver sees", good=good, value=seen, limit=expected, unit="GPUs",
+        "GPUs that the driver sees",
+        good=good,
+        value=seen,
+        limit=expected,
+        unit="GPUs",
         detail=str(seen) if good else f"{seen}, expected {expected}",
-    )  # fmt: skip
+    )
 
 
 def judge_models(report: Report, gpus: list[Gpu], *, expected: str) -> None:
@@ -226,9 +234,13 @@ def judge_kernel_log(report: Report, machine: Machine) -> None:
     late = "" if "Linux version" in answer.text else " (the log begins later)"
     good = not faults
     report.judge(
-        "kernel log", good=good, value=len(lines), limit=0, unit="faults",
+        "kernel log",
+        good=good,
+        value=len(lines),
+        limit=0,
+        unit="faults",
         detail=f"no GPU fault since the boot{late}" if good else f"{told}: {lines[-1]}",
-    )  # fmt: skip
+    )
 
 
 def one_of(lines: list[str], fault: str) -> str:

@@ -58,14 +58,18 @@ def main() -> int:
 def read_options() -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(
-        prog="validate-gpus.sh", usage=USAGE, epilog=EXITS,
-        formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False,
-    )  # fmt: skip
+        prog="validate-gpus.sh",
+        usage=USAGE,
+        epilog=EXITS,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON object instead")
     parser.add_argument(
-        "--load", action="store_true",
+        "--load",
+        action="store_true",
         help="keep all GPUs busy, too: link, bandwidth, clocks; needs PyTorch's environment",
-    )  # fmt: skip
+    )
     parser.add_argument("--quick", action="store_true", help=f"a load of {QUICK_LOAD_S:g} s only")
     parser.add_argument(
         "--seconds", type=positive, metavar="N", help=f"how long the load lasts [{LOAD_S:g}]"
@@ -146,9 +150,12 @@ def read_gpus(report: Report, machine: Machine) -> list[Gpu]:
 
 
 def ask_about(
-    report: Report, machine: Machine, gpus: list[Gpu], expected: Expectations,
+    report: Report,
+    machine: Machine,
+    gpus: list[Gpu],
+    expected: Expectations,
     options: argparse.Namespace,
-) -> None:  # fmt: skip
+) -> None:
     """Make the checks for which nvidia-smi answers, in the order in which load changes nothing.
 
     Raises:
@@ -195,11 +202,20 @@ def reason(name: str, gpus: list[Gpu]) -> str:
 
 def render_gpu(gpu: Gpu) -> dict[str, object]:
     """Return what is known of a GPU, with units in the names."""
-    words = {"name": "name", "uuid": "uuid", "pci_address": "pci.bus_id", "serial": "serial",
-             "vbios": "vbios_version"}  # fmt: skip
-    numbers = {"memory_mib": "memory.total", "temperature_celsius": "temperature.gpu",
-               "power_watts": "power.draw", "pcie_generation_limit": "pcie.link.gen.max",
-               "pcie_lanes_limit": "pcie.link.width.max"}  # fmt: skip
+    words = {
+        "name": "name",
+        "uuid": "uuid",
+        "pci_address": "pci.bus_id",
+        "serial": "serial",
+        "vbios": "vbios_version",
+    }
+    numbers = {
+        "memory_mib": "memory.total",
+        "temperature_celsius": "temperature.gpu",
+        "power_watts": "power.draw",
+        "pcie_generation_limit": "pcie.link.gen.max",
+        "pcie_lanes_limit": "pcie.link.width.max",
+    }
     return {
         "index": gpu.index,
         **{key: gpu.values.get(field, "") for key, field in words.items()},

@@ -97,10 +97,15 @@ def burning(
     environment.pop("CUDA_VISIBLE_DEVICES", None)
     with tempfile.TemporaryFile("w+") as complaints:
         process = subprocess.Popen(
-            [machine.hardware / PYTHON, "-IB", BURN], stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE, stderr=complaints, text=True, errors="replace",
-            env=environment, start_new_session=True,
-        )  # fmt: skip
+            [machine.hardware / PYTHON, "-IB", BURN],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=complaints,
+            text=True,
+            errors="replace",
+            env=environment,
+            start_new_session=True,
+        )
         try:
             threading.Thread(target=listen, args=(process, events), daemon=True).start()
             yield process, events

@@ -56,9 +56,14 @@ def run(script: str) -> Result:
     check = script.removeprefix("health-check-").removesuffix(".sh").removeprefix("validate-")
     try:
         done = subprocess.run(
-            [FOLDER / script, "--json"], capture_output=True, text=True, errors="replace",
-            timeout=LIMIT_S, check=False, stdin=subprocess.DEVNULL,
-        )  # fmt: skip
+            [FOLDER / script, "--json"],
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=LIMIT_S,
+            check=False,
+            stdin=subprocess.DEVNULL,
+        )
     except (OSError, subprocess.TimeoutExpired) as error:
         return broken(check, str(error))
     try:

@@ -144,9 +144,14 @@ def follow(
     output = Path(folder, "output")
     with output.open("wb") as stream:
         child = subprocess.Popen(
-            argv, env=environment, stdin=subprocess.DEVNULL, stdout=stream, stderr=stream,
-            start_new_session=True, cwd=folder,
-        )  # fmt: skip
+            argv,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=stream,
+            stderr=stream,
+            start_new_session=True,
+            cwd=folder,
+        )
     deadline, seen = time.monotonic() + limit_s, 0
     try:
         while child.poll() is None and time.monotonic() < deadline:

@@ -107,17 +107,26 @@ class Report:
         outcome = "not_run" if reason else settled
         if self.quiet:
             evidence = self.evidence if outcome != "not_run" else "none"
-            told = {"check": self.check, "outcome": outcome, "reason": one_line(reason),
-                    "evidence": evidence, "counts": counts, "checks": self.checks,
-                    "figures": self.figures, "versions": self.versions,
-                    "seconds": round(time.monotonic() - self.started, 1)}  # fmt: skip
+            told = {
+                "check": self.check,
+                "outcome": outcome,
+                "reason": one_line(reason),
+                "evidence": evidence,
+                "counts": counts,
+                "checks": self.checks,
+                "figures": self.figures,
+                "versions": self.versions,
+                "seconds": round(time.monotonic() - self.started, 1),
+            }
             print(json.dumps(told, allow_nan=False), flush=True)
         elif code is None:
             if reason:
                 print(f"SKIP  {self.check}: NOT RUN: {one_line(reason)}")
             mark = " (simulated)" if self.evidence == "simulated" else ""
-            print(f"{outcome.replace('_', ' ').upper()} {self.check}: {counts['ok']} passed,"
-                  f" {counts['fail']} failed, {counts['skip']} skipped{mark}")  # fmt: skip
+            print(
+                f"{outcome.replace('_', ' ').upper()} {self.check}: {counts['ok']} passed,"
+                f" {counts['fail']} failed, {counts['skip']} skipped{mark}"
+            )
         return EXIT_CODES[outcome] if code is None else code
 
 
@@ -198,11 +207,12 @@ def positive(text: str) -> int:
 def make_parser(description: str) -> argparse.ArgumentParser:
     """Make a parser with the flags of every suite."""
     parser = argparse.ArgumentParser(
-        description=description, allow_abbrev=False,
+        description=description,
+        allow_abbrev=False,
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
         epilog="Exit codes: 0 every check that applies passed; 1 a check failed; 2 it could not"
         " run; 77 NOT RUN, it does not apply to this box: never a pass.",
-    )  # fmt: skip
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.add_argument("--quick", action="store_true", help="small sizes, for a first look")
     return parser

@@ -136,8 +136,11 @@ class Sampler:
             with contextlib.suppress(OSError, subprocess.SubprocessError):
                 told = subprocess.run(
                     ["nvidia-smi", query, "--format=csv,noheader,nounits"],
-                    capture_output=True, text=True, timeout=5, check=True,
-                ).stdout  # fmt: skip
+                    capture_output=True,
+                    text=True,
+                    timeout=5,
+                    check=True,
+                ).stdout
                 rows = [[number(word) for word in line.split(",")] for line in told.splitlines()]
                 self.samples.append((time.time(), rows))
 
@@ -152,12 +155,13 @@ class Sampler:
         names = ("utilisation_percent", "power_watts", "temperature_celsius", "memory_used_mib")
         fields = {
             name: {
-                f"GPU {gpu}": [rows[gpu][at] if gpu < len(rows) else None
-                               for _, rows in self.samples]
+                f"GPU {gpu}": [
+                    rows[gpu][at] if gpu < len(rows) else None for _, rows in self.samples
+                ]
                 for gpu in range(gpus)
             }
             for at, name in enumerate(names)
-        }  # fmt: skip
+        }
         return {
             "sampled_at_seconds": [round(when - start, 2) for when, _ in self.samples],
             **fields,
@@ -191,12 +195,19 @@ def probe(job: dict[str, Any]) -> None:
     cuda = torch.cuda.is_available()
     gpus = [torch.cuda.get_device_name(n) for n in range(torch.cuda.device_count())] if cuda else []
     nccl = ".".join(map(str, torch.cuda.nccl.version())) if cuda else ""
-    hand_back(job, {
-        "versions": {"torch": torch.__version__, "python": sys.version.split()[0],
-                     "cuda": torch.version.cuda or "", "nccl": nccl,
-                     "cudnn": str(torch.backends.cudnn.version() or "") if cuda else ""},
-        "gpus": gpus,
-    })  # fmt: skip
+    hand_back(
+        job,
+        {
+            "versions": {
+                "torch": torch.__version__,
+                "python": sys.version.split()[0],
+                "cuda": torch.version.cuda or "",
+                "nccl": nccl,
+                "cudnn": str(torch.backends.cudnn.version() or "") if cuda else "",
+            },
+            "gpus": gpus,
+        },
+    )
 
 
 def rank(job: dict[str, Any]) -> None:
@@ -252,14 +263,22 @@ def train(job: dict[str, Any], me: int, ranks: int) -> None:
     told: list[Any] = [None] * ranks
     dist.all_gather_object(told, (digest(network), own, peak))
     if me == 0:
-        hand_back(job, {
-            "parameters": sum(one.numel() for one in network.parameters()), "steps": steps,
-            "images_per_second": ranks * job["batch"] * steps / elapsed,
-            "elapsed_seconds": elapsed, "window": [began, ended],
-            "losses": [one if math.isfinite(one) else None for one in (losses / ranks).tolist()],
-            "digests": [one[0] for one in told], "own_images_per_second": [one[1] for one in told],
-            "memory_mib": [one[2] for one in told],
-        })  # fmt: skip
+        hand_back(
+            job,
+            {
+                "parameters": sum(one.numel() for one in network.parameters()),
+                "steps": steps,
+                "images_per_second": ranks * job["batch"] * steps / elapsed,
+                "elapsed_seconds": elapsed,
+                "window": [began, ended],
+                "losses": [
+                    one if math.isfinite(one) else None for one in (losses / ranks).tolist()
+                ],
+                "digests": [one[0] for one in told],
+                "own_images_per_second": [one[1] for one in told],
+                "memory_mib": [one[2] for one in told],
+            },
+        )
     dist.barrier()
     dist.destroy_process_group()
 
@@ -376,22 +395,33 @@ def make_resnet50(width: int) -> Any:
             super().__init__()
             out = 4 * middle
             self.main = nn.Sequential(
-                nn.Conv2d(inside, middle, 1, bias=False), nn.BatchNorm2d(middle), nn.ReLU(),
-                nn.Conv2d(middle, middle, 3, stride, 1, bias=False), nn.BatchNorm2d(middle),
-                nn.ReLU(), nn.Conv2d(middle, out, 1, bias=False), nn.BatchNorm2d(out),
-            )  # fmt: skip
+                nn.Conv2d(inside, middle, 1, bias=False),
+                nn.BatchNorm2d(middle),
+                nn.ReLU(),
+                nn.Conv2d(middle, middle, 3, stride, 1, bias=False),
+                nn.BatchNorm2d(middle),
+                nn.ReLU(),
+                nn.Conv2d(middle, out, 1, bias=False),
+                nn.BatchNorm2d(out),
+            )
             same = stride == 1 and inside == out
-            self.side = nn.Identity() if same else nn.Sequential(
-                nn.Conv2d(inside, out, 1, stride, bias=False), nn.BatchNorm2d(out)
-            )  # fmt: skip
+            self.side = (
+                nn.Identity()
+                if same
+                else nn.Sequential(
+                    nn.Conv2d(inside, out, 1, stride, bias=False), nn.BatchNorm2d(out)
+                )
+            )
 
         def forward(self, x: torch.Tensor) -> torch.Tensor:
             return torch.relu(self.main(x) + self.side(x))
 
     layers: list[nn.Module] = [
-        nn.Conv2d(3, width, 7, 2, 3, bias=False), nn.BatchNorm2d(width), nn.ReLU(),
+        nn.Conv2d(3, width, 7, 2, 3, bias=False),
+        nn.BatchNorm2d(width),
+        nn.ReLU(),
         nn.MaxPool2d(3, 2, 1),
-    ]  # fmt: skip
+    ]
     inside = width
     for stage, blocks in enumerate((3, 4, 6, 3)):
         middle = width << stage
@@ -410,9 +440,10 @@ def judge_losses(report: Report, losses: list[float | None]) -> None:
     finite = [one for one in losses if one is not None]
     whole = bool(losses) and len(finite) == len(losses)
     report.judge(
-        whole, "loss finite",
+        whole,
+        "loss finite",
         f"{len(finite)} of {len(losses)} steps" if not whole else f"all {len(losses)} steps",
-    )  # fmt: skip
+    )
     edge = max(1, len(losses) // 4)
     if not whole or len(losses) < GROUP:
         report.judge(False, "loss falling", "there are not enough finite losses")
@@ -491,9 +522,11 @@ def judge_utilisation(
     told = ", ".join(f"GPU {gpu} {value:.0f} %" for gpu, value in enumerate(medians))
     worst = min(medians)
     report.judge(
-        worst > UTILISATION_LIMIT, name, f"median {told}, limit {UTILISATION_LIMIT:.0f} %",
+        worst > UTILISATION_LIMIT,
+        name,
+        f"median {told}, limit {UTILISATION_LIMIT:.0f} %",
         (worst, UTILISATION_LIMIT, "%"),
-    )  # fmt: skip
+    )
 
 
 # -- the suite
@@ -513,9 +546,11 @@ def prove(report: Report, options: argparse.Namespace) -> None:
     gpus = options.simulate_gpus or len(seen.result["gpus"])
     judge_devices(report, gpus, seen.result["gpus"])
     kind = "pretended" if options.simulate_gpus else "gpu" if gpus else "cpu"
-    report.evidence = "simulated" if is_simulated() or options.slow_rank is not None else (
-        "hardware" if kind == "gpu" else "cpu"
-    )  # fmt: skip
+    report.evidence = (
+        "simulated"
+        if is_simulated() or options.slow_rank is not None
+        else ("hardware" if kind == "gpu" else "cpu")
+    )
     measure(report, options, python, kind, gpus or options.cpu_ranks)
 
 
@@ -580,11 +615,16 @@ def train_with(report: Report, name: str, python: str, job: dict[str, Any]) -> E
         Stop: the training failed.
     """
     say(f"{name}: {job['ranks']} ranks on {job['device']}, batch {job['batch']} each")
-    ended = run_worker(__file__,
-        python, job, job["limit_s"],
-        NCCL_DEBUG="WARN", TORCH_NCCL_ASYNC_ERROR_HANDLING="1", OMP_NUM_THREADS="1",
+    ended = run_worker(
+        __file__,
+        python,
+        job,
+        job["limit_s"],
+        NCCL_DEBUG="WARN",
+        TORCH_NCCL_ASYNC_ERROR_HANDLING="1",
+        OMP_NUM_THREADS="1",
         PYTHONUNBUFFERED="1",
-    )  # fmt: skip
+    )
     good = ended.code == 0 and "images_per_second" in ended.result
     if not good:
         report.figures[f"log_of_{name.replace(' ', '_')}"] = ended.log[-4000:]
@@ -604,11 +644,14 @@ def make_figures(
 ) -> dict[str, Any]:
     """Put together what the report plots."""
     return {
-        "ranks": ranks, "batch_per_rank": job["batch"], "image_pixels": job["image"],
+        "ranks": ranks,
+        "batch_per_rank": job["batch"],
+        "image_pixels": job["image"],
         "precision": "bfloat16 autocast" if job["device"] == "cuda" else "float32",
         "parameters": group["parameters"],
         "throughput_images_per_second": {
-            "one rank": one["images_per_second"], "all ranks": group["images_per_second"],
+            "one rank": one["images_per_second"],
+            "all ranks": group["images_per_second"],
             "all ranks, if none lost": ranks * one["images_per_second"],
         },
         "single_images_per_second": one["images_per_second"],
@@ -617,9 +660,10 @@ def make_figures(
         "own_images_per_second": group["own_images_per_second"],
         "single_elapsed_seconds": one["elapsed_seconds"],
         "all_elapsed_seconds": group["elapsed_seconds"],
-        "window_seconds": group["window"], "losses": group["losses"],
+        "window_seconds": group["window"],
+        "losses": group["losses"],
         "memory_allocated_mib": group["memory_mib"],
-    }  # fmt: skip
+    }
 
 
 def main() -> int:

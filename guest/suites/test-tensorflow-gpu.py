@@ -81,17 +81,28 @@ def probe(job: dict[str, Any]) -> None:
         for one in tf.config.list_physical_devices("GPU")
     ]
     versions = {
-        "tensorflow": tf.__version__, "python": sys.version.split()[0], "numpy": np.__version__,
-        "keras": tf.keras.__version__, "cuda": build.get("cuda_version", ""),
+        "tensorflow": tf.__version__,
+        "python": sys.version.split()[0],
+        "numpy": np.__version__,
+        "keras": tf.keras.__version__,
+        "cuda": build.get("cuda_version", ""),
         "cudnn": build.get("cudnn_version", ""),
-    }  # fmt: skip
-    hand_back(job, {
-        "versions": versions, "devices": devices_of(job), "gpus": [
-            {"name": one.get("device_name", ""),
-             "capability": list(one.get("compute_capability", ()))} for one in gpus
-        ],
-        "built_for": list(build.get("cuda_compute_capabilities", ())),
-    })  # fmt: skip
+    }
+    hand_back(
+        job,
+        {
+            "versions": versions,
+            "devices": devices_of(job),
+            "gpus": [
+                {
+                    "name": one.get("device_name", ""),
+                    "capability": list(one.get("compute_capability", ())),
+                }
+                for one in gpus
+            ],
+            "built_for": list(build.get("cuda_compute_capabilities", ())),
+        },
+    )
 
 
 def calculate(job: dict[str, Any]) -> None:
@@ -197,10 +208,13 @@ def train(job: dict[str, Any]) -> None:
     tf.keras.utils.set_random_seed(1)
     strategy = tf.distribute.MirroredStrategy(devices_of(job))
     with strategy.scope():
-        model = tf.keras.Sequential([
-            tf.keras.layers.Conv2D(8, 3, activation="relu"), tf.keras.layers.Flatten(),
-            tf.keras.layers.Dense(10),
-        ])  # fmt: skip
+        model = tf.keras.Sequential(
+            [
+                tf.keras.layers.Conv2D(8, 3, activation="relu"),
+                tf.keras.layers.Flatten(),
+                tf.keras.layers.Dense(10),
+            ]
+        )
         model.build((None, 16, 16, 3))
         optimizer = tf.keras.optimizers.SGD(0.05)
     copies = strategy.num_replicas_in_sync
@@ -212,8 +226,12 @@ def train(job: dict[str, Any]) -> None:
         first = 8 * context.replica_id_in_sync_group
         return images[first : first + 8], labels[first : first + 8]
 
-    batch = [strategy.experimental_distribute_values_from_function(
-        lambda context, at=at: tf.constant(part(context)[at])) for at in (0, 1)]  # fmt: skip
+    batch = [
+        strategy.experimental_distribute_values_from_function(
+            lambda context, at=at: tf.constant(part(context)[at])
+        )
+        for at in (0, 1)
+    ]
 
     @tf.function  # type: ignore[untyped-decorator, unused-ignore]
     def step(x: Any, y: Any) -> Any:
@@ -233,10 +251,15 @@ def train(job: dict[str, Any]) -> None:
         values = [one.numpy() for one in strategy.experimental_local_results(variable.value)]
         if len(values) != copies or any((one != values[0]).any() for one in values):
             different.append(variable.path)
-    hand_back(job, {
-        "losses": [one if math.isfinite(one) else None for one in losses], "copies": copies,
-        "variables": len(model.trainable_variables), "different": different,
-    })  # fmt: skip
+    hand_back(
+        job,
+        {
+            "losses": [one if math.isfinite(one) else None for one in losses],
+            "copies": copies,
+            "variables": len(model.trainable_variables),
+            "different": different,
+        },
+    )
 
 
 ACTS = {"probe": probe, "calculate": calculate, "allocate": allocate, "train": train}
@@ -359,10 +382,15 @@ def prove(report: Report, options: argparse.Namespace) -> None:
     def part(act: str, **more: Any) -> Ended:
         say(f"TensorFlow: {act}")
         started = time.monotonic()
-        ended = run_worker(__file__,
-            python, {"act": act, **more}, limit_s, TF_CPP_MIN_LOG_LEVEL="2",
-            TF_FORCE_GPU_ALLOW_GROWTH="true", PYTHONUNBUFFERED="1",
-        )  # fmt: skip
+        ended = run_worker(
+            __file__,
+            python,
+            {"act": act, **more},
+            limit_s,
+            TF_CPP_MIN_LOG_LEVEL="2",
+            TF_FORCE_GPU_ALLOW_GROWTH="true",
+            PYTHONUNBUFFERED="1",
+        )
         report.figures[f"{act}_seconds"] = round(time.monotonic() - started, 1)
         if ended.code != 0:
             report.figures[f"log_of_{act}"] = ended.log[-4000:]

@@ -115,12 +115,20 @@ def probe(job: dict[str, Any]) -> None:
     found = {one.metadata["Name"].lower(): one.version for one in distributions()}
     versions = {name: found[name] for name in ("transformers", "tokenizers") if name in found}
     cuda = torch.cuda.is_available()
-    hand_back(job, {
-        "versions": {"vllm": vllm.__version__, "torch": torch.__version__, **versions,
-                     "python": sys.version.split()[0], "cuda": torch.version.cuda or ""},
-        "gpus": torch.cuda.device_count() if cuda else 0,
-        "memory_mib": torch.cuda.get_device_properties(0).total_memory / 2**20 if cuda else 0,
-    })  # fmt: skip
+    hand_back(
+        job,
+        {
+            "versions": {
+                "vllm": vllm.__version__,
+                "torch": torch.__version__,
+                **versions,
+                "python": sys.version.split()[0],
+                "cuda": torch.version.cuda or "",
+            },
+            "gpus": torch.cuda.device_count() if cuda else 0,
+            "memory_mib": torch.cuda.get_device_properties(0).total_memory / 2**20 if cuda else 0,
+        },
+    )
 
 
 def fetch(job: dict[str, Any]) -> None:
@@ -151,18 +159,27 @@ def make_model(job: dict[str, Any]) -> None:
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
-        vocab_size=1024, special_tokens=["<s>", "</s>"], show_progress=False,
+        vocab_size=1024,
+        special_tokens=["<s>", "</s>"],
+        show_progress=False,
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
-    )  # fmt: skip
+    )
     tokenizer.train([str(one) for one in texts], trainer)
     torch.manual_seed(1)
     config = LlamaConfig(
-        vocab_size=tokenizer.get_vocab_size(), hidden_size=256, intermediate_size=512,
-        num_hidden_layers=2, num_attention_heads=8, num_key_value_heads=4,
-        max_position_embeddings=2 * CONTEXT, bos_token_id=0, eos_token_id=1,
+        vocab_size=tokenizer.get_vocab_size(),
+        hidden_size=256,
+        intermediate_size=512,
+        num_hidden_layers=2,
+        num_attention_heads=8,
+        num_key_value_heads=4,
+        max_position_embeddings=2 * CONTEXT,
+        bos_token_id=0,
+        eos_token_id=1,
         # Spread, so that the likeliest token leads clearly and rounding does not choose it.
-        initializer_range=0.1, tie_word_embeddings=False,
-    )  # fmt: skip
+        initializer_range=0.1,
+        tie_word_embeddings=False,
+    )
     folder = Path(job["folder"])
     LlamaForCausalLM(config).to(torch.bfloat16).save_pretrained(folder)
     PreTrainedTokenizerFast(
@@ -179,10 +196,16 @@ def engine(job: dict[str, Any]) -> None:
     started = time.monotonic()
     more = {"kv_cache_memory_bytes": job["kv_gib"] << 30} if job["gpus"] else {}
     llm = LLM(
-        model=job["folder"], dtype=job["dtype"], max_model_len=job["context"], seed=1,
-        tensor_parallel_size=job["tensor_parallel"], enforce_eager=job["eager"],
-        disable_log_stats=False, enable_prefix_caching=False, **more,
-    )  # fmt: skip
+        model=job["folder"],
+        dtype=job["dtype"],
+        max_model_len=job["context"],
+        seed=1,
+        tensor_parallel_size=job["tensor_parallel"],
+        enforce_eager=job["eager"],
+        disable_log_stats=False,
+        enable_prefix_caching=False,
+        **more,
+    )
     told: dict[str, Any] = {"load_seconds": time.monotonic() - started, "load_done": time.time()}
     say(f"vLLM: loaded in {told['load_seconds']:.0f} s")
     fixed = SamplingParams(temperature=0, max_tokens=job["tokens"], ignore_eos=True)
@@ -210,9 +233,12 @@ def generate(llm: Any, prompts: list[str], how: Any) -> dict[str, float]:
     engine_tokens = after["tokens"] - before["tokens"]
     engine_seconds = after["seconds"] - before["seconds"]
     return {
-        "tokens": tokens, "seconds": seconds, "tokens_per_second": tokens / seconds,
-        "engine_tokens": engine_tokens, "engine_request_seconds": engine_seconds,
-    }  # fmt: skip
+        "tokens": tokens,
+        "seconds": seconds,
+        "tokens_per_second": tokens / seconds,
+        "engine_tokens": engine_tokens,
+        "engine_request_seconds": engine_seconds,
+    }
 
 
 def counters(llm: Any) -> dict[str, float]:
@@ -237,9 +263,13 @@ def compare(job: dict[str, Any]) -> None:
         tokens = torch.tensor([one["prompt"]], device=device)
         with torch.inference_mode():
             made = model.generate(
-                tokens, attention_mask=torch.ones_like(tokens), do_sample=False,
-                max_new_tokens=AGREEING_TOKENS, min_new_tokens=AGREEING_TOKENS, pad_token_id=0,
-            )  # fmt: skip
+                tokens,
+                attention_mask=torch.ones_like(tokens),
+                do_sample=False,
+                max_new_tokens=AGREEING_TOKENS,
+                min_new_tokens=AGREEING_TOKENS,
+                pad_token_id=0,
+            )
         found.append(made[0, tokens.shape[1] :].tolist())
     hand_back(job, {"tokens": found})
 
@@ -292,8 +322,11 @@ def used_by_gpus() -> float | None:
     try:
         told = subprocess.run(
             ["nvidia-smi", "--query-gpu=memory.used", "--format=csv,noheader,nounits"],
-            capture_output=True, text=True, timeout=5, check=True,
-        ).stdout  # fmt: skip
+            capture_output=True,
+            text=True,
+            timeout=5,
+            check=True,
+        ).stdout
         return max(float(line) for line in told.splitlines())
     except (OSError, subprocess.SubprocessError, ValueError):
         return None
@@ -382,7 +415,7 @@ def judge_memory(report: Report, meter: Meter, limit_mib: float) -> None:
     report.figures["memory"] = {
         "seconds": [when for when, _ in meter.series],
         "used_mib": [used for _, used in meter.series],
-    }  # fmt: skip
+    }
     detail = f"{peak:.0f} MiB {where} at the most, limit {limit_mib:.0f} MiB"
     report.judge(peak <= limit_mib, "memory", detail, (peak, limit_mib, "MiB"))
 
@@ -428,9 +461,11 @@ def judge_quality(report: Report, answers: list[str]) -> None:
     wrong = [f"{question[0]} {answer.strip()!r}" for question, answer, good in told if not good]
     detail = f"{sum(right)} of {len(right)} answers are right, limit {QUALITY_LIMIT:.0f} %"
     report.judge(
-        percent >= QUALITY_LIMIT, "output quality", "; ".join([detail, *wrong[:2]]),
+        percent >= QUALITY_LIMIT,
+        "output quality",
+        "; ".join([detail, *wrong[:2]]),
         (percent, QUALITY_LIMIT, "%"),
-    )  # fmt: skip
+    )
 
 
 # -- the server
@@ -477,10 +512,14 @@ def judge_server(report: Report, python: str, job: dict[str, Any]) -> None:
         environment = worker_environment(python, act) | ENVIRONMENT | kv_environment(job)
         with output.open("wb") as stream:
             server = subprocess.Popen(
-                [python, "-s", str(Path(__file__).resolve())], env=environment,
-                stdin=subprocess.DEVNULL, stdout=stream, stderr=stream, start_new_session=True,
+                [python, "-s", str(Path(__file__).resolve())],
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=stream,
+                stderr=stream,
+                start_new_session=True,
                 cwd=folder,
-            )  # fmt: skip
+            )
         say(f"server: starting on port {port}")
         try:
             started = time.monotonic()
@@ -507,10 +546,20 @@ def server_arguments(job: dict[str, Any], port: int) -> list[str]:
     if job["gpus"]:
         more += ["--kv-cache-memory-bytes", str(job["kv_gib"] << 30)]
     return [
-        "--model", job["folder"], "--host", "127.0.0.1", "--port", str(port),
-        "--dtype", job["dtype"], "--max-model-len", str(job["context"]),
-        "--tensor-parallel-size", str(job["tensor_parallel"]), *more,
-    ]  # fmt: skip
+        "--model",
+        job["folder"],
+        "--host",
+        "127.0.0.1",
+        "--port",
+        str(port),
+        "--dtype",
+        job["dtype"],
+        "--max-model-len",
+        str(job["context"]),
+        "--tensor-parallel-size",
+        str(job["tensor_parallel"]),
+        *more,
+    ]
 
 
 def wait_for_server(server: subprocess.Popen[bytes], url: str, limit_s: float) -> bool:
@@ -528,9 +577,12 @@ def judge_answers(report: Report, url: str, model: str) -> None:
     """Judge an answer to a completion, and what the metrics count of it."""
     tokens = 16
     body = {
-        "model": model, "prompt": PROMPTS[0], "max_tokens": tokens, "temperature": 0,
+        "model": model,
+        "prompt": PROMPTS[0],
+        "max_tokens": tokens,
+        "temperature": 0,
         "ignore_eos": True,
-    }  # fmt: skip
+    }
     started = time.monotonic()
     try:
         told = json.loads(ask(f"{url}/v1/completions", body, LIMITS_S["answer"]))
@@ -640,9 +692,13 @@ def find_model(report: Report, options: argparse.Namespace, python: str, scratch
         more = ENVIRONMENT | {"HF_HUB_OFFLINE": "0" if options.online else "1"}
         ended = run_worker(__file__, python, job, options.fetch_limit, **more)
         if ended.code != 0:
-            hint = "cannot be fetched" if options.online else (
-                "is not in the local cache: name a folder, or let it be fetched with --online"
-            )  # fmt: skip
+            hint = (
+                "cannot be fetched"
+                if options.online
+                else (
+                    "is not in the local cache: name a folder, or let it be fetched with --online"
+                )
+            )
             report.need(False, "model", f"{options.model} {hint}: {ended.fault}")
         folder, label = Path(ended.result["folder"]), options.model
     wrong, mib = look_at_folder(folder)
@@ -664,12 +720,16 @@ def tensor_parallel(asked: int | None, gpus: int, folder: Path) -> int:
 def make_job(options: argparse.Namespace, gpus: int, folder: Path) -> dict[str, Any]:
     """Return what the engine, transformers and the server are started with."""
     return {
-        "folder": str(folder), "gpus": gpus, "context": CONTEXT, "eager": options.quick or not gpus,
+        "folder": str(folder),
+        "gpus": gpus,
+        "context": CONTEXT,
+        "eager": options.quick or not gpus,
         "dtype": options.dtype or ("bfloat16" if gpus else "float32"),
-        "tokens": 64 if options.quick else 256, "batch": 1 if options.quick else 4,
+        "tokens": 64 if options.quick else 256,
+        "batch": 1 if options.quick else 4,
         "kv_gib": options.kv_gib or KV_GIB["gpu" if gpus else "cpu"],
         "tensor_parallel": tensor_parallel(options.tensor_parallel, gpus, folder),
-    }  # fmt: skip
+    }
 
 
 def judge_model(

@@ -87,9 +87,13 @@ def run(*argv: str, limit_s: float = LIMIT_S, stdin: bytes | None = None) -> Ans
     """Run a program to its end or its limit."""
     try:
         done = subprocess.run(
-            argv, input=stdin, stdin=subprocess.DEVNULL if stdin is None else None,
-            capture_output=True, timeout=limit_s, check=False,
-        )  # fmt: skip
+            argv,
+            input=stdin,
+            stdin=subprocess.DEVNULL if stdin is None else None,
+            capture_output=True,
+            timeout=limit_s,
+            check=False,
+        )
     except subprocess.TimeoutExpired:
         return Answer(code=None, out="", err="")
     except OSError as error:
@@ -126,10 +130,18 @@ class Docker:
         upper.mkdir(mode=0o755)
         work.mkdir()
         return self.ask(
-            "volume", "create", "--driver", "local", "--opt", "type=overlay",
-            "--opt", "device=overlay", self.image,
-            "--opt", f"o=lowerdir=/usr,upperdir={upper},workdir={work}",
-        )  # fmt: skip
+            "volume",
+            "create",
+            "--driver",
+            "local",
+            "--opt",
+            "type=overlay",
+            "--opt",
+            "device=overlay",
+            self.image,
+            "--opt",
+            f"o=lowerdir=/usr,upperdir={upper},workdir={work}",
+        )
 
     def run(self, *command: str, how: tuple[str, ...] = ()) -> Answer:
         """Run a command in a container that goes away."""

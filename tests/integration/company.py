@@ -195,9 +195,14 @@ def opened(folder: Path) -> Iterator[Company]:
         wheels = stack.enter_context(index.serve(folder / "index", address, tls))
         wheels.login = ":".join(INDEX_LOGIN)
         yield Company(
-            address, authority, stack.enter_context(proxied(address)), archive, security, wheels,
+            address,
+            authority,
+            stack.enter_context(proxied(address)),
+            archive,
+            security,
+            wheels,
             wheels.port,
-        )  # fmt: skip
+        )
 
 
 @contextlib.contextmanager

@@ -54,9 +54,13 @@ class Desk:
         """Run a command of ours against it (or a host of another name), for a program."""
         argv = [BIN / "cube", command, at or self.word, "--json", "--spec", self.spec.file, *words]
         done = subprocess.run(
-            [str(word) for word in argv], capture_output=True, text=True, check=False,
-            cwd=PROJECT, timeout=1800,
-        )  # fmt: skip
+            [str(word) for word in argv],
+            capture_output=True,
+            text=True,
+            check=False,
+            cwd=PROJECT,
+            timeout=1800,
+        )
         return Done(done.returncode, [json.loads(line) for line in done.stdout.splitlines()])
 
 
@@ -90,9 +94,7 @@ def standing(built: Built, key_file: Path, folder: Path) -> Iterator[Desk]:
 @contextlib.contextmanager
 def standing_on(overlay: Path, key_file: Path, folder: Path) -> Iterator[Desk]:
     """Boot a desk in a container from a disk of its own."""
-    request = MachineRequest(
-        name="desk", disk=overlay, run_dir=folder / "run", key_file=key_file
-    )  # fmt: skip
+    request = MachineRequest(name="desk", disk=overlay, run_dir=folder / "run", key_file=key_file)
     loaded = config.load(write_spec(folder, folder / "build"))
     with Containers().start(request) as machine:
         yield Desk(machine, loaded)

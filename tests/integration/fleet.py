@@ -67,8 +67,12 @@ class Fleet:
 
     def place(self, name: str, number: int) -> Node:
         """Return a host that nobody has started."""
-        return Node(name=name, address=f"{NETWORK}.{number}", port=self.port,
-                    root=self.folder / name / "root")  # fmt: skip
+        return Node(
+            name=name,
+            address=f"{NETWORK}.{number}",
+            port=self.port,
+            root=self.folder / name / "root",
+        )
 
     def start(self, *, sshd: tuple[str, ...] = ()) -> Node:
         """Start one more host; its options of sshd come first, so they count."""
@@ -86,14 +90,34 @@ def launch(node: Node, sshd: tuple[str, ...], stack: contextlib.ExitStack) -> No
     name = "hostname $0; printf '127.0.0.1 localhost\\n127.0.1.1 %s\\n' $0 >/etc/hosts"
     terminals = "mount -t devpts -o newinstance,ptmxmode=666,mode=620 devpts /dev/pts"
     inside = [
-        "sh", "-c", f'{name}; {terminals}; exec "$@"', node.name, "/usr/sbin/sshd", "-D", "-e",
-        *sshd, "-o", f"ListenAddress={node.address}:{node.port}", "-o", "UseDNS=no",
-        "-o", "PidFile=none",
-    ]  # fmt: skip
+        "sh",
+        "-c",
+        f'{name}; {terminals}; exec "$@"',
+        node.name,
+        "/usr/sbin/sshd",
+        "-D",
+        "-e",
+        *sshd,
+        "-o",
+        f"ListenAddress={node.address}:{node.port}",
+        "-o",
+        "UseDNS=no",
+        "-o",
+        "PidFile=none",
+    ]
     argv = [
-        "unshare", "--mount", "--uts", "--ipc", "--pid", "--fork", "--kill-child",
-        f"--root={node.root}", "--mount-proc", "--", *inside,
-    ]  # fmt: skip
+        "unshare",
+        "--mount",
+        "--uts",
+        "--ipc",
+        "--pid",
+        "--fork",
+        "--kill-child",
+        f"--root={node.root}",
+        "--mount-proc",
+        "--",
+        *inside,
+    ]
     output = node.root.parent / "sshd.log"
     process = run.launch(lifetime.with_parent(argv), output=output)
     stack.callback(process.stop)

@@ -44,14 +44,18 @@ def publish(folder: Path, name: str) -> str:
     layer = pack({"etc/proof": b"pulled\n"})
     config = json.dumps(
         {
-            "architecture": "amd64", "os": "linux", "config": {"Cmd": ["/bin/true"]},
+            "architecture": "amd64",
+            "os": "linux",
+            "config": {"Cmd": ["/bin/true"]},
             "rootfs": {"type": "layers", "diff_ids": [digest(layer)]},
         }
-    ).encode()  # fmt: skip
+    ).encode()
     manifest = {
-        "schemaVersion": 2, "mediaType": MANIFEST, "config": describe(config, CONFIG),
+        "schemaVersion": 2,
+        "mediaType": MANIFEST,
+        "config": describe(config, CONFIG),
         "layers": [describe(layer, LAYER)],
-    }  # fmt: skip
+    }
     for blob in (layer, config):
         (place / "blobs" / digest(blob)).write_bytes(blob)
     told = json.dumps(manifest).encode()

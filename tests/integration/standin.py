@@ -105,9 +105,15 @@ class Key:
         """Sign a file in clear."""
         target.unlink(missing_ok=True)
         run(
-            "gpg", "--homedir", str(self.home), "--batch", "--clearsign", "-o", str(target),
+            "gpg",
+            "--homedir",
+            str(self.home),
+            "--batch",
+            "--clearsign",
+            "-o",
+            str(target),
             str(text),
-        )  # fmt: skip
+        )
 
     def close(self) -> None:
         """End the agent that gpg started for this home."""
@@ -203,11 +209,13 @@ def toolkit(version: str) -> list[Package]:
     return [
         Package(name="libnvidia-container1", version=full),
         Package(
-            name="libnvidia-container-tools", version=full,
+            name="libnvidia-container-tools",
+            version=full,
             depends=f"libnvidia-container1 (>= {full})",
         ),
         Package(
-            name="nvidia-container-toolkit-base", version=full,
+            name="nvidia-container-toolkit-base",
+            version=full,
             files={
                 "/usr/bin/nvidia-ctk": CTK.replace("VERSION", version),
                 "/usr/bin/nvidia-container-runtime": RUNTIME,
@@ -216,8 +224,9 @@ def toolkit(version: str) -> list[Package]:
             },
         ),
         Package(
-            name="nvidia-container-toolkit", version=full,
+            name="nvidia-container-toolkit",
+            version=full,
             depends=f"nvidia-container-toolkit-base (= {full}), "
             f"libnvidia-container-tools (>= {full})",
         ),
-    ]  # fmt: skip
+    ]

@@ -66,9 +66,11 @@ def with_gpu_layers(desk: Desk, index: Index, made: standins.Standins) -> Desk:
     """Return a desk whose cube.toml wants layers 1 to 4, by stand-ins and an index of ours."""
     enabled = made.values["enabled"].replace("[1, 2, 3, 5]", str(list(LAYERS)))
     more = {
-        "enabled": enabled, "pypi_index": f'"{index.url}"', "profile": f'"{PROFILE}"',
+        "enabled": enabled,
+        "pypi_index": f'"{index.url}"',
+        "profile": f'"{PROFILE}"',
         "frameworks": '["numpy"]',
-    }  # fmt: skip
+    }
     file = desk.spec.file
     file.write_text(standins.rewrite(file.read_text(), {**made.values, **more}))
     return replace(desk, spec=config.load(file))

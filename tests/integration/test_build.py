@@ -38,8 +38,12 @@ def test_the_manifest_describes_the_artifact(built: Built) -> None:
 def test_layers_1_and_5_are_applied_and_2_to_4_skipped_with_a_reason(built: Built) -> None:
     layers = {layer["number"]: layer for layer in manifest.read(built.work.manifest)["layers"]}
     assert [layers[n]["status"] for n in range(1, 6)] == [
-        "applied", "skipped", "skipped", "skipped", "applied",
-    ]  # fmt: skip
+        "applied",
+        "skipped",
+        "skipped",
+        "skipped",
+        "applied",
+    ]
     for number in (2, 3, 4):
         assert "no NVIDIA GPU found" in layers[number]["reason"]
 

@@ -96,8 +96,11 @@ class Place:
         argv = [sys.executable, "-m", "cube", "build", image, "--plain"]
         process = subprocess.Popen(
             [*prefix, *argv, "--spec", str(file), *words],
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=project,
-        )  # fmt: skip
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            cwd=project,
+        )
         return Run(process)
 
     def cube(self, *words: str, inside: Sequence[str] = ()) -> str:
@@ -105,8 +108,12 @@ class Place:
         argv = [sys.executable, "-m", "cube", *words, "--plain"]
         done = subprocess.run(
             [*argv, "--spec", str(self.folder / "cube.toml"), *(["--", *inside] if inside else [])],
-            capture_output=True, text=True, check=False, timeout=REACH_S, cwd=PROJECT,
-        )  # fmt: skip
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=REACH_S,
+            cwd=PROJECT,
+        )
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 

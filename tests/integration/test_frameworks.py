@@ -84,9 +84,12 @@ def write_profile(folder: Path, name: str, lock: str, *, mib: int = 200) -> Path
 def wheels_of(framework: str) -> list[str]:
     """Return the packages of a lock that Debian's Python takes."""
     here = {
-        "sys_platform": "linux", "platform_machine": "x86_64", "implementation_name": "cpython",
-        "python_version": "3.13", "python_full_version": "3.13.5",
-    }  # fmt: skip
+        "sys_platform": "linux",
+        "platform_machine": "x86_64",
+        "implementation_name": "cpython",
+        "python_version": "3.13",
+        "python_full_version": "3.13.5",
+    }
     entries = lockfile.read(PROFILE / f"{framework}.txt").entries
     return [one.name for one in entries if not one.marker or Marker(one.marker).evaluate(here)]
 
@@ -291,10 +294,14 @@ def test_checks_pass(box: Box, story: Story) -> None:
 def judge(box: Box, wanted: Spec) -> CheckReport:
     return run_checks(
         CheckRun(
-            target=box.machine.endpoint, select=["checks"], marker="layer4", name="layer4",
-            spec_file=wanted.file, results_dir=box.folder,
+            target=box.machine.endpoint,
+            select=["checks"],
+            marker="layer4",
+            name="layer4",
+            spec_file=wanted.file,
+            results_dir=box.folder,
         )
-    )  # fmt: skip
+    )
 
 
 def test_the_box_finds_itself_well(box: Box, story: Story) -> None:
@@ -304,8 +311,9 @@ def test_the_box_finds_itself_well(box: Box, story: Story) -> None:
         ssh.execute(box.machine.endpoint, put, stdin=text)
     told = json.loads(box.sh("/usr/bin/python3 -IB /tmp/guest health.layers 4 --json"))
     assert [(one["name"], one["status"]) for one in told["checks"]] == [
-        ("numpy starts", "OK"), ("tensorflow starts", "OK"),
-    ]  # fmt: skip
+        ("numpy starts", "OK"),
+        ("tensorflow starts", "OK"),
+    ]
 
 
 def test_an_ordinary_user_may_read_all_and_change_nothing(box: Box, story: Story) -> None:

@@ -60,10 +60,14 @@ def test_checks_pass_but_those_that_need_a_gpu(
 ) -> None:
     report = run_checks(
         CheckRun(
-            target=machine.endpoint, select=["checks"], marker="layer4", name="layer4",
-            spec_file=wanted.file, results_dir=tmp_path,
+            target=machine.endpoint,
+            select=["checks"],
+            marker="layer4",
+            name="layer4",
+            spec_file=wanted.file,
+            results_dir=tmp_path,
         )
-    )  # fmt: skip
+    )
     deferred = [check.title for check in report.checks if check.outcome == "deferred"]
     assert {title.split(" (")[0] for title in deferred} == {"torch sees every gpu"}
 
@@ -91,7 +95,10 @@ def test_the_suites_run_on_the_processor(machine: Machine, wanted: Spec) -> None
 
     found = validation.validate(box, Wanted(suites=suites, quick=True))
 
-    failed = [(one.suite, one.summary, one.having("FAIL"), one.output) for one in found.results
-              if one.outcome != "pass"]  # fmt: skip
+    failed = [
+        (one.suite, one.summary, one.having("FAIL"), one.output)
+        for one in found.results
+        if one.outcome != "pass"
+    ]
     assert failed == []
     assert (found.verdict, found.evidence) == ("passed", "cpu")

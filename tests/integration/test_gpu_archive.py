@@ -109,8 +109,10 @@ def test_the_branch_that_was_pinned_is_installed_and_stays(box: Box) -> None:
 
 
 def test_the_daemon_is_told_to_do_its_work_and_skipped_without_a_gpu(box: Box) -> None:
-    start = box.sh("systemctl daemon-reload; systemctl start nvidia-persistenced;"
-                   " systemctl show -p ExecStart nvidia-persistenced")  # fmt: skip
+    start = box.sh(
+        "systemctl daemon-reload; systemctl start nvidia-persistenced;"
+        " systemctl show -p ExecStart nvidia-persistenced"
+    )
     assert "--user nvpd --verbose" in start
     assert box.sh("systemctl is-active nvidia-persistenced", accept=(3,)).strip() == "inactive"
 

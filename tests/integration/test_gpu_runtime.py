@@ -284,10 +284,13 @@ def judge(box: Box, folder: Path) -> tuple[check_report.Check, ...]:
     with contextlib.suppress(CheckError):
         pytest_run.run_checks(
             pytest_run.CheckRun(
-                target=box.endpoint, select=["checks/layer3"], spec_file=box.spec.file,
-                results_dir=folder, name="run",
+                target=box.endpoint,
+                select=["checks/layer3"],
+                spec_file=box.spec.file,
+                results_dir=folder,
+                name="run",
             )
-        )  # fmt: skip
+        )
     return check_report.read_entries((folder / "run.jsonl").read_text().splitlines())
 
 

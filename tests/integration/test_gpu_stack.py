@@ -63,8 +63,11 @@ def image(built: Built, tmp_path_factory: pytest.TempPathFactory) -> Image:
     shutil.copytree(built.work.chain, work.chain, symlinks=True)
     done = subprocess.run(
         [sys.executable, "-m", "cube", "build", "--plain", "--spec", str(file)],
-        capture_output=True, text=True, check=False, timeout=BUILD_S,
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=BUILD_S,
+    )
     assert done.returncode == 0, (done.stdout + done.stderr)[-8000:]
     return Image(work, done.stderr)  # progress goes there
 

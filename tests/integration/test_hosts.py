@@ -146,10 +146,24 @@ def test_each_has_a_log_of_its_own(site: Site, applied: Done) -> None:
 
 def test_a_second_time_changes_nothing_and_nothing_has_drifted(site: Site, applied: Done) -> None:
     again = subprocess.run(
-        site.cube("apply", "node*", "--exclude", site.refusing.name, "--exclude", site.hung.name,
-                  "--exclude", site.vanishing.name, "--no-checks", "--prove"),
-        capture_output=True, text=True, check=True, cwd=PROJECT, timeout=120,
-    )  # fmt: skip
+        site.cube(
+            "apply",
+            "node*",
+            "--exclude",
+            site.refusing.name,
+            "--exclude",
+            site.hung.name,
+            "--exclude",
+            site.vanishing.name,
+            "--no-checks",
+            "--prove",
+        ),
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=PROJECT,
+        timeout=120,
+    )
     lines = again.stdout.splitlines()
     assert [line.split()[:2] for line in lines] == [[node.name, "done"] for node in site.good]
     assert all(line.endswith("layer 1: nothing changed") for line in lines)
@@ -159,21 +173,29 @@ def test_drift_is_named_by_host(site: Site, applied: Done) -> None:
     (site.good[0].root / "etc/sudoers.d/50-cube-admin").write_text("# nothing\n")
     done = subprocess.run(
         site.cube("drift", *(node.name for node in site.good), "--no-checks"),
-        capture_output=True, text=True, check=False, cwd=PROJECT, timeout=120,
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=PROJECT,
+        timeout=120,
+    )
     assert done.returncode == 15, done.stderr
     assert f"1 of {GOOD} hosts differ from what they claim: {site.good[0].name}" in done.stderr
     assert f"{site.good[0].name}: layer 1: users: Let the administrator use sudo" in done.stderr
     assert [line.endswith("layer 1: no drift") for line in done.stdout.splitlines()] == [
-        False, *[True] * (GOOD - 1),
-    ]  # fmt: skip
+        False,
+        *[True] * (GOOD - 1),
+    ]
 
 
 def test_ctrl_c_ends_all_of_it(site: Site, applied: Done) -> None:
     process = subprocess.Popen(
         site.cube("apply", site.hung.name, site.good[1].name, "--no-checks", "--plain"),
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=PROJECT,
-    )  # fmt: skip
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=PROJECT,
+    )
     assert process.stderr is not None
     for line in process.stderr:
         if f"{site.good[1].name}: done" in line:
@@ -219,9 +241,13 @@ def test_pyinfra_alone_goes_on_with_the_hosts_that_answer(site: Site, applied: D
     limits = [word for node in (site.dead, *site.good) for word in ("--limit", node.name)]
     done = subprocess.run(
         [str(BIN / "pyinfra"), "-y", "--no-wait", *limits, "inventory.py", "deploy/layer1.py"],
-        capture_output=True, text=True, check=False, cwd=PROJECT, timeout=120,
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=PROJECT,
+        timeout=120,
         env={**os.environ, "CUBE_SPEC": str(site.spec)},
-    )  # fmt: skip
+    )
     assert done.returncode == 1, done.stderr
     assert (site.good[3].root / "etc/sudoers.d/50-cube-admin").is_file()
     assert not (site.good[2].root / "etc/sudoers.d/50-cube-admin").exists()

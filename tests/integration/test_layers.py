@@ -57,8 +57,9 @@ class Box:
     def changed(self, *argv: str) -> list[str]:
         """Apply layer 1 with more arguments for pyinfra; name what changed."""
         with pyinfra_run.described(self.machine, self.spec, keys={"1": ""}, building=True) as (
-            folder, env,
-        ):  # fmt: skip
+            folder,
+            env,
+        ):
             words = ["inventory.py", "deploy/layer1.py", *argv]
             code, journal = pyinfra_run.run_pyinfra(words, env, folder, timeout_s=600)
         names = pyinfra_run.judge(1, code, journal).changed
@@ -72,9 +73,13 @@ class Box:
         """Run pyinfra as a user would, against this machine."""
         return subprocess.run(
             [sys.executable, "-m", "pyinfra", "inventory.py", *argv],
-            cwd=PROJECT, capture_output=True, text=True, check=False, timeout=600,
+            cwd=PROJECT,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=600,
             env={**os.environ, "CUBE_MACHINE": str(self.run_dir / FILE_NAME)},
-        )  # fmt: skip
+        )
 
 
 #: What others may do to a box; each is undone by at least one operation of layer 1.
@@ -253,8 +258,11 @@ def test_an_upload_is_seen_and_what_needs_another_user_steps_aside(
     assert done.returncode == 0, done.stderr
     told = [line for line in done.stdout.splitlines() if line.startswith("told ")]
     assert told == [
-        f"told nodelay {nodelay}", "told upload one", "told upload two", "told user nobody",
-    ]  # fmt: skip
+        f"told nodelay {nodelay}",
+        "told upload one",
+        "told upload two",
+        "told user nobody",
+    ]
 
 
 #: Something is changed by another way than the connection while the run goes on.
@@ -436,8 +444,9 @@ def test_security_updates_work_and_leave_the_driver_alone(box: Box) -> None:
     assert "nvidia-" in output
     assert "ERROR" not in output
     assert box.sh("systemctl is-enabled apt-daily.timer apt-daily-upgrade.timer").split() == [
-        "enabled", "enabled",
-    ]  # fmt: skip
+        "enabled",
+        "enabled",
+    ]
 
 
 def test_a_mirror_that_cannot_be_reached_is_named(

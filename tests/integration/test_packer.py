@@ -152,9 +152,11 @@ def build(found: config.Spec, key_file: Path, dead_disk: Path) -> Iterator[subpr
     )
     with subprocess.Popen(
         [sys.executable, "-c", BUILD, found.file, dead_disk, key_file],
-        stdout=subprocess.PIPE, text=True, start_new_session=True,
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
         env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
-    ) as process:  # fmt: skip
+    ) as process:
         yield process
         process.kill()
 
@@ -192,10 +194,25 @@ def boots(disk: Path, firmware: list[str], console: Path, timeout_s: float) -> s
         What was said until then.
     """
     argv = [
-        "qemu-system-x86_64", "-machine", "q35", "-accel", "tcg,tb-size=512",
-        "-cpu", inputs.EMULATED_CPU, "-m", "1024", "-display", "none", "-nic", "none", *firmware,
-        "-serial", f"file:{console}", "-drive", f"file={disk},if=virtio,snapshot=on",
-    ]  # fmt: skip
+        "qemu-system-x86_64",
+        "-machine",
+        "q35",
+        "-accel",
+        "tcg,tb-size=512",
+        "-cpu",
+        inputs.EMULATED_CPU,
+        "-m",
+        "1024",
+        "-display",
+        "none",
+        "-nic",
+        "none",
+        *firmware,
+        "-serial",
+        f"file:{console}",
+        "-drive",
+        f"file={disk},if=virtio,snapshot=on",
+    ]
     deadline = time.monotonic() + timeout_s
     with run.spawn(argv) as process:
         while "Welcome to " not in watch.console_tail(console, 10_000):
@@ -210,8 +227,10 @@ def test_the_base_image_boots_by_uefi(base_disk: Path, tmp_path: Path) -> None:
     """It has booted by BIOS when it was made."""
     uefi = firmware.copy_variables(tmp_path)
     pflash = [
-        "-drive", f"if=pflash,format=raw,readonly=on,file={uefi.code}",
-        "-drive", f"if=pflash,format=raw,file={uefi.variables}",
-    ]  # fmt: skip
+        "-drive",
+        f"if=pflash,format=raw,readonly=on,file={uefi.code}",
+        "-drive",
+        f"if=pflash,format=raw,file={uefi.variables}",
+    ]
     said = boots(base_disk, pflash, tmp_path / "uefi.log", timeout_s=300)
     assert "efi: EFI v" in said

@@ -104,8 +104,13 @@ def test_clones_of_an_image_that_was_not_sealed_are_refused(
 ) -> None:
     link = built.store.named("").disk
     request = ProofRequest(
-        artifact=link, root_bytes=1, build_key=key_file, spec=built.spec, work=tmp_path,
-        results=tmp_path, wanted=(),
-    )  # fmt: skip
+        artifact=link,
+        root_bytes=1,
+        build_key=key_file,
+        spec=built.spec,
+        work=tmp_path,
+        results=tmp_path,
+        wanted=(),
+    )
     with pytest.raises(ProofError, match="machine_id"):
         boot_test.prove(request, VirtualMachines())

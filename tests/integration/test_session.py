@@ -21,9 +21,14 @@ def cube(built: Built, *words: str) -> "subprocess.CompletedProcess[str]":
 
 def call(argv: Sequence[object], built: Built) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(
-        [str(word) for word in argv], capture_output=True, text=True, check=False, cwd=PROJECT,
-        timeout=300, env={**os.environ, "CUBE_SPEC": str(built.spec.file)},
-    )  # fmt: skip
+        [str(word) for word in argv],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=PROJECT,
+        timeout=300,
+        env={**os.environ, "CUBE_SPEC": str(built.spec.file)},
+    )
 
 
 @pytest.fixture(scope="module")

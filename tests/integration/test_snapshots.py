@@ -56,8 +56,22 @@ def make_group(raw: Path) -> int:
     try:
         lvm(loop, "pvcreate", loop)
         lvm(loop, "vgcreate", GROUP, loop)
-        lvm(loop, "lvcreate", "--yes", "--activate", "n", "--zero", "n", "--wipesignatures", "n",
-            "--name", "root", "--size", f"{ROOT_GIB}G", GROUP)  # fmt: skip
+        lvm(
+            loop,
+            "lvcreate",
+            "--yes",
+            "--activate",
+            "n",
+            "--zero",
+            "n",
+            "--wipesignatures",
+            "n",
+            "--name",
+            "root",
+            "--size",
+            f"{ROOT_GIB}G",
+            GROUP,
+        )
         units = ["--noheadings", "--nosuffix", "--units", "b"]
         return int(lvm(loop, "pvs", *units, "--options", "pe_start", loop))
     finally:
@@ -77,8 +91,22 @@ def make_disks(built: Built, folder: Path) -> tuple[Path, Path]:
             (root / name).write_text(text)
         (root / KEEP_ROOM).parent.mkdir()
         (root / KEEP_ROOM).write_text("[Service]\nExecCondition=/bin/false\n")
-        run.run(["mke2fs", "-q", "-F", "-t", "ext4", "-d", str(root), "-E", f"offset={begins}",
-                 raw, f"{ROOT_GIB}G"], timeout_s=600)  # fmt: skip
+        run.run(
+            [
+                "mke2fs",
+                "-q",
+                "-F",
+                "-t",
+                "ext4",
+                "-d",
+                str(root),
+                "-E",
+                f"offset={begins}",
+                raw,
+                f"{ROOT_GIB}G",
+            ],
+            timeout_s=600,
+        )
     return boot, raw
 
 
@@ -99,9 +127,13 @@ class Desk:
         """Run a command of ours against it; return the result that it tells a program."""
         argv = [BIN / "cube", command, self.word, *words, "--json", "--spec", self.spec.file]
         done = subprocess.run(
-            [str(word) for word in argv], capture_output=True, text=True, check=False, cwd=PROJECT,
+            [str(word) for word in argv],
+            capture_output=True,
+            text=True,
+            check=False,
+            cwd=PROJECT,
             timeout=1800,
-        )  # fmt: skip
+        )
         assert done.returncode == 0, done.stdout
         return dict(json.loads(done.stdout.splitlines()[-1]))
 

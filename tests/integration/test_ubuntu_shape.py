@@ -131,9 +131,14 @@ def test_ubuntus_disk_goes_through_the_pipeline(
     inspection = sealing.inspect(artifact, built.spec, work=tmp_path, results=tmp_path)
 
     wanted = ProofRequest(
-        artifact=artifact, root_bytes=inspection.root_bytes, build_key=key_file,
-        spec=built.spec, work=tmp_path, results=tmp_path, wanted=(),
-    )  # fmt: skip
+        artifact=artifact,
+        root_bytes=inspection.root_bytes,
+        build_key=key_file,
+        spec=built.spec,
+        work=tmp_path,
+        results=tmp_path,
+        wanted=(),
+    )
     ssh.make_key(wanted.key_file)
     plan = Plan(name="shape-clone", firmware="bios", marker="")
     with boot_test.starting(wanted, plan, VirtualMachines()) as clone:

@@ -75,9 +75,18 @@ def test_a_box_passes_and_all_forms_of_the_result_are_there(desk: Desk) -> None:
 
 def by_pytest(desk: Desk, *words: str) -> "subprocess.CompletedProcess[str]":
     argv: list[str | Path] = [
-        BIN / "pytest", "checks/", "-m", "stage4", "--quick", f"--hosts={desk.word}",
-        f"--spec={desk.spec.file}", "-p", "no:cacheprovider", "-q", *words,
-    ]  # fmt: skip
+        BIN / "pytest",
+        "checks/",
+        "-m",
+        "stage4",
+        "--quick",
+        f"--hosts={desk.word}",
+        f"--spec={desk.spec.file}",
+        "-p",
+        "no:cacheprovider",
+        "-q",
+        *words,
+    ]
     return subprocess.run(
         argv, capture_output=True, text=True, check=False, cwd=PROJECT, timeout=300
     )
@@ -95,10 +104,19 @@ def test_pytest_judges_the_same(desk: Desk) -> None:
 
 
 def test_a_failure_is_named_and_a_gate_ends_the_rest(desk: Desk) -> None:
-    desk.plant("gpus", "#!/bin/sh\necho '" + json.dumps({
-        "check": "gpus", "outcome": "fail", "evidence": "simulated",
-        "checks": [{"name": "count", "status": "FAIL", "detail": "3, expected 4"}],
-    }) + "'\nexit 1\n")  # fmt: skip
+    desk.plant(
+        "gpus",
+        "#!/bin/sh\necho '"
+        + json.dumps(
+            {
+                "check": "gpus",
+                "outcome": "fail",
+                "evidence": "simulated",
+                "checks": [{"name": "count", "status": "FAIL", "detail": "3, expected 4"}],
+            }
+        )
+        + "'\nexit 1\n",
+    )
 
     done = desk.cube("validate", "--quick")
 
@@ -119,13 +137,17 @@ def test_a_suite_that_is_not_there_is_named(desk: Desk, box: Box) -> None:
 
 def test_a_suite_that_hangs_is_ended_with_its_children(desk: Desk, box: Box) -> None:
     started = time.monotonic()
-    found = run(desk, box, """\
+    found = run(
+        desk,
+        box,
+        """\
 #!/bin/sh
 echo "... step 1" >&2
 setsid sleep 4711 &
 trap '' TERM
 sleep 4711
-""")  # fmt: skip
+""",
+    )
 
     assert found.outcome == "error"
     assert f"did not end within {LIMIT_S} s" in found.reason
@@ -168,8 +190,18 @@ def test_a_second_validation_is_refused(desk: Desk, box: Box) -> None:
 def test_while_pytest_judges_a_validation_is_refused(desk: Desk) -> None:
     desk.plant("docker", "#!/bin/sh\nsleep 5\n" + PASSING.format(name="docker"))
     argv: list[str | Path] = [
-            BIN / "pytest", "checks/", "-m", "stage4", "-k", "docker", f"--hosts={desk.word}",
-            f"--spec={desk.spec.file}", "-p", "no:cacheprovider", "-q"]  # fmt: skip
+        BIN / "pytest",
+        "checks/",
+        "-m",
+        "stage4",
+        "-k",
+        "docker",
+        f"--hosts={desk.word}",
+        f"--spec={desk.spec.file}",
+        "-p",
+        "no:cacheprovider",
+        "-q",
+    ]
     with subprocess.Popen(argv, cwd=PROJECT, stdout=subprocess.PIPE, text=True) as first:
         wait_for_suite(desk)
         done = desk.cube("validate", "--quick", "--suites", "docker")
@@ -240,11 +272,13 @@ def test_an_interrupted_validation_leaves_nothing(desk: Desk, number: signal.Sig
 
 
 def test_a_container_is_never_certified(desk: Desk, built: Built, tmp_path: Path) -> None:
-    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", tmp_path / "key"],
-                   check=True)  # fmt: skip
+    subprocess.run(
+        ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", tmp_path / "key"], check=True
+    )
 
-    done = desk.cube("certify", "--key", str(tmp_path / "key"),
-                     "--manifest", str(built.work.manifest))  # fmt: skip
+    done = desk.cube(
+        "certify", "--key", str(tmp_path / "key"), "--manifest", str(built.work.manifest)
+    )
 
     assert done.code == PassportError.exit_code
     assert "it is virtual (systemd-nspawn)" in done.of("error")["text"]

@@ -26,9 +26,13 @@ def desk(built: Built, key_file: Path, tmp_path_factory: pytest.TempPathFactory)
     qcow2.create_overlay(overlay, built.store.named("layer5").disk.absolute())
     run.run(["qemu-img", "create", "-q", "-f", "qcow2", extra, "2G"])
     request = MachineRequest(
-        name="vm-desk", disk=overlay, run_dir=folder / "run", key_file=key_file,
-        memory_mib=MEMORY_MIB, extra_disks=(extra,),
-    )  # fmt: skip
+        name="vm-desk",
+        disk=overlay,
+        run_dir=folder / "run",
+        key_file=key_file,
+        memory_mib=MEMORY_MIB,
+        extra_disks=(extra,),
+    )
     loaded = config.load(write_spec(folder, folder / "build"))
     with VirtualMachines().start(request) as machine:
         yield Desk(machine, loaded)

@@ -94,9 +94,12 @@ def test_an_engine_ends_with_its_suite(environments: Environments) -> None:
     python = environments.python("vllm")
     argv: list[str | Path] = [sys.executable, SUITES / VLLM, "--quick", "--python", python]
     with subprocess.Popen(
-        argv, env=environment(MARK="ends-with-its-suite"), stderr=subprocess.PIPE, text=True,
+        argv,
+        env=environment(MARK="ends-with-its-suite"),
+        stderr=subprocess.PIPE,
+        text=True,
         stdout=subprocess.DEVNULL,
-    ) as suite:  # fmt: skip
+    ) as suite:
         assert suite.stderr
         assert any("loading the model" in line for line in suite.stderr)
         deadline = time.monotonic() + 60

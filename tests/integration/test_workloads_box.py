@@ -38,8 +38,11 @@ def test_docker_runs_containers_and_nothing_stays(box: Machine) -> None:
     told = Told(done.returncode, json.loads(done.stdout), done.stderr)
     assert told.details("FAIL") == {}
     assert set(told.details("OK")) == {
-        "daemon answers", "image", "container runs", "container survives daemon-reload",
-    }  # fmt: skip
+        "daemon answers",
+        "image",
+        "container runs",
+        "container survives daemon-reload",
+    }
     assert (told.code, told.data["evidence"]) == (0, "cpu")
     left = "sudo docker ps --all --quiet; sudo docker images --quiet cube-suite*"
     assert ssh.execute(box.endpoint, left).stdout == ""
@@ -57,9 +60,11 @@ ROOMY = 24 * 1024**3
 
 @pytest.fixture(scope="module")
 def whole(
-    built: Built, environments: Environments, key_file: Path,
+    built: Built,
+    environments: Environments,
+    key_file: Path,
     tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[Desk]:  # fmt: skip
+) -> Iterator[Desk]:
     """A box with layers 1 and 5, and all frameworks at once, where layer 4 puts them."""
     folder = tmp_path_factory.mktemp("whole")
     overlay = folder / "disk.qcow2"

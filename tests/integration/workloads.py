@@ -76,9 +76,13 @@ class Environments:
         """Run uv; it looks where pip is told to look."""
         links = {"UV_FIND_LINKS": found} if (found := find_links()) else {}
         return subprocess.run(
-            [UV, *argv], env=os.environ | {"UV_CACHE_DIR": str(self.folder / "cache")} | links,
-            capture_output=True, text=True, timeout=LIMIT_S, check=False,
-        )  # fmt: skip
+            [UV, *argv],
+            env=os.environ | {"UV_CACHE_DIR": str(self.folder / "cache")} | links,
+            capture_output=True,
+            text=True,
+            timeout=LIMIT_S,
+            check=False,
+        )
 
 
 def copy(source: Path, target: Path, *options: str) -> None:

@@ -146,9 +146,11 @@ class SimulatedBox:
     def write_expectations(self) -> None:
         """Write what layers 3 and 5 leave on a box; a guest has its own."""
         expected = {
-            "admin_user": "cube", "gpu_model": "rtx-5090", "gpu_count": 4,
+            "admin_user": "cube",
+            "gpu_model": "rtx-5090",
+            "gpu_count": 4,
             "gpu_memory_mib": 32000,
-        }  # fmt: skip
+        }
         self.write("etc/cube/expectations.json", json.dumps(expected))
         layers = {"3": {"roles": ["gpu_runtime"]}, "5": {"roles": ["validation"]}}
         self.write("var/lib/cube/layers.json", json.dumps({"layers": layers}))

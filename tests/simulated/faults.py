@@ -61,9 +61,11 @@ def xid(number: int, says: str) -> Fault:
     """Return a box whose driver reported an Xid."""
     line = f"NVRM: Xid (PCI:0000:c1:00): {number}, pid=988, name=python3, Ch 00000008"
     return Fault(
-        name=f"xid_{number}", fails=("kernel log",), kernel_log=(line,),
+        name=f"xid_{number}",
+        fails=("kernel log",),
+        kernel_log=(line,),
         says=f"1 x Xid {number}: {says}",
-    )  # fmt: skip
+    )
 
 
 HEALTHY = (

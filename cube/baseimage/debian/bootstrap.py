@@ -71,7 +71,10 @@ def mmdebstrap_args(
         f"--customize-hook=rm {there}",
     ]
     return [
-        "mmdebstrap", "--mode=root", "--variant=minbase", "--format=directory",
+        "mmdebstrap",
+        "--mode=root",
+        "--variant=minbase",
+        "--format=directory",
         f"--include={','.join(packages)}",
         '--aptopt=Acquire::Retries "2"',
         '--aptopt=Acquire::http::Timeout "20"',
@@ -79,8 +82,10 @@ def mmdebstrap_args(
         *([f'--aptopt=Acquire::https::CAInfo "{bundle}"'] if bundle else []),
         *(lend if logins else []),
         '--customize-hook=rm -f "$1/etc/apt/apt.conf.d/99mmdebstrap"',
-        SUITE, str(tree), *sources(spec),
-    ]  # fmt: skip
+        SUITE,
+        str(tree),
+        *sources(spec),
+    ]
 
 
 @contextlib.contextmanager

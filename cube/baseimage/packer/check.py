@@ -40,14 +40,19 @@ def validate_template(spec: Spec, workspace: Workspace, name: str) -> None:
         variables = inputs.write(sample_values(spec, name, work), work / "variables.json")
         with tool.staged(name, work, found) as staged:
             tool.init(
-                staged, work=work, cache=workspace.cache, found=found,
+                staged,
+                work=work,
+                cache=workspace.cache,
+                found=found,
                 env=proxy_environment(spec),
-            )  # fmt: skip
+            )
             try:
                 tool.call(
                     ["validate", f"-var-file={variables}", staged],
-                    work=work, cache=workspace.cache, timeout_s=tool.SHORT_S,
-                )  # fmt: skip
+                    work=work,
+                    cache=workspace.cache,
+                    timeout_s=tool.SHORT_S,
+                )
             except PackerError as error:
                 raise PackerError(
                     f"the template packer/{name} is not valid",

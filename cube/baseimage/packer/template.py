@@ -46,14 +46,19 @@ def build(
     try:
         with tool.staged(spec.image.os, folder.work, found) as staged:
             tool.init(
-                staged, work=folder.work, cache=workspace.cache, found=found,
+                staged,
+                work=folder.work,
+                cache=workspace.cache,
+                found=found,
                 env=proxy_environment(spec),
-            )  # fmt: skip
+            )
             tool.call(
                 ["build", f"-only=qemu.{source}", f"-var-file={variables}", staged],
-                work=folder.work, cache=workspace.cache, timeout_s=wait_s + REST_S,
+                work=folder.work,
+                cache=workspace.cache,
+                timeout_s=wait_s + REST_S,
                 on_tick=Watch(folder.console, what).tick,
-            )  # fmt: skip
+            )
     except (PackerError, CommandError) as error:
         raise explained(error, what, folder) from error
 

@@ -177,9 +177,12 @@ def call(
     with scratch_folder(work) as scratch:
         code = run.stream(
             lifetime.with_descendants(["packer", "-machine-readable", *words]),
-            on_line=transcript.hear, on_tick=on_tick, timeout_s=timeout_s, stop_with=signal.SIGINT,
+            on_line=transcript.hear,
+            on_tick=on_tick,
+            timeout_s=timeout_s,
+            stop_with=signal.SIGINT,
             env={**environment(work, cache, scratch), **(env or {})},
-        )  # fmt: skip
+        )
     if code != 0:
         raise PackerError(
             f"packer {words[0]} failed (exit code {code})", details=transcript.complaint()

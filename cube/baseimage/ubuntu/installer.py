@@ -34,9 +34,12 @@ def install(spec: Spec, workspace: Workspace, *, key_file: Path) -> Path:
     folder.work.mkdir(parents=True, exist_ok=True)
     with log.step("Fetching the installer"):
         image = iso.fetch(
-            spec.os.ubuntu.iso_url, spec.os.ubuntu.iso_sha256, workspace.cache,
-            proxy=spec.network.proxy, trust=ca_files(spec),
-        )  # fmt: skip
+            spec.os.ubuntu.iso_url,
+            spec.os.ubuntu.iso_sha256,
+            workspace.cache,
+            proxy=spec.network.proxy,
+            trust=ca_files(spec),
+        )
         extract(image, {KERNEL: folder.kernel, INITRD: folder.initrd})
     key = key_file.with_name(f"{key_file.name}.pub").read_text().strip()
     seed.write(folder.install_seed, autoinstall.render_user_data(spec, key), build_seed(key))

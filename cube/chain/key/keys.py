@@ -116,10 +116,14 @@ def layer_ingredients(
         if spec.gpu.mode == "auto":
             read |= {"gpus": sorted(gpus)}
     return {
-        "format": FORMAT, "name": link_name(layer), "parent": parent, "refresh": refresh,
+        "format": FORMAT,
+        "name": link_name(layer),
+        "parent": parent,
+        "refresh": refresh,
         "tools": {name: importlib.metadata.version(name) for name in TOOLS},
-        "data": plain(read), "sources": layer_sources(layer, roles, project=project),
-    }  # fmt: skip
+        "data": plain(read),
+        "sources": layer_sources(layer, roles, project=project),
+    }
 
 
 def read_data(held: dict[str, Any], names: Sequence[str]) -> dict[str, Any]:
@@ -147,15 +151,19 @@ def image_ingredients(spec: Spec, *, head: str, project: Path = PROJECT) -> Ingr
     """Return what makes the sealed and proven image out of the chain's last link."""
     files = rooms.image_files(project)
     return {
-        "format": FORMAT, "name": "image", "parent": head,
+        "format": FORMAT,
+        "name": "image",
+        "parent": head,
         "tools": {COMPRESSOR: importlib.metadata.version(COMPRESSOR)},
-        "data": plain({
-            "image.name": spec.image.name,
-            "image.version": spec.image.version,
-            "network.keep_ca_certificates": spec.network.keep_ca_certificates,
-        }),
+        "data": plain(
+            {
+                "image.name": spec.image.name,
+                "image.version": spec.image.version,
+                "network.keep_ca_certificates": spec.network.keep_ca_certificates,
+            }
+        ),
         "sources": sources.hashes(project, files),
-    }  # fmt: skip
+    }
 
 
 def recipe(layer: int, roles: Sequence[str], *, project: Path = PROJECT) -> str:

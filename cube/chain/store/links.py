@@ -268,11 +268,17 @@ class Store:
         key = keys.digest(ingredients)
         return Link(
             folder=self.folder / folder_name(ingredients["name"], key),
-            name=ingredients["name"], key=key, parent=ingredients["parent"],
-            refresh=ingredients["refresh"], created=datetime.now(UTC).isoformat(),
-            seconds=round(seconds, 1), size_bytes=0, sha256="", ingredients=ingredients,
+            name=ingredients["name"],
+            key=key,
+            parent=ingredients["parent"],
+            refresh=ingredients["refresh"],
+            created=datetime.now(UTC).isoformat(),
+            seconds=round(seconds, 1),
+            size_bytes=0,
+            sha256="",
+            ingredients=ingredients,
             layer=layer,
-        )  # fmt: skip
+        )
 
     def publish(self, link: Link, folder: Path) -> Link:
         """Write a link's record into the folder of its disk, and give that its name."""

@@ -38,9 +38,7 @@ class Pruned:
     def as_json(self) -> dict[str, object]:
         """Return it for a program."""
         removed = [{"name": link.name, "key": link.key} for link in self.links]
-        return {
-            "removed": removed, "freed_bytes": self.freed_bytes, "left_bytes": self.left_bytes
-        }  # fmt: skip
+        return {"removed": removed, "freed_bytes": self.freed_bytes, "left_bytes": self.left_bytes}
 
 
 def prune(store: Store, machines: Path, rule: Rule) -> Pruned:

@@ -43,17 +43,24 @@ class Row:
         link = self.link
         disk = [] if link.skipped else [units.duration(link.seconds), units.size(self.used_bytes)]
         return [
-            link.name, link.short, link.parent[: len(link.short)] or NOTHING, made(link),
-            *(disk or [NOTHING, NOTHING]), ", ".join(self.marks),
-        ]  # fmt: skip
+            link.name,
+            link.short,
+            link.parent[: len(link.short)] or NOTHING,
+            made(link),
+            *(disk or [NOTHING, NOTHING]),
+            ", ".join(self.marks),
+        ]
 
     def as_json(self) -> dict[str, Any]:
         """Return everything that is known of it."""
         return {
-            **json.loads(self.link.render()), "folder": str(self.link.folder),
-            "used_bytes": self.used_bytes, "head": self.head, "current": self.current,
+            **json.loads(self.link.render()),
+            "folder": str(self.link.folder),
+            "used_bytes": self.used_bytes,
+            "head": self.head,
+            "current": self.current,
             "aside": self.link.aside,
-        }  # fmt: skip
+        }
 
 
 def made(link: Link) -> str:
@@ -67,11 +74,13 @@ def rows(store: Store) -> list[Row]:
     current = {link.key for link in [*line, *skipped(links, line)]}
     return [
         Row(
-            link=link, head=link == head, current=link.key in current,
+            link=link,
+            head=link == head,
+            current=link.key in current,
             used_bytes=space.used_bytes(link),
         )
         for link in links
-    ]  # fmt: skip
+    ]
 
 
 def in_use(store: Store) -> list[Link]:

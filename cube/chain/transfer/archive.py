@@ -136,9 +136,12 @@ def wanted_links(store: Store, link: Link, *, only: bool) -> list[Link]:
         beside = [
             other
             for other in store.links()
-            if other.skipped and other.parent == one.key and not other.aside
-            and other.layer and other.layer.layer < top
-        ]  # fmt: skip
+            if other.skipped
+            and other.parent == one.key
+            and not other.aside
+            and other.layer
+            and other.layer.layer < top
+        ]
         found += [one, *beside]
     return found
 

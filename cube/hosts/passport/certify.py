@@ -96,10 +96,14 @@ def run_checks(spec: Spec, box: Box) -> CheckReport:
     """
     return pytest_run.run_checks(
         CheckRun(
-            target=box.endpoint, select=["checks"], marker="not stage4", name="certify",
-            spec_file=spec.file, results_dir=apply.results_folder(spec, box),
+            target=box.endpoint,
+            select=["checks"],
+            marker="not stage4",
+            name="certify",
+            spec_file=spec.file,
+            results_dir=apply.results_folder(spec, box),
         )
-    )  # fmt: skip
+    )
 
 
 def refuse_other_image(name: str, found: Unit, manifest: Mapping[str, Any]) -> None:
@@ -185,30 +189,36 @@ def compose(manifest: Mapping[str, Any], found: Certified) -> dict[str, Any]:
     """Return a passport as JSON-like data."""
     artifact = manifest["artifact"]
     failed = [one.suite for one in found.suites.results if one.outcome != "pass"]
-    return plain_object({
-        "schema": SCHEMA_ID,
-        "verdict": "certified with exceptions" if failed else "certified",
-        "exceptions": failed,
-        "box": found.suites.box,
-        "made": timestamp(datetime.now(UTC)),
-        "cube": __version__,
-        "image": {**manifest["image"], "sha256": artifact["sha256"], "key": manifest["key"]},
-        "unit": found.unit.firmware,
-        "layers": [asdict(entry) for entry in found.unit.layers.entries],
-        "checks": {
-            "passed": len(found.checks.having("passed")),
-            "settled": sorted(
-                check["id"]
-                for check in manifest["checks"]["results"]
-                if check["outcome"] == "deferred"
-            ),
-        },
-        "suites": [
-            {
-                "suite": one.suite, "outcome": one.outcome, "evidence": one.evidence,
-                "seconds": one.seconds, "versions": one.versions, "figures": one.figures,
-                "checks": [asdict(row) for row in one.findings],
-            }
-            for one in found.suites.results
-        ],
-    })  # fmt: skip
+    return plain_object(
+        {
+            "schema": SCHEMA_ID,
+            "verdict": "certified with exceptions" if failed else "certified",
+            "exceptions": failed,
+            "box": found.suites.box,
+            "made": timestamp(datetime.now(UTC)),
+            "cube": __version__,
+            "image": {**manifest["image"], "sha256": artifact["sha256"], "key": manifest["key"]},
+            "unit": found.unit.firmware,
+            "layers": [asdict(entry) for entry in found.unit.layers.entries],
+            "checks": {
+                "passed": len(found.checks.having("passed")),
+                "settled": sorted(
+                    check["id"]
+                    for check in manifest["checks"]["results"]
+                    if check["outcome"] == "deferred"
+                ),
+            },
+            "suites": [
+                {
+                    "suite": one.suite,
+                    "outcome": one.outcome,
+                    "evidence": one.evidence,
+                    "seconds": one.seconds,
+                    "versions": one.versions,
+                    "figures": one.figures,
+                    "checks": [asdict(row) for row in one.findings],
+                }
+                for one in found.suites.results
+            ],
+        }
+    )

@@ -46,21 +46,23 @@ def to_text(data: dict[str, Any]) -> str:
 
 def as_data(found: Validation) -> dict[str, Any]:
     """Return a validation as JSON-like data."""
-    return plain_object({
-        "schema": SCHEMA_ID,
-        "box": found.box,
-        "began": timestamp(found.began),
-        "written": timestamp(datetime.now(UTC)),
-        "cube": __version__,
-        "quick": found.quick,
-        "verdict": found.verdict,
-        "evidence": found.evidence,
-        "seconds": found.seconds,
-        "suites": [
-            {"title": named(one.suite).title, "summary": one.summary, **asdict(one)}
-            for one in found.results
-        ],
-    })  # fmt: skip
+    return plain_object(
+        {
+            "schema": SCHEMA_ID,
+            "box": found.box,
+            "began": timestamp(found.began),
+            "written": timestamp(datetime.now(UTC)),
+            "cube": __version__,
+            "quick": found.quick,
+            "verdict": found.verdict,
+            "evidence": found.evidence,
+            "seconds": found.seconds,
+            "suites": [
+                {"title": named(one.suite).title, "summary": one.summary, **asdict(one)}
+                for one in found.results
+            ],
+        }
+    )
 
 
 def junit(found: Validation) -> str:

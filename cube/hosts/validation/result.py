@@ -76,9 +76,7 @@ class SuiteResult:
 
 def broken(suite: str, reason: str, *, seconds: float, output: str) -> SuiteResult:
     """Return the result of a suite that did not come to one."""
-    return SuiteResult(
-        suite=suite, outcome="error", reason=reason, seconds=seconds, output=output
-    )  # fmt: skip
+    return SuiteResult(suite=suite, outcome="error", reason=reason, seconds=seconds, output=output)
 
 
 def parse(suite: str, text: str, code: int, *, seconds: float, output: str) -> SuiteResult:

@@ -120,9 +120,7 @@ def conclude(listener: Listener, code: int, *, quick: bool, seconds: float) -> S
     broken = explain(listener.ended, code, suite, limit_s=suite.limit(quick=quick))
     if broken:
         return result.broken(suite.name, broken, seconds=seconds, output=listener.output)
-    return result.parse(
-        suite.name, listener.text, code, seconds=seconds, output=listener.output
-    )  # fmt: skip
+    return result.parse(suite.name, listener.text, code, seconds=seconds, output=listener.output)
 
 
 def render_script(words: list[str], *, limit_s: int) -> str:
@@ -130,14 +128,28 @@ def render_script(words: list[str], *, limit_s: int) -> str:
 
     The object that it prints comes back as one line: base64 would be as safe, and not readable.
     """
-    unit = shlex.join([
-        "systemd-run", "--pipe", "--wait", "--collect", f"--unit={UNIT}", "--service-type=exec",
-        f"--property=RuntimeMaxSec={limit_s}", f"--property=TimeoutStopSec={STOP_S}",
-        "--property=KillMode=control-group", "--property=OOMPolicy=kill",
-        f"--property=MemoryMax={MEMORY}", "--property=MemorySwapMax=0",
-        "--setenv=LC_ALL=C.UTF-8", "--setenv=HF_HUB_OFFLINE=1", "--setenv=HOME=/root",
-        "--working-directory=/", "--", *words,
-    ])  # fmt: skip
+    unit = shlex.join(
+        [
+            "systemd-run",
+            "--pipe",
+            "--wait",
+            "--collect",
+            f"--unit={UNIT}",
+            "--service-type=exec",
+            f"--property=RuntimeMaxSec={limit_s}",
+            f"--property=TimeoutStopSec={STOP_S}",
+            "--property=KillMode=control-group",
+            "--property=OOMPolicy=kill",
+            f"--property=MemoryMax={MEMORY}",
+            "--property=MemorySwapMax=0",
+            "--setenv=LC_ALL=C.UTF-8",
+            "--setenv=HF_HUB_OFFLINE=1",
+            "--setenv=HOME=/root",
+            "--working-directory=/",
+            "--",
+            *words,
+        ]
+    )
     return (
         # One stream keeps its order: two may be mixed within a line on their way here.
         f"exec 2>&1; out=$(mktemp); trap 'rm -f \"$out\"' EXIT\n"
@@ -148,9 +160,7 @@ def render_script(words: list[str], *, limit_s: int) -> str:
     )
 
 
-def follow(
-    box: Box, script: str, hear: Callable[[str], None], *, limit_s: int
-) -> int:  # fmt: skip
+def follow(box: Box, script: str, hear: Callable[[str], None], *, limit_s: int) -> int:
     """Run the script and hear each line; return its exit code.
 
     Raises:
@@ -195,8 +205,9 @@ def lost(box: Box, suite: Suite, boot: str, seconds: float) -> MachineError:
     try:
         again = remote.wait_for_boot(box, other_than="", timeout_s=BACK_S)
     except (MachineError, CommandError) as error:
-        return MachineError(f"{what}, and it does not answer", hint="look at its console",
-                            details=error.message)  # fmt: skip
+        return MachineError(
+            f"{what}, and it does not answer", hint="look at its console", details=error.message
+        )
     if again != boot:
         return MachineError(
             f"{what}: the box restarted by itself",

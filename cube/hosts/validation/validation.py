@@ -93,9 +93,7 @@ def validate(box: Box, wanted: Wanted) -> Validation:
         runner.end_orphan(box)
         for suite in wanted.suites:
             results.append(run_one(box, suite, wanted, results))
-    return Validation(
-        box=box.name, began=began, quick=wanted.quick, results=tuple(results)
-    )  # fmt: skip
+    return Validation(box=box.name, began=began, quick=wanted.quick, results=tuple(results))
 
 
 def run_one(box: Box, suite: Suite, wanted: Wanted, before: Sequence[SuiteResult]) -> SuiteResult:

@@ -30,9 +30,14 @@ def delegated_args(name: str) -> list[str]:
     if not _systemd_runs():
         return []
     return [
-        "systemd-run", "--scope", "--quiet", "--collect", f"--unit={name}",
-        "--property=Delegate=yes", "--",
-    ]  # fmt: skip
+        "systemd-run",
+        "--scope",
+        "--quiet",
+        "--collect",
+        f"--unit={name}",
+        "--property=Delegate=yes",
+        "--",
+    ]
 
 
 def parse_membership(text: str) -> str:

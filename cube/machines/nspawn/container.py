@@ -71,20 +71,39 @@ def nspawn_args(name: str, root: Path, device: str) -> list[str]:
     log, and then no Docker container runs.
     """
     return [
-        "systemd-nspawn", "--quiet", "--boot", "--keep-unit", "--register=no",
-        f"--directory={root}", f"--machine={name}", "--network-namespace-path=/proc/1/ns/net",
-        f"--capability={CAPABILITIES}", f"--system-call-filter={SYSTEM_CALLS}",
-        "--resolv-conf=off", "--timezone=off", "--link-journal=no",
-        "--console=read-only", f"--bind={device}", "--bind=/dev/fuse", "--bind=/dev/net/tun",
+        "systemd-nspawn",
+        "--quiet",
+        "--boot",
+        "--keep-unit",
+        "--register=no",
+        f"--directory={root}",
+        f"--machine={name}",
+        "--network-namespace-path=/proc/1/ns/net",
+        f"--capability={CAPABILITIES}",
+        f"--system-call-filter={SYSTEM_CALLS}",
+        "--resolv-conf=off",
+        "--timezone=off",
+        "--link-journal=no",
+        "--console=read-only",
+        f"--bind={device}",
+        "--bind=/dev/fuse",
+        "--bind=/dev/net/tun",
         "cloud-init=disabled",
-    ]  # fmt: skip
+    ]
 
 
 def boot_args(group: Path, argv: list[str]) -> list[str]:
     """Build the command that boots a container in a control group, and again as it reboots."""
     return [
-        "env", *ENVIRONMENT, "sh", "-c", BOOT_LOOP, "sh", str(group), *argv,
-    ]  # fmt: skip
+        "env",
+        *ENVIRONMENT,
+        "sh",
+        "-c",
+        BOOT_LOOP,
+        "sh",
+        str(group),
+        *argv,
+    ]
 
 
 @dataclass(kw_only=True)
@@ -218,9 +237,14 @@ def _boot(request: MachineRequest, stack: contextlib.ExitStack) -> Container:
     process = cell.launch(argv, output=console.file_of(request.run_dir))
     stack.callback(_kill, cell, process, group)
     return Container(
-        request=request, cell=cell, process=process, access=access, released=stack,
-        name=request.name, disk=request.disk,
-    )  # fmt: skip
+        request=request,
+        cell=cell,
+        process=process,
+        access=access,
+        released=stack,
+        name=request.name,
+        disk=request.disk,
+    )
 
 
 def _note(request: MachineRequest, cell: Cell, access: Endpoint) -> Path:

@@ -20,9 +20,14 @@ ANSWER_S = 10.0
 def slirp_args(pid: int, socket_file: Path) -> list[str]:
     """Build the command that joins the network of the cell with first process `pid` to ours."""
     return [
-        "slirp4netns", "--netns-type=path", f"--mtu={MTU}", "--api-socket", str(socket_file),
-        f"/proc/{pid}/ns/net", NIC,
-    ]  # fmt: skip
+        "slirp4netns",
+        "--netns-type=path",
+        f"--mtu={MTU}",
+        "--api-socket",
+        str(socket_file),
+        f"/proc/{pid}/ns/net",
+        NIC,
+    ]
 
 
 def free_port() -> int:
@@ -35,9 +40,12 @@ def free_port() -> int:
 def render_forward(port: int) -> str:
     """Build slirp4netns' request to forward a port of loopback to the guest's sshd."""
     arguments = {
-        "proto": "tcp", "host_addr": "127.0.0.1", "host_port": port,
-        "guest_addr": GUEST_ADDRESS, "guest_port": 22,
-    }  # fmt: skip
+        "proto": "tcp",
+        "host_addr": "127.0.0.1",
+        "host_port": port,
+        "guest_addr": GUEST_ADDRESS,
+        "guest_port": 22,
+    }
     return json.dumps({"execute": "add_hostfwd", "arguments": arguments})
 
 

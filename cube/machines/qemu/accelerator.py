@@ -49,11 +49,24 @@ def trial_args(accelerator: Accelerator, firmware: Path) -> list[str]:
     With a lesser one, some hosts run this program and no operating system.
     """
     return [
-        EMULATOR, "-accel", accelerator, "-cpu", "max" if accelerator == "tcg" else "host",
-        "-machine", "pc", "-m", "16", "-nodefaults",
-        "-display", "none", "-no-reboot", "-bios", str(firmware),
-        "-device", "isa-debug-exit,iobase=0xf4,iosize=0x04",
-    ]  # fmt: skip
+        EMULATOR,
+        "-accel",
+        accelerator,
+        "-cpu",
+        "max" if accelerator == "tcg" else "host",
+        "-machine",
+        "pc",
+        "-m",
+        "16",
+        "-nodefaults",
+        "-display",
+        "none",
+        "-no-reboot",
+        "-bios",
+        str(firmware),
+        "-device",
+        "isa-debug-exit,iobase=0xf4,iosize=0x04",
+    ]
 
 
 def works(accelerator: Accelerator) -> bool:

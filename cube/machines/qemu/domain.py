@@ -136,9 +136,14 @@ def _disk(disk: Disk, name: str) -> ET.Element:
     """
     element = ET.Element("disk", type="file", device="disk")
     ET.SubElement(
-        element, "driver", name="qemu", type=disk.format, cache="unsafe",
-        discard="unmap", detect_zeroes="unmap",
-    )  # fmt: skip
+        element,
+        "driver",
+        name="qemu",
+        type=disk.format,
+        cache="unsafe",
+        discard="unmap",
+        detect_zeroes="unmap",
+    )
     ET.SubElement(element, "source", file=str(disk.file))
     ET.SubElement(element, "target", dev=name, bus="virtio")
     return element

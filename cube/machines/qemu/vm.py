@@ -175,9 +175,13 @@ def _boot(request: MachineRequest, stack: contextlib.ExitStack) -> VirtualMachin
     elif state is not None:
         watch(life, state, request.run_dir / "watch.log", stack)
     return VirtualMachine(
-        request=request, domain=domain, access=access, released=stack,
-        name=request.name, disk=request.disk,
-    )  # fmt: skip
+        request=request,
+        domain=domain,
+        access=access,
+        released=stack,
+        name=request.name,
+        disk=request.disk,
+    )
 
 
 def _create(connection: Any, xml: str, request: MachineRequest, state: Path | None) -> Any:  # noqa: ANN401

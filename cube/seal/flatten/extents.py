@@ -42,11 +42,12 @@ def parse_map(text: str) -> list[Extent]:
     """Read what ``qemu-img map --output=json`` printed. Source: qemu-img(1), map."""
     found: list[dict[str, Any]] = json.loads(text)
     return [
-        Extent(start=one["start"], length=one["length"], file=one["depth"],
-               offset=one.get("offset"))
+        Extent(
+            start=one["start"], length=one["length"], file=one["depth"], offset=one.get("offset")
+        )
         for one in found
         if one["data"] and not one["zero"]
-    ]  # fmt: skip
+    ]
 
 
 def by_cluster(extents: Sequence[Extent], size: int) -> Iterator[tuple[int, list[Extent]]]:

@@ -85,11 +85,30 @@ class Writer:
         self._put(first_level_at, first_level)
         self._stream.truncate()
         self._stream.seek(0)
-        self._stream.write(HEADER.pack(
-            MAGIC, VERSION, 0, 0, self._bits, self._virtual, 0, len(first_level), first_level_at,
-            table_at, self._clusters(size_of(table)), 0, 0, 1 << COMPRESSION_BIT, 0, 0,
-            REFCOUNT_ORDER, HEADER.size, ZSTD,
-        ) + NAMES)  # fmt: skip
+        self._stream.write(
+            HEADER.pack(
+                MAGIC,
+                VERSION,
+                0,
+                0,
+                self._bits,
+                self._virtual,
+                0,
+                len(first_level),
+                first_level_at,
+                table_at,
+                self._clusters(size_of(table)),
+                0,
+                0,
+                1 << COMPRESSION_BIT,
+                0,
+                0,
+                REFCOUNT_ORDER,
+                HEADER.size,
+                ZSTD,
+            )
+            + NAMES
+        )
         self._stream.flush()
 
     def _blocks(self, last: Table) -> int:

@@ -65,11 +65,16 @@ def rank(filename: str, order: Ranks) -> int | None:
 def applies(entry: Entry, python: str, machine: str = "x86_64") -> bool:
     """Tell whether a package of a lock is for a system; what cannot be read is."""
     environment = {
-        "implementation_name": "cpython", "platform_python_implementation": "CPython",
-        "os_name": "posix", "sys_platform": "linux", "platform_system": "Linux",
-        "platform_machine": machine, "python_version": python,
-        "python_full_version": f"{python}.0", "extra": "",
-    }  # fmt: skip
+        "implementation_name": "cpython",
+        "platform_python_implementation": "CPython",
+        "os_name": "posix",
+        "sys_platform": "linux",
+        "platform_system": "Linux",
+        "platform_machine": machine,
+        "python_version": python,
+        "python_full_version": f"{python}.0",
+        "extra": "",
+    }
     try:
         return not entry.marker or Marker(entry.marker).evaluate(dict(environment))
     except (InvalidMarker, UndefinedEnvironmentName):

@@ -121,11 +121,15 @@ def look(
             f"{wheel}: not a whole wheel: {error}", hint="download it again"
         ) from error
     return Look(
-        package=package, version=version, wheel=wheel, library=library,
-        architectures=found.architectures(), ptx=tuple(sorted(found.ptx, key=int)),
+        package=package,
+        version=version,
+        wheel=wheel,
+        library=library,
+        architectures=found.architectures(),
+        ptx=tuple(sorted(found.ptx, key=int)),
         covered=covers(found.architectures(), target),
         received_mib=raw.received // 1024**2 if raw else 0,
-    )  # fmt: skip
+    )
 
 
 def library_of(names: list[str], package: str, wheel: str) -> str:

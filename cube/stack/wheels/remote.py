@@ -124,11 +124,13 @@ def listing(source: Source, package: str) -> list[Listed]:
         files = documents.parse(fetch(source, url, {"Accept": SIMPLE_JSON}))["files"]
         return [
             Listed(
-                filename=file["filename"], url=urllib.parse.urljoin(url, file["url"]),
-                size=file["size"], sha256=file["hashes"].get("sha256", ""),
+                filename=file["filename"],
+                url=urllib.parse.urljoin(url, file["url"]),
+                size=file["size"],
+                sha256=file["hashes"].get("sha256", ""),
             )
             for file in files
-        ]  # fmt: skip
+        ]
     except (ValueError, KeyError, TypeError) as error:
         raise StackError(
             f"{url}: the index does not list files as JSON", hint="PyPI does; or --wheel FILE"

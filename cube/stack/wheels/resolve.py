@@ -102,13 +102,27 @@ def compile_lock(
 def compile_args(*, shared: bool) -> list[str]:
     """Return uv's command line. No host name gets into the lock."""
     return [
-        find_uv(), "pip", "compile", "wanted.in", "--output-file", "lock.txt", "--quiet",
+        find_uv(),
+        "pip",
+        "compile",
+        "wanted.in",
+        "--output-file",
+        "lock.txt",
+        "--quiet",
         # Ours suffices to resolve for another: uv would download one for what it may have to build.
-        "--python", sys.executable, "--no-python-downloads",
-        "--universal", "--python-version", PYTHON, "--generate-hashes", "--no-header",
-        "--no-annotate", "--no-emit-index-url", "--no-emit-find-links",
+        "--python",
+        sys.executable,
+        "--no-python-downloads",
+        "--universal",
+        "--python-version",
+        PYTHON,
+        "--generate-hashes",
+        "--no-header",
+        "--no-annotate",
+        "--no-emit-index-url",
+        "--no-emit-find-links",
         *(["--constraints", "shared.txt"] if shared else []),
-    ]  # fmt: skip
+    ]
 
 
 def find_uv() -> str:

@@ -70,10 +70,13 @@ def test_sizes_are_read_through_a_volume(
     rows = [("cube-root", "lvm", 3), ("vda3", "part", 5), ("vda", "disk", 9)]
     listed = [{"name": row[0], "type": row[1], "size": row[2]} for row in rows]
     answers(
-        prove, monkeypatch, findmnt=(0, "/dev/mapper/cube-root\n"), blockdev=(0, "3\n"),
+        prove,
+        monkeypatch,
+        findmnt=(0, "/dev/mapper/cube-root\n"),
+        blockdev=(0, "3\n"),
         lsblk=(0, json.dumps({"blockdevices": listed})),
         dumpe2fs=(0, "Block count:              7\nBlock size:               4096\n"),
-    )  # fmt: skip
+    )
     found = prove.read_sizes()
     assert (found.disk, found.part_end, found.volume) == (9, 2048 * 512 + 5, 3)
     assert found.filesystem == 7 * 4096
@@ -142,9 +145,12 @@ CHECKS = ("check_cloud_init", "check_units", "check_growth", "check_passwords",
 
 @pytest.mark.parametrize("failing", ["", *CHECKS])
 def test_the_mark_is_left_only_when_all_is_well(
-    prove: ModuleType, placed: Path, monkeypatch: pytest.MonkeyPatch, failing: str,
+    prove: ModuleType,
+    placed: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    failing: str,
     capsys: pytest.CaptureFixture[str],
-) -> None:  # fmt: skip
+) -> None:
     def check(name: str) -> None:
         if name == failing:
             raise prove.Unproven("not well")

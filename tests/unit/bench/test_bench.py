@@ -154,8 +154,11 @@ def test_states_are_compared_but_for_what_may_differ() -> None:
 def test_a_state_is_read_and_what_lacks_is_told(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
     (tmp_path / "link").symlink_to("file")
-    text = re.sub(r"FILES='.*'", f"FILES='{tmp_path}/file {tmp_path}/none'",
-                  equality.script(trees=True, upgrade=False))  # fmt: skip
+    text = re.sub(
+        r"FILES='.*'",
+        f"FILES='{tmp_path}/file {tmp_path}/none'",
+        equality.script(trees=True, upgrade=False),
+    )
     text = re.sub(r"TREES='.*'", f"TREES='{tmp_path}'", text)
     state = subprocess.run(["bash", "-s"], input=text, capture_output=True, text=True, check=False)
     lines = state.stdout.splitlines()
@@ -374,8 +377,10 @@ def written() -> Iterator[tuple[str, str]]:
                 for item in task.get("loop", [""]):
                     both = str(found.get("src")), str(found.get("dest") or found.get("path"))
                     values = item if isinstance(item, dict) else {"src": item, "dest": item}
-                    yield tuple(re.sub(r"\{\{ item\S* \}\}", str(values[key]), one)
-                                for key, one in zip(("src", "dest"), both, strict=True))  # type: ignore[misc] # fmt: skip
+                    yield tuple(
+                        re.sub(r"\{\{ item\S* \}\}", str(values[key]), one)
+                        for key, one in zip(("src", "dest"), both, strict=True)
+                    )  # type: ignore[misc]
 
 
 def test_every_file_that_the_playbook_copies_is_ours() -> None:

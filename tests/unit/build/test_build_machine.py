@@ -42,7 +42,7 @@ def note(request: MachineRequest, life: ProcessId) -> None:
     made = MachineRecord(
         name=request.name, kind="vm", disk=request.disk, run_dir=request.run_dir,
         endpoint=endpoint, owner=identify(os.getpid()), detached=request.detached, life=life,
-    )  # fmt: skip
+    )
     record.write(made)
 
 

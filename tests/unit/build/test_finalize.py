@@ -38,7 +38,7 @@ def head(tmp_path: Path) -> Link:
     return Link(
         folder=tmp_path, name=MADE_FROM["name"], key=MADE_FROM["key"], parent="", refresh="",
         created="", seconds=0, size_bytes=1, sha256="", ingredients={},
-    )  # fmt: skip
+    )
 
 
 def test_an_image_that_is_there_whole_is_not_made_again(work: Workspace, head: Link) -> None:

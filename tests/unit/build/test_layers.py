@@ -160,7 +160,7 @@ def test_a_layer_is_tried_again_without_a_cache_that_spoils_it(
 def test_each_cache_that_may_be_at_fault_is_done_without(
     builder: LayerBuilder, base: Link, details: list[str], indexes: list[str],
     monkeypatch: pytest.MonkeyPatch,
-) -> None:  # fmt: skip
+) -> None:
     asked: list[str] = []
     reached = [True]
 

@@ -36,7 +36,7 @@ def leave_up(work: Workspace, name: str) -> None:
             name=name, kind="container", disk=work.chain / "unfinished" / "disk.qcow2",
             run_dir=folder, endpoint=endpoint, owner=ourselves, detached=True, life=ourselves,
         )
-    )  # fmt: skip
+    )
 
 
 def test_the_machine_of_an_earlier_build_keeps_its_disk_and_key(tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ def test_the_last_line_says_what_was_saved(work: Workspace) -> None:
     result = Result(
         workspace=work, seconds=420.0, verdict="built", reused=["base", "layer1"],
         saved_seconds=316.25,
-    )  # fmt: skip
+    )
     lines = result.summary().splitlines()
     assert lines[0] == "vault-cube-debian-13 is built (7 min 00 s)"
     assert f"  timeline  {work.timeline}" in lines
@@ -39,7 +39,7 @@ def test_a_program_learns_it_too(work: Workspace) -> None:
     result = Result(
         workspace=work, seconds=2.04, verdict="built", made=False, reused=["base"],
         saved_seconds=60.04,
-    )  # fmt: skip
+    )
     told = result.as_json()
     assert (told["seconds"], told["saved_seconds"]) == (2.0, 60.0)
     assert (told["made"], told["reused"]) == (False, ["base"])

@@ -17,7 +17,7 @@ def make_operation(start: float, end: float) -> Span:
     return Span(
         kind="operation", text="x", start=start, end=end, depth=2, outcome="done",
         thread="MainThread", data={},
-    )  # fmt: skip
+    )
 
 
 def test_steps_have_times_that_nest() -> None:
@@ -87,7 +87,7 @@ def test_operations_that_are_told_together_follow_each_other() -> None:
     settled = timeline.settle(told)
     assert [(round(one.start, 6), round(one.end, 6)) for one in settled] == [
         (4.7, 9.9), (9.9, 10.0), (10.0, 12.0),
-    ]  # fmt: skip
+    ]
 
 
 def test_the_slowest_come_first() -> None:
@@ -120,7 +120,7 @@ def report_entry(node: str, when: str, start: float, stop: float, **more: Any) -
         "$report_type": "TestReport", "nodeid": node, "when": when, "start": start, "stop": stop,
         "duration": stop - start, "outcome": "passed", "longrepr": None,
         "user_properties": [["title", f"title of {node}"], ["evidence", "vm"]], **more,
-    }  # fmt: skip
+    }
     return json.dumps(entry) + "\n"
 
 

@@ -87,7 +87,7 @@ def test_steps_and_operations_nest(work: Workspace) -> None:
     assert len(operations) == 3
     assert operations[0]["args"] == {
         "outcome": "done", "role": "common", "changed": True, "layer": 1, "execs": 2,
-    }  # fmt: skip
+    }
 
 
 def test_what_is_reused_is_an_instant_of_the_build(work: Workspace) -> None:
@@ -164,26 +164,26 @@ def test_runs_of_checks_side_by_side_have_threads_of_their_own(work: Workspace) 
     threads = {
         event["args"]["name"]: event["tid"]
         for event in document["traceEvents"] if event["name"] == "thread_name"
-    }  # fmt: skip
+    }
     assert list(threads) == ["build", "checks cube-proof-1", "checks cube-proof-2"]
     checks = [event for event in document["traceEvents"] if event.get("cat") == "check"]
     tenth = 100_000
     assert [(event["tid"], event["ts"] // tenth, event["dur"] // tenth) for event in checks] == [
         (threads["checks cube-proof-1"], 10, 20), (threads["checks cube-proof-1"], 30, 10),
         (threads["checks cube-proof-2"], 15, 20), (threads["checks cube-proof-2"], 35, 10),
-    ]  # fmt: skip
+    ]
 
 
 def make_span(text: str, start: float, end: float) -> Span:
     return Span(
         kind="step", text=text, start=start, end=end, depth=0, outcome="done",
         thread="MainThread", data={},
-    )  # fmt: skip
+    )
 
 
 def test_what_overlaps_on_one_thread_gets_one_of_its_own() -> None:
     spans = [make_span("a", 0, 10), make_span("in a", 1, 2), make_span("b", 5, 15),
-             make_span("after a", 10, 12), make_span("in b", 6, 7)]  # fmt: skip
+             make_span("after a", 10, 12), make_span("in b", 6, 7)]
     events = trace.events("build", spans, [])
     expect_format({"displayTimeUnit": "ms", "traceEvents": events})
     lanes = {event["name"]: event["tid"] for event in events if event["ph"] == "X"}

@@ -72,7 +72,7 @@ def test_gates_are_asked_at_once_and_told_in_order(monkeypatch: pytest.MonkeyPat
     assert [one.text for one in told if one.kind != "debug"] == [
         "First", "one was asked", "First", "one is wrong",
         "Second", "two was asked", "Second", "two is wrong",
-    ]  # fmt: skip
+    ]
 
 
 def test_what_a_gate_told_before_it_broke_is_told(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,10 +21,14 @@ CHECK = Check(
 
 def ingredients(name: str, parent: str = "", **data: Any) -> Ingredients:
     return {
-        "format": keys.FORMAT, "name": name, "parent": parent, "refresh": STAMP,
-        "tools": {"pyinfra": "3.10"}, "data": data,
+        "format": keys.FORMAT,
+        "name": name,
+        "parent": parent,
+        "refresh": STAMP,
+        "tools": {"pyinfra": "3.10"},
+        "data": data,
         "sources": {f"deploy/{name}.py": "0" * 64},
-    }  # fmt: skip
+    }
 
 
 def layer(number: int, parent: Link, **data: Any) -> Ingredients:

@@ -109,8 +109,10 @@ def test_the_summary_says_what_to_do_next(store: Store) -> None:
         assert words in text
     data = found.as_json()
     assert data["first_bad"] == {
-        "name": "layer1", "key": layer1.key, "roles": ["users", "docker"],
-    }  # fmt: skip
+        "name": "layer1",
+        "key": layer1.key,
+        "roles": ["users", "docker"],
+    }
 
 
 def test_suspects_are_all_named(links: list[Link]) -> None:

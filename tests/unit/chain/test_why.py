@@ -78,8 +78,9 @@ def test_nothing_is_there_yet(store: Store, wanted: Spec) -> None:
         "layer5": "made anew, because base below it is",
     }
     assert explain(store, wanted, "base") == [
-        "base would be made anew", "base: there was none yet",
-    ]  # fmt: skip
+        "base would be made anew",
+        "base: there was none yet",
+    ]
 
 
 def test_all_is_there(store: Store, wanted: Spec) -> None:
@@ -102,8 +103,9 @@ def test_a_file_and_a_datum_that_changed_are_named(store: Store, wanted: Spec) -
     found = fates(store, wanted)
     assert found["base"].verdict == "reused"
     assert found["layer1"].reasons == (
-        "cube.toml timezone: Europe/Berlin -> Etc/UTC", "deploy/roles/users.py changed",
-    )  # fmt: skip
+        "cube.toml timezone: Europe/Berlin -> Etc/UTC",
+        "deploy/roles/users.py changed",
+    )
     assert found["layer1"].verdict == (
         "made anew: cube.toml timezone: Europe/Berlin -> Etc/UTC (and 1 more)"
     )
@@ -180,8 +182,11 @@ def test_a_program_gets_all_of_it(store: Store, wanted: Spec) -> None:
     links = build(store, wanted, layer1=change("deploy/roles/users.py"))
     found = fates(store, wanted)
     assert found["layer1"].as_json() == {
-        "name": "layer1", "key": links["layer1"].key, "reused": False, "below": "",
+        "name": "layer1",
+        "key": links["layer1"].key,
+        "reused": False,
+        "below": "",
         "reasons": ["deploy/roles/users.py changed"],
         "text": "made anew: deploy/roles/users.py changed",
-    }  # fmt: skip
+    }
     assert found["layer2"].as_json()["below"] == "layer1"

@@ -292,10 +292,23 @@ def failures(tmp_path_factory: pytest.TempPathFactory) -> tuple[set[str], dict[s
         make_tree(root, planted)
     log = folder / "log.jsonl"
     subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "--tb=no", "-p", "no:cacheprovider", "checks",
-         f"--spec={spec}", f"--report-log={log}", *(f"--root={root}" for root in roots)],
-        cwd=PROJECT, check=False, capture_output=True,
-    )  # fmt: skip
+        [
+            sys.executable,
+            "-m",
+            "pytest",
+            "-q",
+            "--tb=no",
+            "-p",
+            "no:cacheprovider",
+            "checks",
+            f"--spec={spec}",
+            f"--report-log={log}",
+            *(f"--root={root}" for root in roots),
+        ],
+        cwd=PROJECT,
+        check=False,
+        capture_output=True,
+    )
     titles: set[str] = set()
     failed: dict[str, set[str]] = {root.name: set() for root in roots}
     for entry in map(json.loads, log.read_text().splitlines()):

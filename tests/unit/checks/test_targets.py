@@ -105,9 +105,13 @@ def test_the_inventory_is_read_for_names_only(asked: str, expected: bool) -> Non
 
 def test_ssh_reads_the_configuration_as_meant(tmp_path: Path) -> None:
     target = Address(
-        name="vm", host="127.0.0.1", port=2201, user="cube-build",
-        key=tmp_path / "a key", known_hosts=tmp_path / "known hosts",
-    )  # fmt: skip
+        name="vm",
+        host="127.0.0.1",
+        port=2201,
+        user="cube-build",
+        key=tmp_path / "a key",
+        known_hosts=tmp_path / "known hosts",
+    )
     config = tmp_path / "config"
     config.write_text(render_ssh_config([DESK, target], tmp_path))
     shown = subprocess.run(
@@ -148,10 +152,16 @@ def write_record(folder: Path, *, alive: bool) -> None:
     )
     record.write(
         record.MachineRecord(
-            name=folder.name, kind="vm", disk=folder / "d", run_dir=folder, endpoint=endpoint,
-            owner=me, detached=True, life=life,
+            name=folder.name,
+            kind="vm",
+            disk=folder / "d",
+            run_dir=folder,
+            endpoint=endpoint,
+            owner=me,
+            detached=True,
+            life=life,
         )
-    )  # fmt: skip
+    )
 
 
 @pytest.mark.parametrize(
@@ -167,8 +177,11 @@ def write_record(folder: Path, *, alive: bool) -> None:
 def test_a_wrong_command_line_is_one_clear_line(words: list[str], complaint: str) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *words],
-        cwd=PROJECT, check=False, capture_output=True, text=True,
-    )  # fmt: skip
+        cwd=PROJECT,
+        check=False,
+        capture_output=True,
+        text=True,
+    )
     assert done.returncode == pytest.ExitCode.USAGE_ERROR
     assert complaint in done.stderr
     assert "Traceback" not in done.stderr + done.stdout

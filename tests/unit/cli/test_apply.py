@@ -20,8 +20,18 @@ def parsed(*words: str) -> argparse.Namespace:
 
 
 def test_apply_takes_a_host_and_what_to_do() -> None:
-    args = parsed("apply", "desk1", "--layers", "1,layer5", "--prove", "--snapshot",
-                  "--snapshot-size", "4 GiB", "--reboot", "--no-checks")  # fmt: skip
+    args = parsed(
+        "apply",
+        "desk1",
+        "--layers",
+        "1,layer5",
+        "--prove",
+        "--snapshot",
+        "--snapshot-size",
+        "4 GiB",
+        "--reboot",
+        "--no-checks",
+    )
     assert (args.hosts, args.layers, args.prove, args.snapshot) == (["desk1"], (1, 5), True, True)
     assert (args.snapshot_size, args.reboot, args.checks) == (4096, True, False)
 

@@ -57,9 +57,10 @@ def test_the_summary_has_a_line_for_each_host(
     assert run("apply", "--all", "--plain") == HostsError.exit_code
     told = capsys.readouterr()
     assert [line.split(maxsplit=4)[::4] for line in told.out.splitlines()] == [
-        ["desk1", "layer 1: 2 of 9 changed"], ["desk2", "desk2: refused"],
+        ["desk1", "layer 1: 2 of 9 changed"],
+        ["desk2", "desk2: refused"],
         ["desk3", "layer 1: 2 of 9 changed"],
-    ]  # fmt: skip
+    ]
     assert [line.split()[1] for line in told.out.splitlines()] == ["done", "FAILED", "done"]
     assert "1 of 3 hosts failed: desk2" in told.err
     assert "cube apply desk2" in told.err
@@ -157,8 +158,10 @@ def test_a_time_has_a_unit(word: str, wanted: float) -> None:
 
 
 def test_a_restart_that_is_due_is_in_the_line() -> None:
-    outcomes = [Outcome(layer=1, operations=3, checks="5 passed", restart="new kernel"),
-                Outcome(layer=2, skipped="no GPU")]  # fmt: skip
+    outcomes = [
+        Outcome(layer=1, operations=3, checks="5 passed", restart="new kernel"),
+        Outcome(layer=2, skipped="no GPU"),
+    ]
     assert apply_many.applied_line(outcomes) == (
         "layer 1: nothing changed, checks: 5 passed; layer 2: skipped; needs a restart: new kernel"
     )

@@ -295,8 +295,10 @@ def test_nothing_is_changed_while_a_child_is_built(place: Place, words: list[str
     parent = samples.add_layer(store, 2, store.named("layer1"), other=True)
     process = subprocess.Popen(
         [sys.executable, "-c", BUILD, str(place.root), parent.key],
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-    )  # fmt: skip
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
     with process:
         assert process.stdout is not None
         assert process.stdout.readline() == "building\n"
@@ -415,10 +417,27 @@ def test_a_full_disk_is_told_and_leaves_nothing(
         "import": ["import", file, "--spec", toml],
     }
     done = subprocess.run(
-        ["unshare", "--mount", "sh", "-c", SMALL, "sh", size, filled, small,
-         sys.executable, "-m", "cube", "chain", *words[verb]],
-        capture_output=True, text=True, check=False, cwd=PROJECT,
-    )  # fmt: skip
+        [
+            "unshare",
+            "--mount",
+            "sh",
+            "-c",
+            SMALL,
+            "sh",
+            size,
+            filled,
+            small,
+            sys.executable,
+            "-m",
+            "cube",
+            "chain",
+            *words[verb],
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=PROJECT,
+    )
     assert done.returncode == HostError.exit_code, done.stderr
     assert "is full" in done.stderr
     assert "Traceback" not in done.stderr

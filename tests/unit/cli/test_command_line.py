@@ -61,8 +61,12 @@ def test_what_the_doctor_finds_is_a_result(
     first = capsys.readouterr().out.splitlines()[0]
     if view == "--json":
         found = {
-            "level": "ok", "subject": "ssh", "text": "/usr/bin/ssh", "remedy": "", "asked": False,
-        }  # fmt: skip
+            "level": "ok",
+            "subject": "ssh",
+            "text": "/usr/bin/ssh",
+            "remedy": "",
+            "asked": False,
+        }
         assert json.loads(first) == {"kind": "doctor", "findings": [found]}
     else:
         assert first.split() == ["ok", "ssh", "/usr/bin/ssh"]

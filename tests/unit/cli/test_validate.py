@@ -25,8 +25,10 @@ GOLDEN = Path(__file__).parents[2] / "golden/manifest.json"
 @pytest.fixture
 def spec_file(tmp_path: Path) -> Path:
     file = tmp_path / "cube.toml"
-    file.write_text('[hosts.desk1]\naddress = "192.0.2.1"\nuser = "anna"\nkey = "signing"\n'
-                    '[build]\ndir = "build"\n')  # fmt: skip
+    file.write_text(
+        '[hosts.desk1]\naddress = "192.0.2.1"\nuser = "anna"\nkey = "signing"\n'
+        '[build]\ndir = "build"\n'
+    )
     make_key(tmp_path / "signing")
     return file
 
@@ -53,9 +55,17 @@ def certified(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
 
 def certify_args(spec_file: Path, *more: str) -> list[str]:
     return [
-        "certify", "desk1", "--spec", str(spec_file), "--key", str(spec_file.parent / "signing"),
-        "--manifest", str(GOLDEN), "--plain", *more,
-    ]  # fmt: skip
+        "certify",
+        "desk1",
+        "--spec",
+        str(spec_file),
+        "--key",
+        str(spec_file.parent / "signing"),
+        "--manifest",
+        str(GOLDEN),
+        "--plain",
+        *more,
+    ]
 
 
 def test_a_unit_gets_a_passport_that_verifies(

@@ -93,9 +93,12 @@ FULL = (
 def test_what_an_image_must_not_say_is_found_by_grep_and_by_python(text: str, found: bool) -> None:
     patterns = mirrors.remains(read(FULL))
     grep = subprocess.run(
-        ["grep", "-iqE", "-e", "\n".join(patterns)], input=text, text=True, check=False,
+        ["grep", "-iqE", "-e", "\n".join(patterns)],
+        input=text,
+        text=True,
+        check=False,
         capture_output=True,
-    )  # fmt: skip
+    )
     assert (grep.returncode == 0, grep.stderr) == (found, "")
     assert any(re.search(one, text, re.IGNORECASE | re.MULTILINE) for one in patterns) is found
 

@@ -36,8 +36,11 @@ def names(folder: Path, *argv: str) -> list[tuple[int, str]]:
     data = ["--data", "gpu_mode=assume"]
     code, journal = pyinfra_run.run_pyinfra(
         ["--limit", "@fake/debian-13", *data, "deploy/runner/offline.py", *argv],
-        {"CUBE_SPEC": str(GOLDEN / "cube.toml")}, folder, timeout_s=60, told=False,
-    )  # fmt: skip
+        {"CUBE_SPEC": str(GOLDEN / "cube.toml")},
+        folder,
+        timeout_s=60,
+        told=False,
+    )
     assert code == 0, journal.tail()
     return [(event["layer"], event["name"]) for event in journal.of("end")]
 
@@ -60,10 +63,23 @@ def test_a_layer_alone_begins_with_its_own(tmp_path: Path) -> None:
 def test_a_lock_that_cannot_be_read_is_left_to_its_layer(tmp_path: Path) -> None:
     locks = json.dumps([str(tmp_path / f"{name}.txt") for name in "abc"])
     code, journal = pyinfra_run.run_pyinfra(
-        ["--limit", "@fake/debian-13", "--data", "gpu_mode=assume", "--data", "run=[2,4]",
-         "--data", f"framework_locks={locks}", "deploy/runner/offline.py", "deploy/layer2.py"],
-        {"CUBE_SPEC": str(GOLDEN / "cube.toml")}, tmp_path, timeout_s=60, told=False,
-    )  # fmt: skip
+        [
+            "--limit",
+            "@fake/debian-13",
+            "--data",
+            "gpu_mode=assume",
+            "--data",
+            "run=[2,4]",
+            "--data",
+            f"framework_locks={locks}",
+            "deploy/runner/offline.py",
+            "deploy/layer2.py",
+        ],
+        {"CUBE_SPEC": str(GOLDEN / "cube.toml")},
+        tmp_path,
+        timeout_s=60,
+        told=False,
+    )
     assert code == 0, journal.tail()
     assert "nothing is loaded ahead: pytorch: " in "\n".join(journal.output)
 

@@ -114,9 +114,12 @@ def test_a_failure_of_a_tool_is_told_in_a_line(tmp_path: Path) -> None:
         (tmp_path / name).write_text(f"#!/bin/sh\n{body}\n")
         (tmp_path / name).chmod(0o755)
     done = subprocess.run(
-        ["python3", PROGRAM, "--force"], env={"PATH": f"{tmp_path}:/usr/bin:/bin"},
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
+        ["python3", PROGRAM, "--force"],
+        env={"PATH": f"{tmp_path}:/usr/bin:/bin"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert done.returncode == 1
     assert "grub-install --target=i386-pc /dev/vda: exit code 3" in done.stderr
 

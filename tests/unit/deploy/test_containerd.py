@@ -101,8 +101,11 @@ def test_a_file_is_known_by_its_packages_digest(tmp_path: Path) -> None:
     for known, of_package in ((digest, False), (md5, True), (f"{md5} obsolete", True)):
         script = ContainerdConfig().command().replace("/etc/containerd/config.toml", str(file))
         done = subprocess.run(
-            ["sh", "-c", script], capture_output=True, text=True, check=True,
+            ["sh", "-c", script],
+            capture_output=True,
+            text=True,
+            check=True,
             env={"PATH": f"{tmp_path}:/usr/bin:/bin", "DIGEST": known},
-        )  # fmt: skip
+        )
         found = ContainerdConfig().process(done.stdout.splitlines())
         assert found == Config(text="version = 2\n", of_package=of_package)

@@ -85,8 +85,10 @@ IMAGES = {
 
 def test_headers_follow_new_kernels() -> None:
     assert followers("", IMAGES) == [
-        "linux-headers-amd64", "linux-headers-generic-hwe-24.04", "linux-headers-virtual",
-    ]  # fmt: skip
+        "linux-headers-amd64",
+        "linux-headers-generic-hwe-24.04",
+        "linux-headers-virtual",
+    ]
 
 
 def test_signed_modules_follow_new_kernels() -> None:
@@ -129,9 +131,11 @@ def test_a_log_without_an_error_shows_its_end(tmp_path: Path) -> None:
 
 def test_modules_belong_to_the_kernel_before_them() -> None:
     output = [
-        "kernel 6.12.1 yes", "module 550.163.01 6.12.1 /lib/modules/6.12.1/nvidia-current.ko.xz",
-        "module  /lib/modules/6.12.1/damaged.ko", "kernel 6.12.2 no",
-    ]  # fmt: skip
+        "kernel 6.12.1 yes",
+        "module 550.163.01 6.12.1 /lib/modules/6.12.1/nvidia-current.ko.xz",
+        "module  /lib/modules/6.12.1/damaged.ko",
+        "kernel 6.12.2 no",
+    ]
     first, second = Kernels().process(output)
     assert first.headers
     assert [one.version for one in first.modules] == ["550.163.01"]

@@ -23,12 +23,15 @@ def test_locks_are_read_in_the_order_of_the_frameworks(tmp_path: Path) -> None:
     for file in files:
         file.write_text(LOCK.replace("a header", file.name))
     data = Frameworks(
-        frameworks=("b", "a"), framework_locks=tuple(map(str, files)), frameworks_mib=1,
+        frameworks=("b", "a"),
+        framework_locks=tuple(map(str, files)),
+        frameworks_mib=1,
         jupyter=True,
-    )  # fmt: skip
+    )
     assert [(name, text.splitlines()[0]) for name, text in read_locks(data).items()] == [
-        ("b", "# b.txt"), ("a", "# a.txt"),
-    ]  # fmt: skip
+        ("b", "# b.txt"),
+        ("a", "# a.txt"),
+    ]
 
 
 @pytest.mark.parametrize(
@@ -88,8 +91,9 @@ def test_an_environment_that_is_whole_is_changed_and_another_made_anew() -> None
     assert " --clear --prompt x /opt/cube/venvs/x && " in made
     for script in (changed, made):
         sh(f"sh -n <<'SCRIPT'\n{script}\nSCRIPT")
-        assert script.endswith("&& mv /opt/cube/venvs/x/requirements.txt.new"
-                               " /opt/cube/venvs/x/requirements.txt")  # fmt: skip
+        assert script.endswith(
+            "&& mv /opt/cube/venvs/x/requirements.txt.new /opt/cube/venvs/x/requirements.txt"
+        )
 
 
 OLD = """\
@@ -155,9 +159,12 @@ def test_a_disk_without_room_is_known_before_the_download(
         (tmp_path / name).chmod(0o755)
     script = space_script(["/a", "/b"], folder="/opt/cube", mib=mib)
     done = subprocess.run(
-        ["sh", "-c", script], capture_output=True, text=True, check=False,
+        ["sh", "-c", script],
+        capture_output=True,
+        text=True,
+        check=False,
         env={"PATH": f"{tmp_path}:{os.environ['PATH']}"},
-    )  # fmt: skip
+    )
     assert done.returncode == bool(missing)
     assert missing in done.stderr
     assert ("nothing was downloaded" in done.stderr) is bool(missing)
@@ -169,5 +176,11 @@ def test_a_mismatch_is_told_without_hundreds_of_hashes() -> None:
     )
     done = sh(f"awk '{BRIEF}'", said + "  Computed:\n    sha256:02\n")
     assert done.stdout.split() == [
-        "error:", "Hash", "mismatch", "for", "`numpy==2.4.6`", "Computed:", "sha256:02",
-    ]  # fmt: skip
+        "error:",
+        "Hash",
+        "mismatch",
+        "for",
+        "`numpy==2.4.6`",
+        "Computed:",
+        "sha256:02",
+    ]

@@ -75,17 +75,28 @@ def decide(sysfs: Path, layer: int, mode: str) -> dict[str, object]:
     """Let pyinfra prepare a layer without roles on this machine; return what it decided."""
     events = sysfs / "events.jsonl"
     data = [
-        f"sysfs={sysfs}", f"gpu_mode={mode}", "gpu_count=4", "gpu_model=rtx-5090",
+        f"sysfs={sysfs}",
+        f"gpu_mode={mode}",
+        "gpu_count=4",
+        "gpu_model=rtx-5090",
         f"layer{layer}_roles=[]",
-    ]  # fmt: skip
+    ]
     subprocess.run(
         [
-            sys.executable, "-m", "pyinfra", "--dry", "-y", "@local", f"deploy/layer{layer}.py",
+            sys.executable,
+            "-m",
+            "pyinfra",
+            "--dry",
+            "-y",
+            "@local",
+            f"deploy/layer{layer}.py",
             *(word for item in data for word in ("--data", item)),
         ],
-        cwd=PROJECT, check=True, capture_output=True,
+        cwd=PROJECT,
+        check=True,
+        capture_output=True,
         env={"CUBE_EVENTS": str(events), "PATH": "/usr/sbin:/usr/bin:/sbin:/bin"},
-    )  # fmt: skip
+    )
     told = [json.loads(line) for line in events.read_text().splitlines()]
     return next(event for event in told if event["event"] in {"plan", "skip"})
 

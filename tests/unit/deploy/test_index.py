@@ -55,9 +55,13 @@ def stdin_of(command: StringCommand) -> str:
     ],
 )  # fmt: skip
 def test_no_login_is_in_the_words_of_a_command(
-    module: ModuleType, operation: Any, found: object, arguments: Any,
-    *, monkeypatch: pytest.MonkeyPatch,
-) -> None:  # fmt: skip
+    module: ModuleType,
+    operation: Any,
+    found: object,
+    arguments: Any,
+    *,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     made = commands(module, operation, found, patch=monkeypatch, proxy=PROXY, **arguments)
     assert not any("secret" in command.get_raw_value() for command in made)
     assert all(text in stdin_of(made[-1]) for text in ("i.example:8000", PROXY))
@@ -81,9 +85,15 @@ def test_uv_gets_index_and_proxy_and_the_venv_its_lock(
     monkeypatch.setattr(uv, "UV", str(tools / "uv"))
     monkeypatch.setattr(uv, "MUTEX", str(tmp_path / "mutex"))
     (made,) = commands(
-        uv, uv.locked, {}, patch=monkeypatch, path=str(path), requirements=LOCK, index=INDEX,
+        uv,
+        uv.locked,
+        {},
+        patch=monkeypatch,
+        path=str(path),
+        requirements=LOCK,
+        index=INDEX,
         proxy=PROXY,
-    )  # fmt: skip
+    )
     play(made, tools / "uv", UV.format(venv=path, noted=noted))
     assert noted.read_text().splitlines() == [INDEX, PROXY, venv.GATEWAY]
     assert (path / "requirements.txt").read_text() == LOCK
@@ -95,9 +105,15 @@ def test_pip_gets_index_and_proxy_and_the_venv_its_lock(
     path, tools, noted = tmp_path / "x", tmp_path / "tools", tmp_path / "noted"
     tools.mkdir()
     (made,) = commands(
-        venv, venv.locked, None, patch=monkeypatch, path=str(path), requirements=LOCK,
-        index=INDEX, proxy=PROXY,
-    )  # fmt: skip
+        venv,
+        venv.locked,
+        None,
+        patch=monkeypatch,
+        path=str(path),
+        requirements=LOCK,
+        index=INDEX,
+        proxy=PROXY,
+    )
     play(made, tools / "python3", PYTHON.format(noted=noted))
     assert noted.read_text().splitlines() == [INDEX, "i.example:8000", PROXY, venv.GATEWAY]
     assert (path / "requirements.txt").read_text() == LOCK

@@ -53,9 +53,13 @@ def fetch(folder: Path, content: str | None) -> "subprocess.CompletedProcess[str
     script = fetch_script(str(served), str(folder / "keyrings/known.asc"), fingerprint=KNOWN)
     env = {"PATH": f"{tools}:{os.environ['PATH']}", "GNUPGHOME": str(folder)}
     return subprocess.run(
-        ["sh", "-c", script], env=env, input=request(str(served), ""), capture_output=True,
-        text=True, check=False,
-    )  # fmt: skip
+        ["sh", "-c", script],
+        env=env,
+        input=request(str(served), ""),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
 
 
 def test_the_known_key_is_put_in_place(tmp_path: Path) -> None:

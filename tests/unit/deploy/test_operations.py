@@ -128,9 +128,13 @@ def planned(
     [(True, True, [apt_beside.FORGET], 2), (True, False, [], 2), (False, True, [], 1)],
 )
 def test_what_was_loaded_ahead_and_is_not_needed_goes(
-    loaded: bool, left: bool, wanted: list[str], questions: int,
-    *, monkeypatch: pytest.MonkeyPatch,
-) -> None:  # fmt: skip
+    loaded: bool,
+    left: bool,
+    wanted: list[str],
+    questions: int,
+    *,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     did, asked = planned(["bash"], loaded=loaded, left=left, patch=monkeypatch)
     assert (did, len(asked)) == (wanted, questions)
 

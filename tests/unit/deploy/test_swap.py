@@ -40,9 +40,13 @@ class Box:
         (self.root / "calls").write_text("")
         path = {"PATH": f"{self.bin}:/usr/bin:/bin", "CUBE_ROOT": str(self.root)}
         return subprocess.run(
-            ["sh", str(SCRIPT)], env={**path, "SWAP_MIB": mib, **env}, cwd=self.root, text=True,
-            capture_output=True, check=False,
-        )  # fmt: skip
+            ["sh", str(SCRIPT)],
+            env={**path, "SWAP_MIB": mib, **env},
+            cwd=self.root,
+            text=True,
+            capture_output=True,
+            check=False,
+        )
 
     @property
     def changes(self) -> list[str]:

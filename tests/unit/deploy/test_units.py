@@ -22,10 +22,18 @@ MOST_EXPOSED = 50
 
 def exposure(unit: Path) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(
-        ["systemd-analyze", "security", "--offline=true", "--no-pager",
-         f"--threshold={MOST_EXPOSED}", unit],
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
+        [
+            "systemd-analyze",
+            "security",
+            "--offline=true",
+            "--no-pager",
+            f"--threshold={MOST_EXPOSED}",
+            unit,
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
 
 
 @pytest.mark.parametrize("unit", OURS, ids=[path.name for path in OURS])
@@ -151,9 +159,12 @@ def test_rsa_keys_that_are_short_are_named(tmp_path: Path) -> None:
     getent.chmod(0o755)
     fact = ShortRsaKeys()
     done = subprocess.run(
-        ["sh", "-c", fact.command(bits=3072)], capture_output=True, text=True, check=True,
+        ["sh", "-c", fact.command(bits=3072)],
+        capture_output=True,
+        text=True,
+        check=True,
         env={"PATH": f"{tmp_path}:/usr/bin:/bin"},
-    )  # fmt: skip
+    )
     found = fact.process(done.stdout.splitlines())
     assert list(found.values()) == [2048]
     assert next(iter(found)).startswith(f"{tmp_path}/ada/.ssh/authorized_keys SHA256:")

@@ -30,8 +30,11 @@ class Box:
         path = f"{self.root}:{os.environ['PATH']}"
         return subprocess.run(
             ["/bin/sh", "-c", script],
-            env={"PATH": path}, capture_output=True, text=True, check=False,
-        )  # fmt: skip
+            env={"PATH": path},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
 
 
 @pytest.fixture

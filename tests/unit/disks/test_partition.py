@@ -14,9 +14,13 @@ from cube.runtime.errors import MachineError
 def part(number: int, fs_type: str, label: str = "", obstacle: str = "") -> Region:
     tags = {"ID_FS_TYPE": fs_type, "ID_FS_LABEL_ENC": label, "ID_FS_UUID_ENC": f"u-{number}"}
     return Region(
-        start=number, size=1, what=f"partition {number}", tags=tags, obstacle=obstacle,
+        start=number,
+        size=1,
+        what=f"partition {number}",
+        tags=tags,
+        obstacle=obstacle,
         names=partition.names_of(tags, partuuid=f"P-{number}", partlabel=f"p{number}"),
-    )  # fmt: skip
+    )
 
 
 ESP = part(1, "vfat", "CUBE-ESP")

@@ -30,12 +30,15 @@ def answer(
     """Make a script that answers with an outcome and, if given, one failed check."""
     check = script.removeprefix("health-check-").removeprefix("validate-").removesuffix(".sh")
     data = {
-        "check": check, "outcome": outcome, "reason": "", "evidence": "simulated",
+        "check": check,
+        "outcome": outcome,
+        "reason": "",
+        "evidence": "simulated",
         "checks": [
             {"name": name.replace("_", " "), "status": "FAIL", "detail": text}
             for name, text in detail.items()
         ],
-    }  # fmt: skip
+    }
     write(
         folder,
         script,
@@ -122,8 +125,13 @@ def test_record_leaves_one_line_and_a_file(
     data = json.loads(file.read_text())
     assert data["outcome"] == outcome
     assert [result["check"] for result in data["results"]] == [
-        "layer1", "layer2", "layer3", "layer4", "layer5", "gpus",
-    ]  # fmt: skip
+        "layer1",
+        "layer2",
+        "layer3",
+        "layer4",
+        "layer5",
+        "gpus",
+    ]
     assert stat.S_IMODE(file.stat().st_mode) == 0o644
     assert [path.name for path in file.parent.iterdir()] == ["health.json"]
 

@@ -24,9 +24,14 @@ LIMIT_S = 30
 def complete(box: Box) -> Box:
     box.install(1, 5)
     box.write_json("etc/cube/release.json", {"name": "vault-cube", "version": "0.1.0"})
-    results = [{"check": "layer1", "outcome": "fail",
-                "checks": [{"name": "uv", "status": "FAIL", "detail": "[bold] gone"}]},
-               {"check": "layer5", "outcome": "pass", "checks": []}]  # fmt: skip
+    results = [
+        {
+            "check": "layer1",
+            "outcome": "fail",
+            "checks": [{"name": "uv", "status": "FAIL", "detail": "[bold] gone"}],
+        },
+        {"check": "layer5", "outcome": "pass", "checks": []},
+    ]
     box.write_json(
         "var/lib/cube/health.json",
         {"time": "2026-01-31T12:00:00Z", "outcome": "fail", "summary": "s", "results": results},
@@ -56,9 +61,23 @@ def test_a_frame_fits_its_terminal(complete: Box, width: int, height: int, gpus:
 def test_a_frame_shows_everything(complete: Box) -> None:
     complete.plug_gpus(4)
     text = frame(complete, COLUMNS="120", LINES="40")
-    for word in ("vault-cube 0.1.0", "SIMULATED", "CPU", "Memory", "RAM", "Disks", "Network",
-                 "GPUs", "3 RTX 5090", "Health", "FAULTY", "layer1 uv: [bold] gone",
-                 "5 ● 01234567", "2 ○", "Busiest processes"):  # fmt: skip
+    for word in (
+        "vault-cube 0.1.0",
+        "SIMULATED",
+        "CPU",
+        "Memory",
+        "RAM",
+        "Disks",
+        "Network",
+        "GPUs",
+        "3 RTX 5090",
+        "Health",
+        "FAULTY",
+        "layer1 uv: [bold] gone",
+        "5 ● 01234567",
+        "2 ○",
+        "Busiest processes",
+    ):
         assert word in text
 
 
@@ -134,9 +153,13 @@ def test_a_senseless_interval_is_refused(box: Box, value: str) -> None:
 def test_a_closed_pipe_is_no_error(complete: Box) -> None:
     command = " ".join(map(str, interpreter("cube-top"))) + " --once | true; echo ${PIPESTATUS[0]}"
     done = subprocess.run(
-        ["bash", "-c", command], env={**os.environ, **complete.environment()},
-        capture_output=True, text=True, timeout=LIMIT_S, check=True,
-    )  # fmt: skip
+        ["bash", "-c", command],
+        env={**os.environ, **complete.environment()},
+        capture_output=True,
+        text=True,
+        timeout=LIMIT_S,
+        check=True,
+    )
     assert done.stdout == "0\n"
     assert done.stderr == ""
 
@@ -180,9 +203,13 @@ def terminal(box: Box, *, term: str = "xterm-256color", **more: str) -> Iterator
     master, slave = pty.openpty()
     env = {**os.environ, **box.environment(TERM=term, LC_ALL="C.UTF-8", **more)}
     process = subprocess.Popen(
-        [*interpreter("cube-top"), "--interval=0.3"], stdin=slave, stdout=slave, stderr=slave,
-        env=env, start_new_session=True,
-    )  # fmt: skip
+        [*interpreter("cube-top"), "--interval=0.3"],
+        stdin=slave,
+        stdout=slave,
+        stderr=slave,
+        env=env,
+        start_new_session=True,
+    )
     try:
         yield Terminal(process, master, slave)
     finally:

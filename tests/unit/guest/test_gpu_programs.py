@@ -45,9 +45,12 @@ def wait_until(what: Callable[[], bool]) -> None:
 def start(box: SimulatedBox, *arguments: str) -> "subprocess.Popen[str]":
     """Start the suite."""
     return subprocess.Popen(
-        [*SCRIPT, *arguments], env=box.environment(),
-        stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
-    )  # fmt: skip
+        [*SCRIPT, *arguments],
+        env=box.environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
 
 
 def test_an_nvidia_smi_that_hangs_is_ended_and_named(healthy: SimulatedBox) -> None:
@@ -130,9 +133,11 @@ def test_the_script_starts_it(healthy: SimulatedBox) -> None:
 @pytest.mark.parametrize("arguments", [["--seconds", "0"], ["--seconds", "1e9"], ["--lo"]])
 def test_a_bad_argument_is_refused(healthy: SimulatedBox, arguments: list[str]) -> None:
     run(
-        [*SCRIPT, *arguments], accept=[2], env=healthy.environment(),
+        [*SCRIPT, *arguments],
+        accept=[2],
+        env=healthy.environment(),
         timeout_s=60,
-    )  # fmt: skip
+    )
 
 
 # --- evidence -----------------------------------------------------------------------------

@@ -39,8 +39,10 @@ def test_layer2_without_a_gpu_leaves_out_what_needs_one(layer2: Box) -> None:
     assert code == 0
     skipped = [name for name, status in statuses(data).items() if status == "SKIP"]
     assert skipped == [
-        "running driver is the installed one", "driver answers", "persistence daemon",
-    ]  # fmt: skip
+        "running driver is the installed one",
+        "driver answers",
+        "persistence daemon",
+    ]
 
 
 def test_layer2_finds_nouveau(layer2: Box) -> None:

@@ -331,16 +331,18 @@ def test_an_answer_that_nobody_knows_is_told(secure: Box) -> None:
 
 def test_status_changes_nothing_and_names_the_next_step(secure: Box) -> None:
     assert status(secure) == (
-        1, "this machine has no key for its modules yet: sudo cube-secure-boot makes it"
-    )  # fmt: skip
+        1,
+        "this machine has no key for its modules yet: sudo cube-secure-boot makes it",
+    )
     boot(secure)
     code, line = status(secure)
     assert code == 1
     assert line.endswith("waits for a person at the console: see /etc/cube/secure-boot.txt")
     (secure.bin / "requested").unlink()
     assert status(secure) == (
-        1, "the key of this machine is not enrolled: sudo cube-secure-boot asks for it"
-    )  # fmt: skip
+        1,
+        "the key of this machine is not enrolled: sudo cube-secure-boot asks for it",
+    )
     assert asked(secure) == 1
 
 

@@ -15,11 +15,17 @@ PARAMETERS = 25_557_032
 
 def training(ranks: int, rate: float, **more: Any) -> dict[str, Any]:
     return {
-        "parameters": PARAMETERS, "images_per_second": rate, "steps": 50, "elapsed_seconds": 30.0,
-        "window": [0.0, 0.0], "losses": [7.0, 6.0, 5.0, 4.0, 3.0, 2.0, 1.0, 0.5],
-        "digests": ["ab" * 32] * ranks, "own_images_per_second": [2600.0] * ranks,
-        "memory_mib": [20000.0] * ranks, **more,
-    }  # fmt: skip
+        "parameters": PARAMETERS,
+        "images_per_second": rate,
+        "steps": 50,
+        "elapsed_seconds": 30.0,
+        "window": [0.0, 0.0],
+        "losses": [7.0, 6.0, 5.0, 4.0, 3.0, 2.0, 1.0, 0.5],
+        "digests": ["ab" * 32] * ranks,
+        "own_images_per_second": [2600.0] * ranks,
+        "memory_mib": [20000.0] * ranks,
+        **more,
+    }
 
 
 def results(ranks: int, *, gpus: int) -> dict[str, Any]:

@@ -17,18 +17,29 @@ HOPPER = ["sm_60", "sm_70", "sm_80", "sm_89", "compute_90"]
 def results(devices: list[str], *, capability: tuple[int, int] | None = None) -> dict[str, Any]:
     gpus = [{"name": "G", "capability": capability} for _ in devices] if capability else []
     return {
-        "probe": {"result": {
-            "versions": {"tensorflow": "2.21.0"}, "devices": devices, "gpus": gpus,
-            "built_for": HOPPER,
-        }},
-        "calculate": {"result": {
-            "errors": {name: dict.fromkeys(devices, 2e-7) for name in MODULE.OPERATIONS},
-        }},
+        "probe": {
+            "result": {
+                "versions": {"tensorflow": "2.21.0"},
+                "devices": devices,
+                "gpus": gpus,
+                "built_for": HOPPER,
+            }
+        },
+        "calculate": {
+            "result": {
+                "errors": {name: dict.fromkeys(devices, 2e-7) for name in MODULE.OPERATIONS},
+            }
+        },
         "allocate": {"result": {"wrong": {}, "devices": devices}},
-        "train": {"result": {
-            "losses": [2.5, 2.0, 1.5], "copies": len(devices), "variables": 4, "different": [],
-        }},
-    }  # fmt: skip
+        "train": {
+            "result": {
+                "losses": [2.5, 2.0, 1.5],
+                "copies": len(devices),
+                "variables": 4,
+                "different": [],
+            }
+        },
+    }
 
 
 def changed(act: str, **more: Any) -> dict[str, Any]:

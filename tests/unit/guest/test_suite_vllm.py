@@ -33,9 +33,13 @@ TOKENS = [[*range(n, n + 8)] for n in range(8)]
 
 def results(gpus: int = 0, **engine: Any) -> dict[str, Any]:
     answered = {
-        "load_seconds": 30.0, "single": SPEED, "batch": SPEED, "answers": RIGHT,
-        "agreement": [{"prompt": [1, 2], "tokens": one} for one in TOKENS], **engine,
-    }  # fmt: skip
+        "load_seconds": 30.0,
+        "single": SPEED,
+        "batch": SPEED,
+        "answers": RIGHT,
+        "agreement": [{"prompt": [1, 2], "tokens": one} for one in TOKENS],
+        **engine,
+    }
     return {
         "probe": {"result": {"versions": {"vllm": "0.32.0"}, "gpus": gpus, "memory_mib": 0}},
         "engine": {"result": answered, "seconds": 0.7},
@@ -235,8 +239,15 @@ def test_a_server_is_started_asked_and_stopped(
         monkeypatch.setattr(module, "GRACE_S", 1.0)
     monkeypatch.setitem(MODULE.LIMITS_S, "end", 1)
     report = MODULE.Report(check="vllm", names=MODULE.NAMES, quiet=True)
-    job = {"folder": "m", "gpus": 0, "eager": True, "dtype": "float32", "context": 8,
-           "tensor_parallel": 1, "kv_gib": 1}  # fmt: skip
+    job = {
+        "folder": "m",
+        "gpus": 0,
+        "eager": True,
+        "dtype": "float32",
+        "context": 8,
+        "tensor_parallel": 1,
+        "kv_gib": 1,
+    }
     MODULE.judge_server(report, str(fake), job)
     assert [one["name"] for one in report.checks if one["status"] == "FAIL"] == names
     assert len(report.checks) == 4

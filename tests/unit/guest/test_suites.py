@@ -135,13 +135,24 @@ def test_a_number_has_its_limit_and_unit(capsys: pytest.CaptureFixture[str]) -> 
     report.skip("two", "not here")
     _, data = finished(report, capsys)
     assert data["checks"][0] == {
-        "name": "one", "status": "OK", "detail": "84 % of [31m it",
-        "value": 84.0, "limit": 80.0, "unit": "%",
-    }  # fmt: skip
+        "name": "one",
+        "status": "OK",
+        "detail": "84 % of [31m it",
+        "value": 84.0,
+        "limit": 80.0,
+        "unit": "%",
+    }
     assert set(data) == {
-        "check", "outcome", "reason", "evidence", "counts", "checks", "figures", "versions",
+        "check",
+        "outcome",
+        "reason",
+        "evidence",
+        "counts",
+        "checks",
+        "figures",
+        "versions",
         "seconds",
-    }  # fmt: skip
+    }
 
 
 # -- children
@@ -180,9 +191,11 @@ def test_workers_end_with_a_suite_that_is_killed(box: Box, tmp_path: Path) -> No
         "time.sleep(600)\n"
     )
     with subprocess.Popen(
-        [sys.executable, program], stdout=subprocess.PIPE, text=True,
+        [sys.executable, program],
+        stdout=subprocess.PIPE,
+        text=True,
         env=os.environ | {"CUBE_LIB": str(SUITES)},
-    ) as suite:  # fmt: skip
+    ) as suite:
         assert suite.stdout
         pid = int(suite.stdout.readline())
         suite.kill()
@@ -203,8 +216,10 @@ def test_progress_goes_to_stderr(box: Box) -> None:
 
 
 def test_a_stand_in_or_a_fake_root_is_never_hardware(box: Box) -> None:
-    results = {"probe": {"result": {"versions": {"torch": "2"}, "gpus": ["G"]}},
-               "launch 1": {"code": 1}}  # fmt: skip
+    results = {
+        "probe": {"result": {"versions": {"torch": "2"}, "gpus": ["G"]}},
+        "launch 1": {"code": 1},
+    }
     box.plug_gpus(1)
     box.expect(gpu_count=1)
     _, data = judge(box, "pytorch", results)

@@ -41,9 +41,11 @@ class Verdict:
 def judge(box: SimulatedBox, *arguments: str, **more: str) -> Verdict:
     """Run the suite on a box."""
     done = run(
-        [*SCRIPT, "--json", *arguments], accept=range(256),
-        env=box.environment(**more), timeout_s=60,
-    )  # fmt: skip
+        [*SCRIPT, "--json", *arguments],
+        accept=range(256),
+        env=box.environment(**more),
+        timeout_s=60,
+    )
     return Verdict(code=done.returncode, told=json.loads(done.stdout))
 
 

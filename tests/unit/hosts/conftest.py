@@ -51,19 +51,31 @@ def answering(monkeypatch: pytest.MonkeyPatch) -> Callable[[Answers], list[str]]
 def snapshot(layer: int, **more: object) -> Volume:
     """Return a snapshot of ours."""
     known: dict[str, object] = {
-        "group": "vg", "name": f"cube-before-layer{layer}", "node": f"/dev/mapper/vg-b{layer}",
-        "size_bytes": GIB, "layout": frozenset({"linear"}), "origin": "root", "percent": "1.0",
-    }  # fmt: skip
+        "group": "vg",
+        "name": f"cube-before-layer{layer}",
+        "node": f"/dev/mapper/vg-b{layer}",
+        "size_bytes": GIB,
+        "layout": frozenset({"linear"}),
+        "origin": "root",
+        "percent": "1.0",
+    }
     return Volume(**{**known, **more})  # type: ignore[arg-type]
 
 
 def root_of(*snapshots: Volume, free: int = 4 * GIB, **more: object) -> Root:
     """Return a root of 10 GiB with room beside it."""
     volume = Volume(
-        group="vg", name="root", node="/dev/mapper/vg-root", size_bytes=10 * GIB,
-        layout=frozenset({"linear"}), merging=bool(more.pop("merging", False)),
-    )  # fmt: skip
+        group="vg",
+        name="root",
+        node="/dev/mapper/vg-root",
+        size_bytes=10 * GIB,
+        layout=frozenset({"linear"}),
+        merging=bool(more.pop("merging", False)),
+    )
     return Root(
-        volume=volume, free_bytes=free, extent_bytes=EXTENT, snapshots=snapshots,
+        volume=volume,
+        free_bytes=free,
+        extent_bytes=EXTENT,
+        snapshots=snapshots,
         boot_apart=bool(more.pop("boot_apart", False)),
-    )  # fmt: skip
+    )

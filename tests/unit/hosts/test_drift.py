@@ -57,11 +57,13 @@ def test_other_sources_are_told(
 def record_of(loaded: Spec, *layers: int) -> str:
     rows = {
         str(layer): {
-            "applied": "", "key": "", "roles": list(loaded.layers.roles(layer)),
+            "applied": "",
+            "key": "",
+            "roles": list(loaded.layers.roles(layer)),
             "recipe": keys.recipe(layer, loaded.layers.roles(layer)),
         }
         for layer in layers
-    }  # fmt: skip
+    }
     return json.dumps({"layers": rows})
 
 
@@ -134,29 +136,38 @@ def test_what_waits_for_a_restart_is_told(
 
 def check(title: str, *, failed: bool) -> Check:
     return Check(
-        id=title, title=title, group="layer5", outcome="failed" if failed else "passed",
-        evidence="vm", reason="0 == 1" if failed else "",
-    )  # fmt: skip
+        id=title,
+        title=title,
+        group="layer5",
+        outcome="failed" if failed else "passed",
+        evidence="vm",
+        reason="0 == 1" if failed else "",
+    )
 
 
 def test_all_differences_are_told_line_by_line() -> None:
     long = "\n".join(f"+ {number}" for number in range(LINES + 2))
     found = LayerDrift(
-        layer=5, sources="made by other sources", operations=9,
+        layer=5,
+        sources="made by other sources",
+        operations=9,
         differences=(
             Difference(role="monitoring", operation="Install", diff="", commands=("apt x",)),
             Difference(role="validation", operation="Say", diff=long, commands=("put",)),
         ),
         failed=(check("timer is waiting", failed=True),),
-    )  # fmt: skip
+    )
     lines = found.lines()
     assert lines[:4] == [
-        "layer 5: made by other sources", "layer 5: monitoring: Install", "    apt x",
+        "layer 5: made by other sources",
+        "layer 5: monitoring: Install",
+        "    apt x",
         "layer 5: validation: Say",
-    ]  # fmt: skip
+    ]
     assert lines[4 + LINES :] == [
-        "    ... and 2 lines more", "layer 5: check failed: timer is waiting: 0 == 1",
-    ]  # fmt: skip
+        "    ... and 2 lines more",
+        "layer 5: check failed: timer is waiting: 0 == 1",
+    ]
     assert found.as_json()["drift"] is True
 
 
@@ -168,10 +179,14 @@ def test_no_drift_is_told_in_one_line() -> None:
 
 def log_lines(*, failed: bool) -> str:
     phase = {
-        "$report_type": "TestReport", "nodeid": "a", "when": "call", "duration": 0.1,
-        "outcome": "failed" if failed else "passed", "longrepr": "E  it broke",
+        "$report_type": "TestReport",
+        "nodeid": "a",
+        "when": "call",
+        "duration": 0.1,
+        "outcome": "failed" if failed else "passed",
+        "longrepr": "E  it broke",
         "user_properties": [["title", "a fact"]],
-    }  # fmt: skip
+    }
     return json.dumps(phase) + "\n"
 
 

@@ -93,9 +93,13 @@ def offline(tmp_path_factory: pytest.TempPathFactory) -> Journal:
     """A dry run of layer 5 on a host that says nothing: all of it is missing there."""
     argv = ["--limit", "@fake/debian-13", "deploy/runner/offline.py", "deploy/layer5.py"]
     code, found = pyinfra_run.run_pyinfra(
-        argv, {"CUBE_SPEC": str(GOLDEN)}, tmp_path_factory.mktemp("dry"), timeout_s=60,
-        told=False, dry=True,
-    )  # fmt: skip
+        argv,
+        {"CUBE_SPEC": str(GOLDEN)},
+        tmp_path_factory.mktemp("dry"),
+        timeout_s=60,
+        told=False,
+        dry=True,
+    )
     assert code == 0, found.tail()
     return found
 
@@ -112,8 +116,10 @@ def test_a_dry_run_tells_role_commands_and_diff(offline: Journal) -> None:
     one = found["Say which image this is"]
     assert one.role == "monitoring"
     assert one.diff.splitlines()[:3] == [
-        "will change /etc/cube/release.json", "    @@ -0,0 +1,4 @@", "    + {",
-    ]  # fmt: skip
+        "will change /etc/cube/release.json",
+        "    @@ -0,0 +1,4 @@",
+        "    + {",
+    ]
     assert "\x1b" not in one.diff
     assert "/etc/cube/release.json" in one.commands[0]
     tools = found["Install the monitoring tools"]

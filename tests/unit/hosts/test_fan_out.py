@@ -29,8 +29,10 @@ def test_one_that_fails_leaves_the_others_alone(tmp_path: Path) -> None:
     with log.listening(told.append):
         results = fan_out(work, tmp_path).run()
     assert [(one.name, one.state) for one in results] == [
-        ("a", "done"), ("b", "failed"), ("c", "failed"),
-    ]  # fmt: skip
+        ("a", "done"),
+        ("b", "failed"),
+        ("c", "failed"),
+    ]
     assert results[0].value == "word a"
     assert [one.error.message for one in results if one.error] == ["b: no answer", "c: reset"]
     assert (tmp_path / "b.log").read_text() == (

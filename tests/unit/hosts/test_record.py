@@ -31,10 +31,13 @@ def test_what_is_written_is_what_is_read() -> None:
     found = record.parse(text)
     assert found.entries == (
         Entry(
-            layer=1, applied="2026-01-31T12:00:00Z", recipe="recipe1", roles=("common",),
+            layer=1,
+            applied="2026-01-31T12:00:00Z",
+            recipe="recipe1",
+            roles=("common",),
             key="key1",
         ),
-    )  # fmt: skip
+    )
     assert (found.problem, found.digest) == ("", hashlib.sha256(text.encode()).hexdigest())
 
 

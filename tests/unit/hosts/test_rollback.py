@@ -72,9 +72,12 @@ def test_what_cannot_be_merged_is_refused(
     ],
 )
 def test_a_kernel_must_not_lose_its_modules(
-    apart: bool, kernels: str, refused: bool, box: Box,
+    apart: bool,
+    kernels: str,
+    refused: bool,
+    box: Box,
     answering: Callable[[Answers], list[str]],
-) -> None:  # fmt: skip
+) -> None:
     listed = "".join(f"/boot/vmlinuz-{name}\n" for name in kernels.split())
     answering({"/boot/vmlinuz-": listed})
     root, chosen = root_of(boot_apart=apart), snapshot(5, tags=(KERNEL,))

@@ -74,10 +74,14 @@ def test_a_snapshot_notes_what_a_rollback_must_know(
     box: Box, monkeypatch: pytest.MonkeyPatch, answering: Callable[[Answers], list[str]]
 ) -> None:
     show(monkeypatch, root_of(), root_of(snapshot(5)))
-    ran = answering({
-        "ls /lib/modules": "6.12.9+deb13-amd64\n6.8~odd\n", "layers.json": "{}",
-        "lvcreate": "", "cube-grow-root": "",
-    })  # fmt: skip
+    ran = answering(
+        {
+            "ls /lib/modules": "6.12.9+deb13-amd64\n6.8~odd\n",
+            "layers.json": "{}",
+            "lvcreate": "",
+            "cube-grow-root": "",
+        }
+    )
     taken = snapshots.take(box, Plan(root=root_of(), extents=50), 5)
     assert taken.name == "cube-before-layer5"
     digest = hashlib.sha256(b"{}").hexdigest()

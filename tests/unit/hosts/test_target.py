@@ -84,10 +84,16 @@ def test_a_machine_that_was_left_up_is_one_of_the_pipeline(loaded: Spec) -> None
     me = record.identify(os.getpid())
     record.write(
         MachineRecord(
-            name="up", kind="container", disk=Path("/d"), run_dir=folder, endpoint=endpoint,
-            owner=me, detached=True, life=me,
+            name="up",
+            kind="container",
+            disk=Path("/d"),
+            run_dir=folder,
+            endpoint=endpoint,
+            owner=me,
+            detached=True,
+            life=me,
         )
-    )  # fmt: skip
+    )
     assert target.find(loaded, "up") == [Box(name="up", endpoint=endpoint, building=True)]
 
 
@@ -102,10 +108,14 @@ def test_every_key_that_is_there_is_a_way_in(
 ) -> None:
     for name in ("id_rsa", "id_ed25519", "known_hosts2"):
         (tmp_path / name).touch()
-    fake_ssh(tmp_path, monkeypatch, "hostname 192.0.2.7\nport 44\nuser eve\n"
-             f"identityfile {tmp_path}/id_rsa\nidentityfile {tmp_path}/id_none\n"
-             f"identityfile {tmp_path}/id_ed25519\n"
-             f"userknownhostsfile {tmp_path}/known_hosts {tmp_path}/known_hosts2")  # fmt: skip
+    fake_ssh(
+        tmp_path,
+        monkeypatch,
+        "hostname 192.0.2.7\nport 44\nuser eve\n"
+        f"identityfile {tmp_path}/id_rsa\nidentityfile {tmp_path}/id_none\n"
+        f"identityfile {tmp_path}/id_ed25519\n"
+        f"userknownhostsfile {tmp_path}/known_hosts {tmp_path}/known_hosts2",
+    )
     ways = target.locate(Address(name="x", host="desk"))
     assert [way.endpoint.key_file.name for way in ways] == ["id_rsa", "id_ed25519"]
     assert {(way.endpoint.host, way.endpoint.port, way.endpoint.user) for way in ways} == {

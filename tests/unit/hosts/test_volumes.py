@@ -118,9 +118,11 @@ def test_a_report_without_a_field_is_refused() -> None:
 @pytest.mark.parametrize("layout", ["linear", "striped", "raid,raid1", "mirror"])
 def test_common_layouts_are_accepted(layout: str) -> None:
     found = volumes.find_root(
-        "/dev/mapper/cube--vg-root", volumes.parse_volumes(layouts(layout)),
-        volumes.parse_groups(vgs()), boot_apart=False,
-    )  # fmt: skip
+        "/dev/mapper/cube--vg-root",
+        volumes.parse_volumes(layouts(layout)),
+        volumes.parse_groups(vgs()),
+        boot_apart=False,
+    )
     assert found.volume.name == "root"
 
 

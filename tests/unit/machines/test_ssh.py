@@ -13,10 +13,19 @@ from tests.unit.greeter import make_endpoint, serving
 
 def test_client_command_uses_the_machines_own_known_hosts(tmp_path: Path) -> None:
     assert ssh.ssh_args(make_endpoint(tmp_path, 2222)) == [
-        "ssh", "-p", "2222", "-i", f"{tmp_path}/key", "-o", "IdentitiesOnly=yes",
-        "-o", "StrictHostKeyChecking=accept-new",
-        "-o", f"UserKnownHostsFile={tmp_path}/known_hosts", "cube-build@127.0.0.1",
-    ]  # fmt: skip
+        "ssh",
+        "-p",
+        "2222",
+        "-i",
+        f"{tmp_path}/key",
+        "-o",
+        "IdentitiesOnly=yes",
+        "-o",
+        "StrictHostKeyChecking=accept-new",
+        "-o",
+        f"UserKnownHostsFile={tmp_path}/known_hosts",
+        "cube-build@127.0.0.1",
+    ]
 
 
 def test_key_is_ed25519_and_private(tmp_path: Path) -> None:

@@ -27,13 +27,20 @@ Entry = dict[str, Any]
 
 def phase(when: str, outcome: str = "passed", longrepr: object = None, **more: object) -> Entry:
     return {
-        "$report_type": "TestReport", "nodeid": "checks/a.py::test_a", "when": when,
-        "outcome": outcome, "longrepr": longrepr, "duration": 0.25,
+        "$report_type": "TestReport",
+        "nodeid": "checks/a.py::test_a",
+        "when": when,
+        "outcome": outcome,
+        "longrepr": longrepr,
+        "duration": 0.25,
         "user_properties": [
-            ["title", "a"], ["id", "a.py::test_a"], ["group", "layer1"], ["evidence", "vm"],
+            ["title", "a"],
+            ["id", "a.py::test_a"],
+            ["group", "layer1"],
+            ["evidence", "vm"],
         ],
         **more,
-    }  # fmt: skip
+    }
 
 
 def crash(message: str) -> Entry:
@@ -75,8 +82,11 @@ def test_an_outcome_is_read(phases: list[Entry], outcome: str, reason: str) -> N
     (check,) = read_checks(phases)
     assert (check.outcome, check.reason) == (outcome, reason)
     assert (check.id, check.title, check.group, check.evidence) == (
-        "a.py::test_a", "a", "layer1", "vm",
-    )  # fmt: skip
+        "a.py::test_a",
+        "a",
+        "layer1",
+        "vm",
+    )
     assert check.seconds == 0.25 * len(phases)
 
 
@@ -194,9 +204,12 @@ def judge(root: Path, folder: Path, timeout_s: float = 60) -> CheckReport:
     spec = folder / "cube.toml"
     spec.write_text(SPEC)
     one = pytest_run.CheckRun(
-        target=root, select=["checks/hygiene/test_identity.py"], spec_file=spec,
-        results_dir=folder / "results", name="identity",
-    )  # fmt: skip
+        target=root,
+        select=["checks/hygiene/test_identity.py"],
+        spec_file=spec,
+        results_dir=folder / "results",
+        name="identity",
+    )
     return pytest_run.run_checks(one, timeout_s=timeout_s)
 
 

@@ -41,8 +41,13 @@ def test_json_lines() -> None:
         play()
     records = [json.loads(row) for row in stream.getvalue().splitlines()]
     assert [record["kind"] for record in records] == [
-        "step", "status", "status", "operation", "warning", "done",
-    ]  # fmt: skip
+        "step",
+        "status",
+        "status",
+        "operation",
+        "warning",
+        "done",
+    ]
     assert records[3]["role"] == "common"
     assert records[0]["stage"] == 3
 

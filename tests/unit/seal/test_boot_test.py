@@ -31,12 +31,19 @@ OTHER = replace(
 
 
 def test_answer_of_a_clone_is_read() -> None:
-    assert Seen(
-        state="running", failed="", cycles="",
-        machine_id="0123456789abcdef0123456789abcdef", hostname="cube-proof-1",
-        root_bytes=18837569536, secure_boot="SecureBoot enabled",
-        host_keys=("SHA256:abc+/=", "SHA256:uNiVztksCsDhcc0u9e8BgrJXVGDmTTqn0PXx5rTxVfI"),
-    ) == SEEN  # fmt: skip
+    assert (
+        Seen(
+            state="running",
+            failed="",
+            cycles="",
+            machine_id="0123456789abcdef0123456789abcdef",
+            hostname="cube-proof-1",
+            root_bytes=18837569536,
+            secure_boot="SecureBoot enabled",
+            host_keys=("SHA256:abc+/=", "SHA256:uNiVztksCsDhcc0u9e8BgrJXVGDmTTqn0PXx5rTxVfI"),
+        )
+        == SEEN
+    )
 
 
 def test_question_to_a_clone_is_shell_without_bashisms() -> None:
@@ -115,9 +122,12 @@ def test_clone_that_comes_back_as_another_is_refused(changes: dict[str, Any]) ->
 @pytest.fixture
 def endpoint(tmp_path: Path) -> Endpoint:
     return Endpoint(
-        host="127.0.0.1", port=22, user="cube-build", key_file=tmp_path / "key",
+        host="127.0.0.1",
+        port=22,
+        user="cube-build",
+        key_file=tmp_path / "key",
         known_hosts=tmp_path / "known_hosts",
-    )  # fmt: skip
+    )
 
 
 def answers(monkeypatch: pytest.MonkeyPatch, returncode: int, stderr: str) -> None:
@@ -163,10 +173,14 @@ def test_clones_have_identities_of_their_own(
 ) -> None:
     monkeypatch.setattr(firmware, "has_secure_boot", lambda: False)
     request = boot_test.ProofRequest(
-        artifact=tmp_path / "a.qcow2", root_bytes=1, build_key=tmp_path / "build.key",
-        spec=load_text('[admin]\nuser = "ada"\n', tmp_path / "cube.toml"), work=tmp_path,
-        results=tmp_path, wanted=(),
-    )  # fmt: skip
+        artifact=tmp_path / "a.qcow2",
+        root_bytes=1,
+        build_key=tmp_path / "build.key",
+        spec=load_text('[admin]\nuser = "ada"\n', tmp_path / "cube.toml"),
+        work=tmp_path,
+        results=tmp_path,
+        wanted=(),
+    )
     (tmp_path / "admin.key.pub").write_text("ssh-ed25519 AAAA cube\n")
     one, other = (
         boot_test.machine_request(request, plan, tmp_path / "o") for plan in boot_test.plans()

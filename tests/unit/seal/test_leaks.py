@@ -43,8 +43,10 @@ def test_the_builder_and_its_private_resolvers_are_searched_for(
     )
     found = list(leaks.of_builder("desk", conf))
     assert [one.text for one in found] == [
-        "anna@desk", "nameserver 192.168.1.1", "nameserver fd00::1",
-    ]  # fmt: skip
+        "anna@desk",
+        "nameserver 192.168.1.1",
+        "nameserver fd00::1",
+    ]
     assert all(one.example for one in found)
 
 

@@ -51,14 +51,21 @@ ANSWERS = {
 
 def make_clone(number: int, firmware: Any, again: float | None) -> Clone:
     return Clone(
-        name=f"cube-proof-{number}", firmware=firmware,
+        name=f"cube-proof-{number}",
+        firmware=firmware,
         secure_boot="enabled" if firmware == "secure-boot" else "unsupported",
         hostname=f"cube-proof-{number}",
-        machine_id=f"{number}" * 32, host_keys=(f"SHA256:{number}abc", f"SHA256:{number}def"),
-        disk_bytes=19327352832, root_bytes=18837569536, grown_bytes=2113929216,
-        build_key_refused=True, system_state="running", boot_seconds=74.20949,
-        second_boot_seconds=again, checks="97 passed, 2 deferred",
-    )  # fmt: skip
+        machine_id=f"{number}" * 32,
+        host_keys=(f"SHA256:{number}abc", f"SHA256:{number}def"),
+        disk_bytes=19327352832,
+        root_bytes=18837569536,
+        grown_bytes=2113929216,
+        build_key_refused=True,
+        system_state="running",
+        boot_seconds=74.20949,
+        second_boot_seconds=again,
+        checks="97 passed, 2 deferred",
+    )
 
 
 def make_manifest(**changes: Any) -> dict[str, Any]:
@@ -67,44 +74,79 @@ def make_manifest(**changes: Any) -> dict[str, Any]:
         "version": "0.1.0",
         "facts": image_facts.detect(ANSWERS.__getitem__),
         "artifact": manifest.Artifact(
-            file="vault-cube-debian-13.qcow2", sha256="ab" * 32, size_bytes=612_000_000,
-            unsealed_bytes=2_412_000_000, virtual_bytes=17_179_869_184,
+            file="vault-cube-debian-13.qcow2",
+            sha256="ab" * 32,
+            size_bytes=612_000_000,
+            unsealed_bytes=2_412_000_000,
+            virtual_bytes=17_179_869_184,
         ),
         "key": "f" * 64,
         "links": [
             manifest.ChainLink(
-                name="base", key="0" * 64, refresh="2026-01-31T12:00:00Z",
-                created="2026-01-31T12:04:00Z", seconds=155.5, size_bytes=561_381_376, reused=True,
+                name="base",
+                key="0" * 64,
+                refresh="2026-01-31T12:00:00Z",
+                created="2026-01-31T12:04:00Z",
+                seconds=155.5,
+                size_bytes=561_381_376,
+                reused=True,
             ),
             manifest.ChainLink(
-                name="layer1", key="1" * 64, refresh="2026-01-31T12:00:00Z",
-                created="2026-01-31T12:07:00Z", seconds=160.75, size_bytes=1_668_546_560,
+                name="layer1",
+                key="1" * 64,
+                refresh="2026-01-31T12:00:00Z",
+                created="2026-01-31T12:07:00Z",
+                seconds=160.75,
+                size_bytes=1_668_546_560,
                 reused=False,
             ),
         ],
         "layers": [
             manifest.Layer.of(
                 LayerRecord(
-                    layer=1, operations=61, changed=58, execs=240, repeat_execs=70,
-                    apply_s=92.5, repeat_s=4.25, check_s=31.0, seconds=160.75,
+                    layer=1,
+                    operations=61,
+                    changed=58,
+                    execs=240,
+                    repeat_execs=70,
+                    apply_s=92.5,
+                    repeat_s=4.25,
+                    check_s=31.0,
+                    seconds=160.75,
                 ),
-                key="1" * 64, roles=("common", "users"),
+                key="1" * 64,
+                roles=("common", "users"),
             ),
             manifest.Layer.of(
                 LayerRecord(layer=2, skipped="no NVIDIA GPU was found"),
-                key="2" * 64, roles=("nvidia_driver",),
+                key="2" * 64,
+                roles=("nvidia_driver",),
             ),
         ],
-        "checks": CheckReport(checks=(
-            Check(id="checks/layer1/test_users.py::test_admin", title="admin account exists",
-                  group="layer1", outcome="passed", evidence="vm", seconds=0.25),
-            Check(id="checks/layer1/test_common.py::test_sensors", title="sensors are read",
-                  group="layer1", outcome="deferred", evidence="vm",
-                  reason="needs hardware: a virtual machine has no sensors"),
-        )),
+        "checks": CheckReport(
+            checks=(
+                Check(
+                    id="checks/layer1/test_users.py::test_admin",
+                    title="admin account exists",
+                    group="layer1",
+                    outcome="passed",
+                    evidence="vm",
+                    seconds=0.25,
+                ),
+                Check(
+                    id="checks/layer1/test_common.py::test_sensors",
+                    title="sensors are read",
+                    group="layer1",
+                    outcome="deferred",
+                    evidence="vm",
+                    reason="needs hardware: a virtual machine has no sensors",
+                ),
+            )
+        ),
         "proof": Proof(
             clones=(make_clone(1, "bios", 61.5), make_clone(2, "secure-boot", None)),
-            secure_boot=SecureBootProof(proven=True), seconds=301.5,
+            secure_boot=SecureBootProof(proven=True),
+            seconds=301.5,
         ),
         "stages": [
             manifest.Stage(number=1, name="Pre-build validation", seconds=12.3456),
@@ -118,7 +160,7 @@ def make_manifest(**changes: Any) -> dict[str, Any]:
             ),
         ),
         "built_at": datetime(2026, 1, 31, 14, 0, 5, tzinfo=timezone(timedelta(hours=1))),
-    }  # fmt: skip
+    }
     return manifest.compose(**{**arguments, **changes})
 
 

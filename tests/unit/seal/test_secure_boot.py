@@ -55,7 +55,10 @@ def test_question_is_answered_on_one_line(tmp_path: Path) -> None:
     fake.write_text("#!/bin/sh\necho SecureBoot disabled; echo Platform is in Setup Mode; exit 1\n")
     fake.chmod(0o755)
     done = subprocess.run(
-        ["sh", "-c", secure_boot.ASK], env={"PATH": f"{tmp_path}:/usr/bin:/bin"},
-        capture_output=True, text=True, check=True,
-    )  # fmt: skip
+        ["sh", "-c", secure_boot.ASK],
+        env={"PATH": f"{tmp_path}:/usr/bin:/bin"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     assert done.stdout == "SecureBoot disabled Platform is in Setup Mode\n"

@@ -90,9 +90,12 @@ def test_a_transcript_keeps_errors_and_artifacts() -> None:
 
 def test_a_complaint_is_told_once() -> None:
     transcript = tool.Transcript()
-    for text in ("Timeout waiting for SSH.", "Build 'qemu.x' errored after 2 s: Timeout.",
-                 "\\n==> Some builds didn't complete successfully and had errors:",
-                 "--> qemu.x: Timeout waiting for SSH."):  # fmt: skip
+    for text in (
+        "Timeout waiting for SSH.",
+        "Build 'qemu.x' errored after 2 s: Timeout.",
+        "\\n==> Some builds didn't complete successfully and had errors:",
+        "--> qemu.x: Timeout waiting for SSH.",
+    ):
         transcript.hear(f"1,,ui,error,{text}")
     assert transcript.complaint() == "Timeout waiting for SSH."
 
@@ -372,10 +375,24 @@ def make_disk(disk: Path, *, marker: str, label: str = shape.ROOT_LABEL, at: int
         ["sfdisk", "--quiet", disk], input="label: gpt\nstart=1MiB\n", text=True, check=True
     )
     subprocess.run(
-        ["mke2fs", "-q", "-F", "-t", "ext4", "-L", label, "-d", tree,
-         "-E", f"offset={at * MIB}", disk, "8M"],
-        check=True, capture_output=True,
-    )  # fmt: skip
+        [
+            "mke2fs",
+            "-q",
+            "-F",
+            "-t",
+            "ext4",
+            "-L",
+            label,
+            "-d",
+            tree,
+            "-E",
+            f"offset={at * MIB}",
+            disk,
+            "8M",
+        ],
+        check=True,
+        capture_output=True,
+    )
 
 
 @pytest.mark.parametrize("at", [1, 2], ids=["partition", "logical volume"])
@@ -401,8 +418,9 @@ def test_a_disk_that_was_not_unmounted_is_not_believed(tmp_path: Path) -> None:
     make_disk(disk, marker="n0nce")
     subprocess.run(
         ["debugfs", "-w", "-R", "ssv state 0", f"{disk}?offset={MIB}"],
-        check=True, capture_output=True,
-    )  # fmt: skip
+        check=True,
+        capture_output=True,
+    )
     with pytest.raises(PackerError, match="not unmounted"):
         evidence.check(disk, "n0nce")
 

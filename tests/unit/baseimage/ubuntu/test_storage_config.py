@@ -24,18 +24,33 @@ ESP = Partition(
 
 def test_the_plain_layout_is_three_partitions() -> None:
     root = Partition(
-        start_mib=shape.ROOT_AT, size_mib=None, flag="", group="", volume="", fstype="ext4",
-        label="cube-root", path="/", source="LABEL=cube-root", options="errors=remount-ro",
-    )  # fmt: skip
+        start_mib=shape.ROOT_AT,
+        size_mib=None,
+        flag="",
+        group="",
+        volume="",
+        fstype="ext4",
+        label="cube-root",
+        path="/",
+        source="LABEL=cube-root",
+        options="errors=remount-ro",
+    )
     assert storage_config.plan(storage_config.render("plain")) == [BIOS, ESP, root]
 
 
 def test_the_lvm_layout_has_one_volume_over_the_last_partition() -> None:
     root = Partition(
-        start_mib=shape.ROOT_AT, size_mib=None, flag="lvm", group="cube", volume="root",
-        fstype="ext4", label="cube-root", path="/", source="LABEL=cube-root",
+        start_mib=shape.ROOT_AT,
+        size_mib=None,
+        flag="lvm",
+        group="cube",
+        volume="root",
+        fstype="ext4",
+        label="cube-root",
+        path="/",
+        source="LABEL=cube-root",
         options="errors=remount-ro",
-    )  # fmt: skip
+    )
     config = storage_config.render("lvm")
     assert storage_config.plan(config) == [BIOS, ESP, root]
     (volume,) = storage_config.of_type(config, "lvm_partition")

@@ -39,9 +39,13 @@ def test_hash_seed_time_zone_and_language_change_no_key(checkout: Path, first: D
     told = []
     for seed, zone, language in (("0", "UTC", "C"), ("1", "Asia/Tokyo", "C.UTF-8")):
         env = {
-            **os.environ, "PYTHONHASHSEED": seed, "TZ": zone, "LC_ALL": language,
-            "HOME": f"/home/{seed}", "PYTHONPATH": str(PROJECT),
-        }  # fmt: skip
+            **os.environ,
+            "PYTHONHASHSEED": seed,
+            "TZ": zone,
+            "LC_ALL": language,
+            "HOME": f"/home/{seed}",
+            "PYTHONPATH": str(PROJECT),
+        }
         argv = [sys.executable, "-c", PROGRAM, str(checkout)]
         done = subprocess.run(argv, env=env, cwd="/", capture_output=True, text=True, check=True)
         told.append(json.loads(done.stdout))

@@ -65,8 +65,10 @@ def test_imports_of_imports_are_followed_and_circles_end(project: Path) -> None:
     put(project, "deploy/two.py", "import deploy.three")
     put(project, "deploy/three.py", "import deploy.one, deploy.roles.role")
     assert followed(project, "import deploy.one") == [
-        "deploy/one.py", "deploy/three.py", "deploy/two.py",
-    ]  # fmt: skip
+        "deploy/one.py",
+        "deploy/three.py",
+        "deploy/two.py",
+    ]
 
 
 def test_what_a_package_imports_is_followed(project: Path) -> None:
@@ -74,8 +76,10 @@ def test_what_a_package_imports_is_followed(project: Path) -> None:
     put(project, "deploy/facts/apt.py", "NAME = 1")
     put(project, "deploy/facts/pci.py")
     assert followed(project, "from deploy.facts import NAME") == [
-        "deploy/facts/__init__.py", "deploy/facts/apt.py", "deploy/facts/pci.py",
-    ]  # fmt: skip
+        "deploy/facts/__init__.py",
+        "deploy/facts/apt.py",
+        "deploy/facts/pci.py",
+    ]
 
 
 def test_what_is_not_ours_is_not_followed(project: Path) -> None:

@@ -23,10 +23,18 @@ def make(folder: Path, **changes: Any) -> Link:
     made_from = samples.ingredients("layer1", "f" * 64)
     key = keys.digest(made_from)
     made = Link(
-        folder=folder / link.folder_name("layer1", key), name="layer1", key=key, parent="f" * 64,
-        refresh=samples.STAMP, created="2026-11-23T09:00:00+00:00", seconds=12.5, size_bytes=1,
-        sha256="0" * 64, ingredients=made_from, layer=samples.record(1),
-    )  # fmt: skip
+        folder=folder / link.folder_name("layer1", key),
+        name="layer1",
+        key=key,
+        parent="f" * 64,
+        refresh=samples.STAMP,
+        created="2026-11-23T09:00:00+00:00",
+        seconds=12.5,
+        size_bytes=1,
+        sha256="0" * 64,
+        ingredients=made_from,
+        layer=samples.record(1),
+    )
     made.folder.mkdir(parents=True)
     data = {**json.loads(made.render()), **changes}
     kept = {name: value for name, value in data.items() if value is not ...}

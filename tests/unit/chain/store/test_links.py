@@ -125,9 +125,12 @@ def test_a_link_is_on_the_medium_before_it_has_its_name(
     monkeypatch.setattr(os, "rename", note_rename)
     chain.freeze(samples.layer(4, parent), seconds=1)
     assert steps == [
-        f"fsync {DISK}", f"fsync .{RECORD}.new", "fsync unfinished", "rename unfinished",
+        f"fsync {DISK}",
+        f"fsync .{RECORD}.new",
+        "fsync unfinished",
+        "rename unfinished",
         "fsync chain",
-    ]  # fmt: skip
+    ]
 
 
 def test_a_link_that_is_made_again_takes_the_place_of_the_first(chain: Store) -> None:

@@ -44,9 +44,15 @@ def boot(machines: Path, disk_file: Path, *, alive: bool = True) -> None:
     life = me if alive else record.ProcessId(pid=me.pid, started="long ago")
     access = Endpoint(host="127.0.0.1", port=1, user="u", key_file=folder, known_hosts=folder)
     found = MachineRecord(
-        name="up", kind="vm", disk=disk_file, run_dir=folder, endpoint=access, owner=me,
-        detached=True, life=life,
-    )  # fmt: skip
+        name="up",
+        kind="vm",
+        disk=disk_file,
+        run_dir=folder,
+        endpoint=access,
+        owner=me,
+        detached=True,
+        life=life,
+    )
     record.write(found)
 
 

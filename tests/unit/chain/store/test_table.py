@@ -18,9 +18,11 @@ def test_each_link_says_what_it_is_to_the_head(store: Store) -> None:
     samples.skip_layer(store, 2, layer1)
     samples.add_layer(store, 3, base)
     assert marks(store) == {
-        "base": ["current"], "layer1": ["head"], "layer2": ["current", "skipped: no GPU"],
+        "base": ["current"],
+        "layer1": ["head"],
+        "layer2": ["current", "skipped: no GPU"],
         "layer3": [],
-    }  # fmt: skip
+    }
 
 
 def test_a_link_that_was_set_aside_is_not_current(store: Store) -> None:
@@ -29,8 +31,10 @@ def test_a_link_that_was_set_aside_is_not_current(store: Store) -> None:
     store.set_head(base)
     store.set_aside([layer1, skipped])
     assert marks(store) == {
-        "base": ["head"], "layer1": ["set aside"], "layer2": ["set aside", "skipped: no GPU"],
-    }  # fmt: skip
+        "base": ["head"],
+        "layer1": ["set aside"],
+        "layer2": ["set aside", "skipped: no GPU"],
+    }
 
 
 def test_the_newest_link_stands_for_a_head_that_is_gone(chain: Store) -> None:

@@ -23,6 +23,9 @@ SUITES = Archive(
 )
 def test_a_source_is_signed_by_the_key_that_was_fetched(archive: Archive, lines: list[str]) -> None:
     assert archive.render_source().splitlines() == [
-        "Types: deb", *lines, "Architectures: amd64", f"Signed-By: {archive.keyring}",
-    ]  # fmt: skip
+        "Types: deb",
+        *lines,
+        "Architectures: amd64",
+        f"Signed-By: {archive.keyring}",
+    ]
     assert archive.keyring == f"/etc/apt/keyrings/{archive.stem}.asc"

@@ -56,8 +56,13 @@ def ended(tmp_path: Path) -> dict[str, dict[str, Any]]:
 
 def test_what_changes_in_a_file_is_told(ended: dict[str, dict[str, Any]], tmp_path: Path) -> None:
     assert ended["Put"]["diff"].splitlines() == [
-        f"Will modify {tmp_path}/put", "  @@ -1,3 +1,3 @@", "    a", "", "  - old", "  + new",
-    ]  # fmt: skip
+        f"Will modify {tmp_path}/put",
+        "  @@ -1,3 +1,3 @@",
+        "    a",
+        "",
+        "  - old",
+        "  + new",
+    ]
     assert ended["Line"]["diff"].splitlines()[-2:] == ["  - old", "  + new"]
     assert ended["Put mode"]["diff"].splitlines() == ["mode 644", "mode 600"]
     assert ended["Put again"]["diff"].splitlines()[0] == f"will change {tmp_path}/atomic"

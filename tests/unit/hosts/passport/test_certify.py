@@ -53,9 +53,11 @@ def report(*checks: Check) -> CheckReport:
 def suites(*changed: SuiteResult, quick: bool = False) -> Validation:
     known = {one.suite: one for one in changed}
     return Validation(
-        box="desk1", began=datetime(2026, 1, 1, tzinfo=UTC), quick=quick,
+        box="desk1",
+        began=datetime(2026, 1, 1, tzinfo=UTC),
+        quick=quick,
         results=tuple(known.get(name, suite(name)) for name in NAMES),
-    )  # fmt: skip
+    )
 
 
 def suite(
@@ -125,9 +127,11 @@ def test_an_exception_may_fail_on_hardware_only() -> None:
 
 def test_a_passport_names_its_exceptions() -> None:
     found = Certified(
-        unit=carrying(KEY), checks=report(check("gpu")),
-        suites=suites(suite("tensorflow", "fail")), exceptions=("tensorflow",),
-    )  # fmt: skip
+        unit=carrying(KEY),
+        checks=report(check("gpu")),
+        suites=suites(suite("tensorflow", "fail")),
+        exceptions=("tensorflow",),
+    )
 
     data = certify.compose(MANIFEST, found)
 

@@ -14,10 +14,14 @@ SKIP = {"name": "three", "status": "SKIP", "detail": "deferred: no GPU"}
 
 def printed(**changes: Any) -> str:
     data = {
-        "check": "pytorch", "outcome": "pass", "evidence": "cpu", "reason": "",
-        "checks": [OK, SKIP], "figures": {"step_seconds": 1.5},
+        "check": "pytorch",
+        "outcome": "pass",
+        "evidence": "cpu",
+        "reason": "",
+        "checks": [OK, SKIP],
+        "figures": {"step_seconds": 1.5},
         "versions": {"torch": "2.13.0"},
-    }  # fmt: skip
+    }
     return json.dumps({**data, **changes})
 
 

@@ -36,11 +36,18 @@ def result(
         "fail": (Finding(name="one", status="FAIL", detail="7 %, limit 80 % <b>"),),
     }
     return SuiteResult(
-        suite=suite, outcome=outcome, evidence=evidence, reason=reason,
-        findings=findings.get(outcome, ()), seconds=2.0,
-        figures={"utilisation_percent": {"GPU 0": [1, 50, 99], "GPU 1": [1, 40, None]},
-                 "images_per_second": {"1": 100.0, "4": 380.0}, "step_seconds": 0.25},
-    )  # fmt: skip
+        suite=suite,
+        outcome=outcome,
+        evidence=evidence,
+        reason=reason,
+        findings=findings.get(outcome, ()),
+        seconds=2.0,
+        figures={
+            "utilisation_percent": {"GPU 0": [1, 50, 99], "GPU 1": [1, 40, None]},
+            "images_per_second": {"1": 100.0, "4": 380.0},
+            "step_seconds": 0.25,
+        },
+    )
 
 
 def found(*results: SuiteResult) -> Validation:
@@ -141,9 +148,11 @@ def test_suites_are_chosen_by_name_and_keep_their_order() -> None:
 
 def test_all_forms_are_written(tmp_path: Path) -> None:
     done = found(
-        result("gpus"), result("pytorch", "fail"), result("vllm", "not_run", "none", "no vllm"),
+        result("gpus"),
+        result("pytorch", "fail"),
+        result("vllm", "not_run", "none", "no vllm"),
         result("docker", "error", "none", "out of memory"),
-    )  # fmt: skip
+    )
 
     files = record.write(tmp_path, done)
 
@@ -152,8 +161,11 @@ def test_all_forms_are_written(tmp_path: Path) -> None:
     assert [one["outcome"] for one in data["suites"]] == ["pass", "fail", "not_run", "error"]
     xml = ET.parse(files["junit"]).getroot()
     assert {name: xml.get(name) for name in ("tests", "failures", "errors", "skipped")} == {
-        "tests": "4", "failures": "1", "errors": "1", "skipped": "1",
-    }  # fmt: skip
+        "tests": "4",
+        "failures": "1",
+        "errors": "1",
+        "skipped": "1",
+    }
     page = files["html"].read_text()
     assert page.count("<svg") == 8
     assert "7 %, limit 80 % &lt;b&gt;" in page
@@ -215,14 +227,24 @@ def test_a_program_that_is_not_there_is_named() -> None:
 def test_an_object_is_told_from_words(monkeypatch: pytest.MonkeyPatch) -> None:
     progress: list[str] = []
     monkeypatch.setattr("cube.runtime.log.status", progress.append)
-    text = json.dumps({
-        "check": "pytorch", "outcome": "pass", "evidence": "cpu",
-        "checks": [{"name": "a", "status": "OK", "detail": "b"}],
-    })  # fmt: skip
+    text = json.dumps(
+        {
+            "check": "pytorch",
+            "outcome": "pass",
+            "evidence": "cpu",
+            "checks": [{"name": "a", "status": "OK", "detail": "b"}],
+        }
+    )
     listener = hear(
-        ["Running as unit: cube-suite.service", "... one", "", runner.MARK + text,
-         "Finished with result: success", "Main processes terminated with: code=exited"]
-    )  # fmt: skip
+        [
+            "Running as unit: cube-suite.service",
+            "... one",
+            "",
+            runner.MARK + text,
+            "Finished with result: success",
+            "Main processes terminated with: code=exited",
+        ]
+    )
 
     done = runner.conclude(listener, 0, quick=True, seconds=1.0)
 

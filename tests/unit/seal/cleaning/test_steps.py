@@ -83,8 +83,14 @@ def test_a_step_removes_its_traces_and_nothing_else(image: Folder, name: str) ->
 
 
 def test_every_step_has_a_test() -> None:
-    elsewhere = {"cloud-init", "network configuration", "presets", "build account",
-                 "trust of the build", "remains of the build"}  # fmt: skip
+    elsewhere = {
+        "cloud-init",
+        "network configuration",
+        "presets",
+        "build account",
+        "trust of the build",
+        "remains of the build",
+    }
     assert TRACES.keys() | elsewhere == steps.STEPS.keys()
 
 
@@ -149,8 +155,12 @@ def test_an_ssh_folder_is_its_owners(image: Folder) -> None:
 
 def test_the_build_account_leaves_nothing(image: Folder) -> None:
     image.plant("etc/passwd", text="cube-build:x:60600:60600::/home/cube-build:/bin/sh\n")
-    image.plant("home/cube-build/.ssh/authorized_keys", "etc/sudoers.d/90-cloud-init-users",
-                "var/mail/cube-build", "etc/sudoers.d/50-cube-admin")  # fmt: skip
+    image.plant(
+        "home/cube-build/.ssh/authorized_keys",
+        "etc/sudoers.d/90-cloud-init-users",
+        "var/mail/cube-build",
+        "etc/sudoers.d/50-cube-admin",
+    )
     build.remove_user(image, SETTINGS)
     assert image.tree.read("etc/passwd") == ""
     assert image.names() == {"etc/passwd", "etc/sudoers.d/50-cube-admin", "home", "var/mail"}
@@ -219,9 +229,13 @@ def test_settings_are_those_of_the_build(image: Folder) -> None:
     text = f'{MIRROR}keep_ca_certificates = true\n[stack]\nimages = ["x@sha256:{"0" * 64}"]\n'
     spec = load_text(text, folder / "cube.toml")
     assert settings_of(spec, folder / "key") == Settings(
-        user="cube-build", public_key="AAAA", proxy="http://me:a$b@proxy:3128",
-        remains=tuple(remains(spec)), keep_ca=True, keep_images=True,
-    )  # fmt: skip
+        user="cube-build",
+        public_key="AAAA",
+        proxy="http://me:a$b@proxy:3128",
+        remains=tuple(remains(spec)),
+        keep_ca=True,
+        keep_images=True,
+    )
 
 
 @pytest.fixture

@@ -104,8 +104,11 @@ def test_compressed_disk_below_is_unpacked_first(tmp_path: Path) -> None:
     write(top, "write -P 6 12M 1M")
     flattened(top, tmp_path / "flat.qcow2")
     assert sorted(file.name for file in tmp_path.iterdir()) == [
-        "flat.qcow2", "packed.qcow2", "plain.qcow2", "top.qcow2",
-    ]  # fmt: skip
+        "flat.qcow2",
+        "packed.qcow2",
+        "plain.qcow2",
+        "top.qcow2",
+    ]
 
 
 def test_disk_of_another_kind_may_be_below(tmp_path: Path) -> None:

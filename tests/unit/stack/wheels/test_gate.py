@@ -27,9 +27,13 @@ HOPPER = library(fat_binary([90], ptx=[90]))
 
 def choose(gpu: str = "rtx-5090") -> Choice:
     return Choice(
-        gpu=gpu, profile=profile.load("cube"), os="debian-13", source="nvidia",
-        frameworks=("pytorch", "tensorflow", "vllm"), table=table.load(),
-    )  # fmt: skip
+        gpu=gpu,
+        profile=profile.load("cube"),
+        os="debian-13",
+        source="nvidia",
+        frameworks=("pytorch", "tensorflow", "vllm"),
+        table=table.load(),
+    )
 
 
 def test_a_wheel_with_the_targets_code(tmp_path: Path) -> None:
@@ -100,9 +104,11 @@ class Index:
         if handler.path.endswith("/torch/"):
             digest = hashlib.sha256(self.data).hexdigest()
             row = {
-                "filename": NAME, "url": f"../../files/{NAME}", "size": len(self.data),
+                "filename": NAME,
+                "url": f"../../files/{NAME}",
+                "size": len(self.data),
                 "hashes": {"sha256": digest},
-            }  # fmt: skip
+            }
             return self.send(handler, 200, json.dumps({"files": [row] if self.listed else []}))
         if not self.ranges:
             return self.send(handler, 200, self.data)

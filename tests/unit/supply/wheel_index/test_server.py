@@ -379,8 +379,10 @@ def test_a_range_of_a_kept_file_is_given(
 def test_a_range_of_a_file_that_is_not_kept_comes_from_the_index(both: Pair) -> None:
     both.page()
     assert both.get(both.file, Range="bytes=0-3") == (
-        206, WHEEL[:4], f"bytes 0-3/{len(WHEEL)}",
-    )  # fmt: skip
+        206,
+        WHEEL[:4],
+        f"bytes 0-3/{len(WHEEL)}",
+    )
     wait_until(lambda: both.kept == [])
 
 
