@@ -13,8 +13,8 @@ from pyinfra.api.exceptions import InventoryError as _InventoryError
 
 from cube.config import load as _load
 from cube.config.load import DEFAULT_FILE as _DEFAULT_FILE
+from cube.provision import inventory as _inventory
 from cube.runtime.errors import CubeError as _CubeError
-from deploy.runner import hosts as _hosts
 from deploy.runner import redact as _logins
 
 _NONE = (
@@ -24,7 +24,7 @@ _NONE = (
 _OLD = "this environment is older than the project: run ./setup.sh (it has no connector 'cube')"
 
 
-def _find() -> list[_hosts.Host]:
+def _find() -> list[_inventory.Host]:
     """List what there is.
 
     Raises:
@@ -38,8 +38,8 @@ def _find() -> list[_hosts.Host]:
         spec = _load(_Path(_os.environ.get("CUBE_SPEC") or _DEFAULT_FILE))
         _logins.remember_all(spec.model_dump())
         if chosen:
-            return _hosts.machines_of(spec, _Path(chosen))
-        found = _hosts.known(spec)
+            return _inventory.machines_of(spec, _Path(chosen))
+        found = _inventory.known(spec)
     except _CubeError as error:
         parts = [error.message, error.details, error.hint]
         raise _InventoryError("\n".join(part for part in parts if part)) from error

@@ -30,8 +30,6 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     # How commands are framed in an open shell is the connector's: a layer's key covers it.
     "cube": ("deploy.connector.framing",),
 }
-#: Still reads records of machines and recipes of layers, which `inventory.py` is to hand to it.
-UNDONE = {"deploy.runner.hosts"}
 Arrow = tuple[str, str]
 
 
@@ -94,8 +92,7 @@ def test_only_entry_points_lie_beside_the_rooms() -> None:
 
 
 def test_imports_run_down() -> None:
-    found = [(name, why) for name, to in arrows() if (why := fault((name, to)))]
-    assert [one for one in found if one[0] not in UNDONE] == []
+    assert [(name, why) for name, to in arrows() if (why := fault((name, to)))] == []
 
 
 @pytest.mark.parametrize(
@@ -108,9 +105,9 @@ def test_imports_run_down() -> None:
         (("cube.config.model", "cube.disks.shape"), True),
         (("cube.build.layers", "cube.build.pipeline"), False),
         (("cube.chain.plan", "deploy.runner.layers"), True),
-        (("deploy.runner.hosts", "cube.config.model"), False),
-        (("deploy.runner.hosts", "cube.configuration"), True),
-        (("deploy.runner.hosts", "cube.chain.plan"), True),
+        (("deploy.runner.data", "cube.config.model"), False),
+        (("deploy.runner.data", "cube.configuration"), True),
+        (("deploy.runner.data", "cube.chain.plan"), True),
         (("guest.gpus.gpu_load", "cube.config"), True),
         (("checks.conftest", "deploy.runner.data"), True),
         (("checks.conftest", "cube.machines"), False),

@@ -1,21 +1,11 @@
-"""What reaches a host, and what roles make of it."""
+"""What roles make of the data of a host."""
 
-import json
 from dataclasses import dataclass
-from pathlib import Path
 
 import pytest
 from pyinfra.api.exceptions import DeployError
 
-from cube import config
-from cube.machines import Endpoint
-from deploy.roles.common import Common
-from deploy.roles.python import Python
-from deploy.runner import hosts
 from deploy.runner.data import build
-
-GOLDEN = Path(__file__).parents[3] / "golden" / "cube.toml"
-MORE = '[hosts.desk1]\naddress = "192.0.2.10"\nuser = "ada"\n'
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,70 +38,3 @@ def test_wrong_data_is_named(data: dict[str, object], words: str) -> None:
 
 def test_a_number_on_the_command_line_can_be_text() -> None:
     assert build(Sample, {"name": 1}).name == "1"
-
-
-@pytest.fixture
-def loaded() -> config.Spec:
-    return config.load_text(GOLDEN.read_text() + MORE, GOLDEN)
-
-
-def test_a_machine_of_the_pipeline_gets_what_is_build_only(loaded: config.Spec) -> None:
-    endpoint = Endpoint(
-        host="127.0.0.1", port=2222, user="cube-build", key_file=Path("/k"), known_hosts=Path("/h")
-    )
-    name, data = hosts.machine(loaded, "m", endpoint)
-    assert (name, data["ssh_port"], data["_sudo"]) == ("@cube/m", 2222, True)
-    common = build(Common, data)
-    assert common.building
-    assert common.proxy == "http://proxy.example:3128"
-    assert [Path(path).name for path in common.ca_certificates] == ["example-ca.crt"]
-
-
-def test_a_box_keeps_its_name_and_gets_nothing_build_only(loaded: config.Spec) -> None:
-    _, data = hosts.box(loaded, "desk1")
-    common = build(Common, data)
-    assert not common.building
-    assert (common.hostname, common.proxy, common.mirrored) == ("", "", False)
-    assert common.ca_certificates == ()
-
-
-def test_a_box_that_is_chosen_is_no_machine_of_the_pipeline(loaded: config.Spec) -> None:
-    endpoint = Endpoint(host="h", port=22, user="anna", key_file=Path("/k"), known_hosts=Path("/h"))
-    _, data = hosts.machine(loaded, "desk1", endpoint, {"1": "abc"}, building=False)
-    assert not build(Common, data).building
-    assert data["layer_keys"] == {"1": "abc"}
-    assert "ssh_key" not in data  # it would ask for the passphrase of a key that the agent holds
-    access = {"key_filename": "/k", "allow_agent": True}
-    assert data["ssh_paramiko_connect_kwargs"] == access
-
-
-@pytest.mark.parametrize(("more", "building"), [({}, True), ({"building": False}, False)])
-def test_one_machine_is_described_by_a_file(more: dict[str, bool], building: bool) -> None:
-    access = {"host": "h", "port": 1, "user": "u", "key_file": "/k", "known_hosts": "/h"}
-    row = {"name": "m", "endpoint": access, "pids": [], **more}
-    name, endpoint, keys, found, data = hosts.described(row)
-    assert (name, endpoint.key_file, keys, found) == ("m", Path("/k"), {}, building)
-    assert data == {}
-
-
-def test_an_index_of_the_build_goes_before_that_of_the_specification(
-    loaded: config.Spec, tmp_path: Path
-) -> None:
-    file = tmp_path / "machine.json"
-    access = {"host": "h", "port": 1, "user": "u", "key_file": "/k", "known_hosts": "/h"}
-    lent = {"pypi_index": "http://10.0.2.2:20001/simple"}
-    file.write_text(json.dumps({"name": "m", "endpoint": access, "data": lent}))
-    ((_, data),) = hosts.machines_of(loaded, file)
-    assert build(Python, data).pypi_index == "http://10.0.2.2:20001/simple"
-    assert build(Python, config.build_data(loaded)).pypi_index == "http://pypi.example/simple"
-
-
-def test_a_file_lists_several_machines(loaded: config.Spec, tmp_path: Path) -> None:
-    file = tmp_path / "machines.json"
-    access = {"host": "h", "port": 1, "user": "u", "key_file": "/k", "known_hosts": "/h"}
-    limits = {"cube_deadline_s": 9.0, "ssh_connect_retries": 1}
-    rows = [{"name": name, "endpoint": access, "data": limits} for name in "ab"]
-    file.write_text(json.dumps(rows))
-    found = dict(hosts.machines_of(loaded, file))
-    assert list(found) == ["@cube/a", "@cube/b"]
-    assert found["@cube/b"].items() >= limits.items()

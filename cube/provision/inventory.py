@@ -1,4 +1,4 @@
-"""Hosts with their data, as pyinfra wants them: boxes, machines of the pipeline, fakes."""
+"""Hosts with their data, as pyinfra wants them: live hosts and machines of the pipeline."""
 
 import os
 from functools import cache
@@ -6,13 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from cube.chain.key.keys import recipe
-from cube.config import OsName, Spec, build_data
+from cube.config import Spec, build_data
 from cube.config.live_host import box_data
-from cube.config.mirrors import image_sources
 from cube.machines import Endpoint, directory
 from cube.machines.record import MachineRecord
 from cube.runtime import documents
-from deploy.facts.apt_sources import MARK
 
 Host = tuple[str, dict[str, Any]]
 
@@ -103,20 +101,6 @@ def box(spec: Spec, name: str) -> Host:
         "ssh_user": host.user,
         **({"ssh_key": str(host.key)} if host.key else {}),
         "_sudo": host.user != "root",
-    }
-
-
-def fake(spec: Spec, os_name: OsName) -> Host:
-    """Describe a host that runs nothing: every fact is empty but what it is, and apt's sources."""
-    sources, text = image_sources(os_name)
-    return f"@fake/{os_name}", {
-        **build_data(spec),
-        "fake_delay": 0,
-        "fake_delay_jitter": 0,
-        "fake_responses": {
-            "/etc/os-release": os_name,
-            MARK: f"{MARK}{sources.removeprefix('etc/apt/')}\n{text}",
-        },
     }
 
 
