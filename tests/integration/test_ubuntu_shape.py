@@ -106,6 +106,7 @@ def installed(built: Built, answers: list[Partition], tmp_path: Path) -> Path:
     return target
 
 
+@pytest.mark.exhaustive
 def test_ubuntus_disk_goes_through_the_pipeline(
     built: Built, installed: Path, key_file: Path, tmp_path: Path
 ) -> None:
