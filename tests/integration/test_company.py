@@ -135,6 +135,7 @@ def test_a_process_list_with_a_secret_is_seen() -> None:
     assert seen == {"secret: sh"}
 
 
+@pytest.mark.exhaustive
 def test_a_machine_is_set_up_through_all_of_it_and_sealed(
     company: Company, base_disk: Path, key_file: Path, tmp_path: Path
 ) -> None:
