@@ -11,7 +11,7 @@ from cube.machines import Endpoint, MachineRequest, ssh
 from cube.machines.nspawn.container import Containers
 from cube.provision import pyinfra_run
 
-#: Least hardening index, in percent. On a virtual machine it is some points higher.
+#: Least hardening index, in percent.
 LEAST_INDEX = 70
 PAGE = Path(__file__).parents[2] / "docs/security.md"
 
