@@ -163,7 +163,7 @@ def execute(
         endpoint: the machine.
         command: one line for the shell; quote what is not yours with `shlex.quote`.
         accept: exit codes that are not failures; `BROKEN` for a connection that breaks.
-        timeout_s: seconds until it must have ended.
+        timeout_s: seconds until it must have ended, and until sshd grants a session for it.
         stdin: text for its standard input.
         attempts: how often to log in while connections break.
 
@@ -176,7 +176,9 @@ def execute(
     with connected(endpoint, attempts=attempts) as client:
         transport = client.get_transport()
         assert transport is not None
-        channel = transport.open_session(timeout=ANSWER_S)
+        # sshd grants a session once PAM has one, for which systemd starts the account's manager:
+        # more than a minute in a guest without KVM whose other units start at that time.
+        channel = transport.open_session(timeout=max(ANSWER_S, timeout_s))
         channel.exec_command(command)
         channel.sendall(stdin.encode())
         channel.shutdown_write()

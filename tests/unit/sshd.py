@@ -3,6 +3,7 @@
 import contextlib
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,10 +12,11 @@ from paramiko.common import AUTH_FAILED, AUTH_SUCCESSFUL, OPEN_SUCCEEDED
 
 
 class Door(paramiko.ServerInterface):
-    """Lets one key in."""
+    """Lets one key in, and grants a session after some seconds."""
 
-    def __init__(self, key: str) -> None:
+    def __init__(self, key: str, session_after_s: float) -> None:
         self.key = key
+        self.session_after_s = session_after_s
 
     def get_allowed_auths(self, username: str) -> str:  # noqa: ARG002
         return "publickey"
@@ -24,6 +26,7 @@ class Door(paramiko.ServerInterface):
         return int(AUTH_SUCCESSFUL if fits else AUTH_FAILED)
 
     def check_channel_request(self, kind: str, chanid: int) -> int:  # noqa: ARG002
+        time.sleep(self.session_after_s)
         return int(OPEN_SUCCEEDED)
 
     def check_channel_exec_request(self, channel: paramiko.Channel, command: bytes) -> bool:  # noqa: ARG002
@@ -38,10 +41,10 @@ def answer(channel: paramiko.Channel) -> None:
 
 
 @contextlib.contextmanager
-def serving(public_key: Path) -> Iterator[int]:
+def serving(public_key: Path, *, session_after_s: float = 0) -> Iterator[int]:
     """A port on loopback whose server lets this key in."""
     host_key = paramiko.ECDSAKey.generate()
-    door = Door(public_key.read_text().split()[1])
+    door = Door(public_key.read_text().split()[1], session_after_s)
     with socket.create_server(("127.0.0.1", 0)) as server:
 
         def serve() -> None:

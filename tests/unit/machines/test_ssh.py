@@ -96,3 +96,16 @@ def test_openssh_finds_key_and_host_keys_whatever_the_path(tmp_path: Path, name:
         config.write_text(render_ssh_config([address.of(access, name="box")], tmp_path))
         argv = ["ssh", "-F", str(config), "-o", "ControlPath=none", "box", "true"]
         assert run.run(argv, timeout_s=60).stdout == "hello\n"
+
+
+def test_a_session_may_come_as_late_as_the_command_may_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A guest under load starts the account's manager first; paramiko would give up before."""
+    monkeypatch.setattr(ssh, "ANSWER_S", 0.2)
+    ssh.make_key(tmp_path / "key")
+    with sshd.serving(tmp_path / "key.pub", session_after_s=1) as port:
+        endpoint = make_endpoint(tmp_path, port)
+        assert ssh.execute(endpoint, "true", timeout_s=20).stdout == "hello\n"
+        with pytest.raises(MachineError, match="Timeout opening channel"):
+            ssh.execute(endpoint, "true", timeout_s=0.5)
