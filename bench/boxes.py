@@ -19,7 +19,7 @@ from cube.runtime.namespaces import wait_until
 from cube.supply.package_cache import PackageCache
 from cube.supply.wheel_cache import WheelCache
 
-RELAY = PROJECT / "bench/relay.py"
+RELAY = str(PROJECT / "bench/relay.py")
 #: Seconds for the relay to listen.
 LISTEN_S = 20.0
 #: For `Sources`.
@@ -86,7 +86,13 @@ def way(near: Endpoint, delay_ms: int, folder: Path) -> Iterator[Endpoint]:
         yield replace(near, known_hosts=known)
         return
     port, output = free_port(), folder / f"relay-{delay_ms}.log"
-    argv = [sys.executable, str(RELAY), str(port), str(near.port), str(delay_ms)]
+    argv = [
+        sys.executable,
+        RELAY,
+        str(port),
+        str(near.port),
+        str(delay_ms),
+    ]
     process = run.launch(argv, output=output, tethered=True)
     try:
         listening = ["ss", "-Hltn", f"sport = :{port}"]

@@ -47,16 +47,8 @@ class Bench:
         with log.step(f"Case {case}"):
             if case in BUILDS:
                 self.build(case, *BUILDS[case])
-                return
-            links = {link.name: link.disk for link in self.project.store.current()}
-            self.costs = self.costs or sizes.measure(links, self.project.folder)
-            if case == "store":
-                files, flat = (
-                    sum(one.file for one in self.costs),
-                    sum(one.flat for one in self.costs),
-                )
-                remark = f"{files / 1e6:.1f} MB against {flat / 1e6:.1f} MB"
-                self.add("store against the sum of flat images", None, files / flat, remark)
+            else:
+                self.measure_links(case)
 
     def build(self, case: str, what: str, layer: int) -> None:
         """Build to the last link, after a change of a layer; for `resume`, a killed one before."""
@@ -65,16 +57,23 @@ class Bench:
             return
         reusing, remark = [] if case == "full" else self.project.names(), ""
         if layer:
-            reusing, remark = (
-                self.project.below(layer),
-                f"changed: {self.project.touch(layer).name}",
-            )
+            reusing = self.project.below(layer)
+            remark = f"changed: {self.project.touch(layer).name}"
         if case == "resume":
             killed_s = self.project.build_until_killed(layer)
             remark = f"killed after {killed_s:.1f} s, at the first operation of layer {layer}"
         done = self.project.build(reusing=reusing)
         self.runs[case,].append(done)
         self.add(what, done, self.runs.ratio([case], ["full"]), remark)
+
+    def measure_links(self, case: str) -> None:
+        """Measure each link, once; for `store`, compare their files with flat images."""
+        links = {link.name: link.disk for link in self.project.store.current()}
+        self.costs = self.costs or sizes.measure(links, self.project.folder)
+        if case == "store":
+            files, flat = sum(one.file for one in self.costs), sum(one.flat for one in self.costs)
+            remark = f"{files / 1e6:.1f} MB against {flat / 1e6:.1f} MB"
+            self.add("store against the sum of flat images", None, files / flat, remark)
 
     def add(self, what: str, done: Timing | None, share: float | None, remark: str) -> None:
         """Add a row of the page."""

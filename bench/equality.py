@@ -24,11 +24,9 @@ def script(*, trees: bool, upgrade: bool = True) -> str:
 
 def kept(line: str) -> bool:
     """Tell whether a line must be the same on every box."""
-    what, _, rest = line.partition(" ")
-    name = rest.partition(" ")[0]
-    return what not in {"tree", "content", "file"} or not any(
-        fnmatch.fnmatch(name, pattern) for pattern in DATA["may_differ"]
-    )
+    what, name, *_ = [*line.split(" ", 2), ""]
+    differs = any(fnmatch.fnmatch(name, pattern) for pattern in DATA["may_differ"])
+    return what not in {"tree", "content", "file"} or not differs
 
 
 def require_same(first: str, state: str, name: str) -> None:

@@ -24,8 +24,7 @@ from cube.runtime import log, run
 from cube.runtime.errors import CubeError
 from tests.integration import fleet
 
-COMMANDS = {one.label: one for one in ON_HOSTS}
-OURS = list(COMMANDS)[:2]
+OURS = list(ON_HOSTS)[:2]
 INCLUDE = "--include=openssh-server,sudo,python3"
 HEAD = """The same role with nothing to change, all hosts at once (Ansible: a fork for each).
 Seconds: median (least-most, runs); processor time is that of the command and its children."""
@@ -66,11 +65,11 @@ def measured(site: Site, labels: Sequence[str], counts: Sequence[int], rounds: i
         raise CubeError(f"{site.spec.file} has {len(site.ways)} hosts", hint=hint)
     runs = Runs()
     for label in labels:
-        tools.apply(COMMANDS[label], site)
+        tools.apply(ON_HOSTS[label], site)
     for count in counts:
         some = replace(site, ways=dict(list(site.ways.items())[:count]))
         for label in turns(labels, rounds):
-            tools.measure(runs, (label, count), COMMANDS[label], some, idle=True)
+            tools.measure(runs, (label, count), ON_HOSTS[label], some, idle=True)
     return runs
 
 
@@ -79,7 +78,7 @@ def section(runs: Runs, text: str) -> Section:
     made = Section(text=text, host=runs.where(), ours=OURS)
     counts = sorted({count for _, count in runs})
     least, most = counts[0], counts[-1]
-    labels = [label for label in COMMANDS if (label, most) in runs]
+    labels = [label for label in ON_HOSTS if (label, most) in runs]
     made.add("", (row(runs, label, count, least) for label in labels for count in counts))
     made.judge(
         Target(
@@ -126,5 +125,5 @@ def measure(args: argparse.Namespace, folder: Path) -> Section:
         own = Site(folder=folder, spec=spec, venv=folder, ways=ways)
         return section(measured(own, OURS, args.counts, args.runs), HEAD)
     with stand_ins(max(args.counts), args.tree, folder) as site:
-        runs = measured(site, list(COMMANDS), args.counts, args.runs)
+        runs = measured(site, list(ON_HOSTS), args.counts, args.runs)
     return section(runs, f"{HEAD} {STAND_INS}")

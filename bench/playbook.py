@@ -32,16 +32,12 @@ MITOGEN = {**PIPELINING, "ANSIBLE_STRATEGY": "mitogen_linear"}
 
 
 def make_venv(folder: Path) -> Path:
-    """Return the venv with Ansible and mitogen, made when its lock is another one."""
-    lock = folder / "requirements.txt"
-    if lock.exists() and lock.read_text() == REQUIREMENTS.read_text():
-        return folder
+    """Return the venv with Ansible and mitogen, as their lock has them."""
+    pip = [str(folder / "bin/pip"), "install", "--quiet", "--disable-pip-version-check"]
+    exact = ["--require-hashes", "--no-deps", "--only-binary", ":all:"]
     with log.step("Installing Ansible and mitogen into a venv of their own"):
-        run.run([sys.executable, "-m", "venv", "--clear", folder], timeout_s=INSTALL_S)
-        pip = [str(folder / "bin/pip"), "install", "--quiet", "--disable-pip-version-check"]
-        argv = [*pip, "--require-hashes", "--no-deps", "--only-binary", ":all:"]
-        run.run([*argv, "--requirement", str(REQUIREMENTS)], timeout_s=INSTALL_S)
-        lock.write_text(REQUIREMENTS.read_text())
+        run.run([sys.executable, "-m", "venv", folder], timeout_s=INSTALL_S)
+        run.run([*pip, *exact, "--requirement", str(REQUIREMENTS)], timeout_s=INSTALL_S)
     return folder
 
 

@@ -57,9 +57,9 @@ class Project:
 
     def argv(self, to: str) -> list[str]:
         """Return the command that builds to a link; empty: the last that cube.toml asks for."""
-        argv = [sys.executable, "-m", "cube", "build", self.spec.image.os, "--json", "--spec"]
-        last = link_name(self.spec.layers.enabled[-1])
-        return [*argv, str(self.folder / "cube.toml"), "--to", to or last]
+        to = to or link_name(self.spec.layers.enabled[-1])
+        argv = [sys.executable, "-m", "cube", "build", self.spec.image.os, "--json", "--to", to]
+        return [*argv, "--spec", str(self.folder / "cube.toml")]
 
     def build(self, to: str = "", *, reusing: Sequence[str] | None = None) -> Timing:
         """Run `cube build` to a link, empty for the last one; refuse it if it reused others."""

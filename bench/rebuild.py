@@ -35,10 +35,7 @@ END = "\n}\n"
 
 
 def measure(site: Site, given: Sources, runs: Runs, applied: Sequence[float], rounds: int) -> None:
-    """Add ours (`rounds` rebuilds) and the peer to the runs.
-
-    `applied` are the seconds of first applications by Ansible with pipelining.
-    """
+    """Add ours and the peer to the runs; `applied`: Ansible's first applications, in seconds."""
     copied = project.copy(site.folder / "ours", PROJECT / "cube.toml", image=OS)
     with log.step("Building everything anew"):
         bare, whole = copied.build("base"), copied.build()

@@ -97,19 +97,17 @@ def section(runs: Runs, sizes: Mapping[str, int], used: int) -> Section:
     made = Section(text=text, host=runs.where(), ours=[OURS, CHECKED])
     faster = {name: runs.ratio([SPECIFICATION], [name]) or 0 for name in sizes}
     smaller = {name: 1 - size / sizes[SPECIFICATION] for name, size in sizes.items()}
-    made.add(
-        "",
-        (
-            {
-                "variant": name,
-                "seconds": runs.spread(name),
-                "times as fast": f"{faster[name]:.1f}",
-                "MB": f"{size / 1e6:,.1f}",
-                "smaller by": f"{smaller[name]:+.1%}",
-            }
-            for name, size in sizes.items()
-        ),
-    )
+    rows = [
+        {
+            "variant": name,
+            "seconds": runs.spread(name),
+            "times as fast": f"{faster[name]:.1f}",
+            "MB": f"{size / 1e6:,.1f}",
+            "smaller by": f"{smaller[name]:+.1%}",
+        }
+        for name, size in sizes.items()
+    ]
+    made.add("", rows)
     made.judge(
         Target(f"the seal, {what}", bound, found[OURS], at_least=True, limit=LIMIT)
         for what, bound, found in (

@@ -6,10 +6,10 @@ figure. Run it as root, like 'cube build'.
 """
 
 import argparse
-import contextlib
 import re
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -63,32 +63,21 @@ class Race:
     runs: Runs = field(default_factory=Runs)
     boxes: dict[str, Box] = field(default_factory=dict)
 
-    def fresh(
-        self, place: str, delays: Sequence[int] = ()
-    ) -> contextlib.AbstractContextManager[Box]:
+    def fresh(self, place: str, delays: Sequence[int] = ()) -> AbstractContextManager[Box]:
         """Boot a new box, in a folder of its own."""
         site = replace(self.site, folder=self.site.folder / place)
         return boxes.started(site, self.base, self.given, delays)
 
-    @contextlib.contextmanager
+    @contextmanager
     def started(self, delays: Sequence[int]) -> Iterator[None]:
         """Load every package by a run that is no figure; boot a box for each variant."""
         with log.step("Filling the cache of packages"), self.fresh("warm") as one:
             tools.apply(VARIANTS["cube"], one.sites[0])
-        with contextlib.ExitStack() as stack:
+        with ExitStack() as stack:
             for name in self.names:
                 if name in WORKERS:
                     self.boxes[name] = stack.enter_context(self.fresh(name, delays))
             yield
-
-    def box_of(self, name: str) -> Box:
-        """Return the box of a variant; the first one of all for what leaves no state."""
-        return self.boxes.get(name) or next(iter(self.boxes.values()))
-
-    def once(self, case: str, name: str, delay_ms: int, site: Site) -> None:
-        """Apply once: a first application must change something, a later one nothing."""
-        key = (case, name, delay_ms)
-        tools.measure(self.runs, key, VARIANTS[name], site, idle=case == NOOP)
 
     def first(self, rounds: int, delays: Sequence[int] = ()) -> None:
         """Apply layer 1 for the first time, one tool after the other; all states must be one.
@@ -97,7 +86,8 @@ class Race:
         """
         for name, box in self.boxes.items():
             with log.step(f"First application by {name}"):
-                self.once(FIRST, name, 0, box.sites[0])
+                key = (FIRST, name, 0)
+                tools.measure(self.runs, key, VARIANTS[name], box.sites[0], idle=False)
         state = require_same(self.boxes)
         names = list(self.boxes)
         anew = [(name, 0) for name in turns(names, rounds)[len(names) :]]
@@ -106,7 +96,8 @@ class Race:
         for number, (name, delay) in enumerate(anew):
             step = f"First application by {name} at {delay} ms, on another box"
             with log.step(step), self.fresh(f"{name}-again{number}", [delay]) as box:
-                self.once(FIRST, name, delay, box.sites[delay])
+                key, there = (FIRST, name, delay), box.sites[delay]
+                tools.measure(self.runs, key, VARIANTS[name], there, idle=False)
                 if name in self.boxes:
                     require_same({name: box}, like=state)
 
@@ -114,11 +105,13 @@ class Race:
         """Apply again, in turns; the first time of each opens connections and is not counted."""
         with log.step(f"Applying again at {delay_ms} ms"):
             names = [name for name in self.names if name != "apt"]
-            sites = {name: self.box_of(name).sites[delay_ms] for name in names}
+            any_box = next(iter(self.boxes.values()))  # for what leaves no state
+            sites = {name: self.boxes.get(name, any_box).sites[delay_ms] for name in names}
             for name in names:
                 tools.apply(VARIANTS[name], sites[name])
             for name in turns(names, rounds):
-                self.once(NOOP, name, delay_ms, sites[name])
+                key = (NOOP, name, delay_ms)
+                tools.measure(self.runs, key, VARIANTS[name], sites[name], idle=True)
 
 
 def require_same(some: Mapping[str, Box], like: str = "") -> str:

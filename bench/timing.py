@@ -83,11 +83,7 @@ def timed(
     stdin: str = "",
     limit_s: float = LIMIT_S,
 ) -> Timing:
-    """Run a command once under hyperfine, so that runs of several commands can alternate.
-
-    Raises:
-        CubeError: it failed, or took longer than `limit_s`.
-    """
+    """Run a command once under hyperfine, so that those of several alternate; it must succeed."""
     load = os.getloadavg()[0]
     with tempfile.TemporaryDirectory(prefix="cube-bench-") as folder:
         given, printed, result = (Path(folder) / name for name in ("in", "out", "json"))

@@ -165,14 +165,17 @@ VARIANTS = {
 }
 #: Those that leave a state, each on a box of its own.
 WORKERS = ("cube", "cube-stock", "mitogen", "pipelining", "plain")
-#: For many hosts.
-ON_HOSTS = (
-    Variant("cube apply", cube_apply, applied_changes),
-    Variant("pyinfra -y --no-wait", pyinfra, pyinfra_changes),
-    VARIANTS["mitogen"],
-    VARIANTS["pipelining"],
-    Variant("the limit: OpenSSH's login to each host", logins),
-)
+#: For many hosts, by label.
+ON_HOSTS = {
+    one.label: one
+    for one in (
+        Variant("cube apply", cube_apply, applied_changes),
+        Variant("pyinfra -y --no-wait", pyinfra, pyinfra_changes),
+        VARIANTS["mitogen"],
+        VARIANTS["pipelining"],
+        Variant("the limit: OpenSSH's login to each host", logins),
+    )
+}
 
 
 def apply(variant: Variant, site: Site) -> tuple[Timing, int]:
@@ -183,11 +186,7 @@ def apply(variant: Variant, site: Site) -> tuple[Timing, int]:
 
 
 def measure(runs: Runs, key: tuple[Any, ...], variant: Variant, site: Site, *, idle: bool) -> None:
-    """Run a variant once, and add it to the runs.
-
-    Raises:
-        CubeError: it changed something and should be idle, or changed nothing and should not.
-    """
+    """Run a variant once, and add it to the runs, if it changed nothing just when it is idle."""
     done, changed = apply(variant, site)
     words = ", ".join(map(str, key))
     if (changed > 0) == idle:

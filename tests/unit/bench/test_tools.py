@@ -16,7 +16,6 @@ RECAP = "a : ok=4  changed={}  unreachable=0  failed=0  skipped=0\n"
 PYINFRA = "    [here] No changes\n    [there] Success\n  Grand total   46    {}     10      -   "
 LAYERS = [{"operations": 4, "changed": ["x"]}, {"operations": 0, "changed": []}]
 APPLIED = [{"box": name, "layers": LAYERS} for name in ("here", "there")]
-COMMANDS = {**VARIANTS, **{one.label: one for one in ON_HOSTS}}
 
 
 def record(kind: str, **data: object) -> str:
@@ -45,11 +44,11 @@ def test_a_tool_is_believed_by_what_it_says_of_every_host(
     name: str, output: str, changed: int | None
 ) -> None:
     with pytest.raises(CubeError) if changed is None else nullcontext():
-        assert COMMANDS[name].changes(output, ["here", "there"]) == changed
+        assert (VARIANTS | ON_HOSTS)[name].changes(output, ["here", "there"]) == changed
 
 
 def test_hosts_are_reached_in_the_same_way_by_all(site: Site, tmp_path: Path) -> None:
-    built = {one.label: one.build(site) for one in ON_HOSTS}
+    built = {label: one.build(site) for label, one in ON_HOSTS.items()}
     (listed, other) = json.loads((tmp_path / "hosts.json").read_text())
     assert (listed["name"], listed["endpoint"]["port"], other["endpoint"]["port"]) == ("here", 7, 8)
     told = yaml.safe_load((tmp_path / "inventory.yml").read_text())["all"]["hosts"]
