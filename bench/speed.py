@@ -85,9 +85,8 @@ class Race:
         Each further round, and the one of each longer round trip, is on new boxes.
         """
         for name, box in self.boxes.items():
-            with log.step(f"First application by {name}"):
-                key = (FIRST, name, 0)
-                tools.measure(self.runs, key, VARIANTS[name], box.sites[0], idle=False)
+            key = (FIRST, name, 0)
+            tools.measure(self.runs, key, VARIANTS[name], box.sites[0], idle=False)
         state = require_same(self.boxes)
         names = list(self.boxes)
         anew = [(name, 0) for name in turns(names, rounds)[len(names) :]]

@@ -186,7 +186,7 @@ def apply(variant: Variant, site: Site) -> tuple[Timing, int]:
 
 
 def measure(runs: Runs, key: tuple[Any, ...], variant: Variant, site: Site, *, idle: bool) -> None:
-    """Run a variant once, and add it to the runs, if it changed nothing just when it is idle."""
+    """Run a variant once, and add it to the runs; refuse a change when idle, none when not."""
     done, changed = apply(variant, site)
     words = ", ".join(map(str, key))
     if (changed > 0) == idle:
