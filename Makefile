@@ -53,17 +53,17 @@ bench: bench-speed bench-hosts bench-seal ## All but the chain, one after the ot
 
 # What goes on from a build makes it first. A part of the cases is printed, and the page stays.
 bench-speed: $(if $(BUILD),setup,image) ## Our site against Ansible, side by side (root; CASES=noop, BUILD=dir, FAST=1)
-	@$(AS_ROOT) .venv/bin/python bench/speed.py --build $(or $(BUILD),build) \
+	@$(AS_ROOT) .venv/bin/python -m bench speed --build $(or $(BUILD),build) \
 	    $(if $(CASES),--cases $(CASES)) $(if $(FAST),--quick) $(if $(CASES)$(FAST),,--page docs/bench.md) $(ARGS)
 
 bench-chain: setup ## What the layer chain saves, by real builds in a copy (root; CASES=full,layer5 selects)
-	@$(AS_ROOT) .venv/bin/python bench/chain.py $(OS) $(if $(CASES),--cases $(CASES),--page docs/bench.md) $(ARGS)
+	@$(AS_ROOT) .venv/bin/python -m bench chain $(OS) $(if $(CASES),--cases $(CASES),--page docs/bench.md) $(ARGS)
 
 bench-hosts: setup ## What 1, 10 and 50 hosts cost with nothing to change, ours and Ansible's (root)
-	@$(AS_ROOT) .venv/bin/python bench/hosts.py --page docs/bench.md $(ARGS)
+	@$(AS_ROOT) .venv/bin/python -m bench hosts --page docs/bench.md $(ARGS)
 
 bench-seal: $(if $(DISK),setup,image) ## Our seal against the specification's, on one disk (root; DISK=file, default the sealed image)
-	@$(AS_ROOT) .venv/bin/python bench/seal.py $(if $(DISK),--disk $(DISK)) --page docs/bench.md $(ARGS)
+	@$(AS_ROOT) .venv/bin/python -m bench seal $(if $(DISK),--disk $(DISK)) --page docs/bench.md $(ARGS)
 
 lock: setup ## Refresh requirements.lock from pyproject.toml
 	@.venv/bin/uv pip compile -q --universal --generate-hashes --no-annotate --upgrade \

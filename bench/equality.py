@@ -15,12 +15,7 @@ PARTS = ("package ", "unit ", "file ", "content ", "sshd ", "firewall Status: ac
 
 
 def script(*, trees: bool, upgrade: bool = True) -> str:
-    """Return the script that prints a box's state.
-
-    Args:
-        trees: reads whole folders, too.
-        upgrade: has apt plan an upgrade, too.
-    """
+    """Return the script that prints a box's state: also of whole folders, also apt's upgrade."""
     lists = {name.upper(): DATA[name] for name in ("files", "units", "kernel")}
     lists |= {"TREES": DATA["trees"] if trees else [], "UPGRADE": ["yes"] if upgrade else []}
     head = "".join(f"{name}='{' '.join(words)}'\n" for name, words in lists.items())
@@ -29,22 +24,20 @@ def script(*, trees: bool, upgrade: bool = True) -> str:
 
 def kept(line: str) -> bool:
     """Tell whether a line must be the same on every box."""
-    what, _, rest = line.partition(" ")
-    name = rest.partition(" ")[0]
-    return what not in {"tree", "content", "file"} or not any(
-        fnmatch.fnmatch(name, pattern) for pattern in DATA["may_differ"]
-    )
+    what, name, *_ = [*line.split(" ", 2), ""]
+    differs = any(fnmatch.fnmatch(name, pattern) for pattern in DATA["may_differ"])
+    return what not in {"tree", "content", "file"} or not differs
 
 
-def require_same(one: str, other: str, names: tuple[str, str]) -> None:
+def require_same(first: str, state: str, name: str) -> None:
     """Refuse to compare the speed of tools that did not do the same."""
-    left, right = ({*filter(kept, state.splitlines())} for state in (one, other))
+    left, right = ({*filter(kept, one.splitlines())} for one in (first, state))
     if found := sorted(left ^ right, key=lambda line: line.split(" ")[:2]):
         raise CubeError(
-            f"{names[0]} and {names[1]} leave different states: {len(found)} lines differ",
+            f"{name} and the first box are in different states: {len(found)} lines differ",
             hint="make the playbook in bench/ansible do what the roles do, or say in"
             " bench/state.toml why it may differ",
-            details="\n".join(f"{names[line in right]}: {line}" for line in found[:60]),
+            details="\n".join(f"{'+' if line in right else '-'} {line}" for line in found[:60]),
         )
 
 

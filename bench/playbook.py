@@ -1,8 +1,6 @@
-"""The peer's playbook: its own venv, and variables from the very data that our roles read."""
+"""The peer: Ansible in its own venv, with variables from the very data that our roles read."""
 
 import json
-import os
-import re
 import shlex
 import sys
 from collections.abc import Mapping
@@ -21,25 +19,26 @@ DEPLOY = FOLDER.parents[1] / "deploy"
 OS = "debian-13"
 #: Seconds for a download of 70 MB.
 INSTALL_S = 1200
+#: Connections that stay open, without compression on a way that needs none.
+#: Source: Ansible's guide, "Controlling how Ansible connects", ssh_args and pipelining.
+PIPELINING = {
+    "ANSIBLE_PIPELINING": "1",
+    "ANSIBLE_SSH_ARGS": "-o ControlMaster=auto -o ControlPersist=600s",
+    "ANSIBLE_GATHERING": "smart",
+    "ANSIBLE_CACHE_PLUGIN": "jsonfile",
+}
+#: Source: mitogen's documentation, "Ansible plugin"; `environment` adds its folder.
+MITOGEN = {**PIPELINING, "ANSIBLE_STRATEGY": "mitogen_linear"}
 
 
-def venv(folder: Path) -> Path:
-    """Return the venv with Ansible and mitogen, made when its lock is another one."""
-    lock = folder / "requirements.txt"
-    if lock.exists() and lock.read_text() == REQUIREMENTS.read_text():
-        return folder
+def make_venv(folder: Path) -> Path:
+    """Return the venv with Ansible and mitogen, as their lock has them."""
+    pip = [str(folder / "bin/pip"), "install", "--quiet", "--disable-pip-version-check"]
+    exact = ["--require-hashes", "--no-deps", "--only-binary", ":all:"]
     with log.step("Installing Ansible and mitogen into a venv of their own"):
-        run.run([sys.executable, "-m", "venv", "--clear", folder], timeout_s=INSTALL_S)
-        pip = [str(folder / "bin/pip"), "install", "--quiet", "--disable-pip-version-check"]
-        argv = [*pip, "--require-hashes", "--no-deps", "--only-binary", ":all:"]
-        run.run([*argv, "--requirement", str(REQUIREMENTS)], timeout_s=INSTALL_S)
-        lock.write_text(REQUIREMENTS.read_text())
+        run.run([sys.executable, "-m", "venv", folder], timeout_s=INSTALL_S)
+        run.run([*pip, *exact, "--requirement", str(REQUIREMENTS)], timeout_s=INSTALL_S)
     return folder
-
-
-def versions() -> dict[str, str]:
-    """Return the peers' versions."""
-    return dict(re.findall(r"^(ansible-core|mitogen)==(\S+)", REQUIREMENTS.read_text(), re.M))
 
 
 def variables(spec: Spec) -> dict[str, Any]:
@@ -67,8 +66,8 @@ def variables(spec: Spec) -> dict[str, Any]:
     }
 
 
-def inventory(hosts: Mapping[str, Endpoint], values: Mapping[str, Any]) -> str:
-    """Return an inventory of hosts; JSON is YAML."""
+def inventory(hosts: Mapping[str, Endpoint], spec: Spec) -> str:
+    """Return an inventory of hosts with the playbook's variables; JSON is YAML."""
     described = {
         name: {
             "ansible_host": access.host,
@@ -76,31 +75,23 @@ def inventory(hosts: Mapping[str, Endpoint], values: Mapping[str, Any]) -> str:
             "ansible_user": access.user,
             "ansible_ssh_private_key_file": str(access.key_file),
             "ansible_python_interpreter": "/usr/bin/python3",
-            "ansible_ssh_common_args": shlex.join(
-                [
-                    "-o",
-                    f"UserKnownHostsFile={access.known_hosts}",
-                    "-o",
-                    "StrictHostKeyChecking=accept-new",
-                    "-F",
-                    os.devnull,
-                ]
-            ),
+            "ansible_ssh_common_args": "-o StrictHostKeyChecking=accept-new -F /dev/null"
+            f" -o {shlex.quote(f'UserKnownHostsFile={access.known_hosts}')}",
         }
         for name, access in hosts.items()
     }
-    return json.dumps({"all": {"hosts": described, "vars": dict(values)}}, indent=2) + "\n"
+    return json.dumps({"all": {"hosts": described, "vars": variables(spec)}}, indent=2) + "\n"
 
 
-def ansible_args(
-    folder: Path, inventory_file: Path, subset: str, book: str = "site.yml"
-) -> list[str]:
-    """Build the command that applies a playbook."""
-    return [
-        str(folder / "bin/ansible-playbook"),
-        "--inventory",
-        str(inventory_file),
-        "--extra-vars",
-        json.dumps({"fact_subset": [subset]}),
-        str(FOLDER / book),
-    ]
+def environment(settings: Mapping[str, str], folder: Path, venv: Path) -> dict[str, str]:
+    """Return Ansible's variables: its settings, and what keeps it to a folder."""
+    strategies = venv.glob("lib/python3*/site-packages/ansible_mitogen/plugins/strategy")
+    return {
+        **settings,
+        "ANSIBLE_STRATEGY_PLUGINS": ":".join(map(str, strategies)),
+        "ANSIBLE_CACHE_PLUGIN_CONNECTION": str(folder / "facts"),
+        "ANSIBLE_HOME": str(folder / "ansible"),
+        "ANSIBLE_SSH_CONTROL_PATH_DIR": str(folder / "c"),
+        "ANSIBLE_HOST_KEY_CHECKING": "0",  # each box is new, and known by its port only
+        "PYTHONWARNINGS": "ignore",
+    }

@@ -7,12 +7,12 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bench.measure import PROJECT, timed
+from bench.timing import PROJECT, Timing, timed
 from cube import config
 from cube.chain.store.links import Store
 from cube.config import Spec, link_name
@@ -29,21 +29,6 @@ BUILD_S, GONE_S = 4 * 3600.0, 30.0
 
 
 @dataclass(frozen=True, kw_only=True)
-class Built:
-    """A build that succeeded: seconds, load before, whether it made anything, links it reused."""
-
-    seconds: float
-    load: float
-    made: bool
-    reused: list[str]
-
-    def require_reused(self, links: Sequence[str]) -> None:
-        """Refuse a figure of a build that did something else than is measured."""
-        if self.reused != list(links):
-            raise CubeError(f"the build reused {self.reused}, expected was {list(links)}")
-
-
-@dataclass(frozen=True, kw_only=True)
 class Project:
     """A copy; `spec` is that of its own cube.toml."""
 
@@ -51,54 +36,40 @@ class Project:
     spec: Spec
 
     @property
-    def work(self) -> Workspace:
-        """Its build folder."""
-        return Workspace.of(self.spec)
-
-    @property
     def store(self) -> Store:
         """Its links."""
-        return Store(folder=self.work.chain)
+        return Store(folder=Workspace.of(self.spec).chain)
 
-    @property
-    def last(self) -> str:
-        """The last link that cube.toml asks for."""
-        return link_name(self.spec.layers.enabled[-1])
-
-    def applied(self) -> list[int]:
-        """Return the numbers of the layers of the chain that is there."""
-        return [link.layer.layer for link in self.store.current() if link.layer]
+    def names(self) -> list[str]:
+        """Return the names of the links of the chain that is there, base first."""
+        return [link.name for link in self.store.current()]
 
     def below(self, layer: int) -> list[str]:
-        """Return the names of the links that stand below a layer's."""
-        return ["base", *(link_name(one) for one in sorted(self.applied()) if one < layer)]
+        """Return the names of the links below a layer's, which is there."""
+        return self.names()[: self.names().index(link_name(layer))]
 
     def skipped(self, layer: int) -> str:
         """Return why a layer is not in the chain that is there; empty when it is."""
-        if layer in self.applied():
+        if (name := link_name(layer)) in self.names():
             return ""
-        found = [link.skipped for link in self.store.links() if link.name == link_name(layer)]
+        found = [link.skipped for link in self.store.links() if link.name == name]
         return found[-1] if found else "it is not enabled in cube.toml, or was never made"
 
     def argv(self, to: str) -> list[str]:
-        """Return the command that builds to a link."""
-        file = str(self.folder / "cube.toml")
-        argv = [sys.executable, "-m", "cube", "build", self.spec.image.os, "--json"]
-        return [*argv, "--spec", file, "--to", to]
+        """Return the command that builds to a link; empty: the last that cube.toml asks for."""
+        to = to or link_name(self.spec.layers.enabled[-1])
+        argv = [sys.executable, "-m", "cube", "build", self.spec.image.os, "--json", "--to", to]
+        return [*argv, "--spec", str(self.folder / "cube.toml")]
 
-    def build(self, to: str) -> Built:
-        """Run `cube build` to a link."""
+    def build(self, to: str = "", *, reusing: Sequence[str] | None = None) -> Timing:
+        """Run `cube build` to a link, empty for the last one; refuse it if it reused others."""
         done = timed(self.argv(to), cwd=self.folder, limit_s=BUILD_S)
-        told = [record for record in map(parse, done.output.splitlines()) if record]
-        results = [record for record in told if record["kind"] == "result"]
+        results = [one for one in map(parse, done.output.splitlines()) if one["kind"] == "result"]
         if not results:
             raise CubeError("cube build printed no result", details=run.tail(done.output))
-        return Built(
-            seconds=done.seconds,
-            load=done.load,
-            made=bool(results[-1]["made"]),
-            reused=list(results[-1]["reused"]),
-        )
+        if reusing is not None and results[-1]["reused"] != list(reusing):
+            raise CubeError(f"the build reused {results[-1]['reused']}, expected was {reusing}")
+        return done
 
     def build_until_killed(self, layer: int) -> float:
         """Kill `cube build` when a layer's first operation has ended; return seconds until then."""
@@ -106,12 +77,11 @@ class Project:
 
         def on_line(line: str) -> None:
             record = parse(line)
-            if record.get("kind") == "operation" and record.get("layer") == layer:
+            if record["kind"] == "operation" and record.get("layer") == layer:
                 reached.set()
 
         started = time.monotonic()
-        argv = self.argv(link_name(layer))
-        with run.spawn(argv, on_line=on_line, cwd=self.folder) as process:
+        with run.spawn(self.argv(link_name(layer)), on_line=on_line, cwd=self.folder) as process:
             while not reached.wait(run.TICK_S):
                 if process.returncode is not None or time.monotonic() - started > BUILD_S:
                     raise CubeError(f"the build that was to be killed did not reach layer {layer}")
@@ -130,17 +100,10 @@ class Project:
         raise CubeError(f"layer {layer} has no role to change: {', '.join(map(str, paths))}")
 
 
-def copy(
-    folder: Path,
-    file: Path,
-    *,
-    image: str = "",
-    source: Path = PROJECT,
-    rewrite: Callable[[str], str] = str,
-) -> Project:
-    """Copy the project to a new folder, with another cube.toml, image.os and text of cube.toml."""
+def copy(folder: Path, file: Path, *, image: str = "", source: Path = PROJECT) -> Project:
+    """Copy the project to a new folder, with another cube.toml and image.os."""
     shutil.copytree(source, folder, ignore=LEAVE)
-    (folder / "cube.toml").write_text(rewrite(file.read_text()))
+    shutil.copy(file, folder / "cube.toml")
     loaded = config.load(folder / "cube.toml", os=image)
     if not loaded.build.dir.is_relative_to(folder.resolve()):
         raise CubeError(
@@ -151,9 +114,8 @@ def copy(
 
 
 def parse(line: str) -> dict[str, Any]:
-    """Return a record of `cube build --json`; empty for a line that is none."""
+    """Return a record of `cube build --json`; without a kind for a line that is none."""
     try:
-        record = json.loads(line)
-    except ValueError:
-        return {}
-    return record if isinstance(record, dict) and "kind" in record else {}
+        return {"kind": "", **json.loads(line)}
+    except (ValueError, TypeError):
+        return {"kind": ""}

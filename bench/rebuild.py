@@ -1,145 +1,93 @@
 """A change in layer 5, and a build from nothing: our chain, against Packer + Ansible.
 
-Packer cannot resume, so whatever was changed, its image is built from nothing. It is measured
-twice. Once by a run of Packer with its own Ansible provisioner, from our bootstrapped disk; without
-KVM, that is under emulation. And once put together of two parts that are not: our own stage 2 with
-an empty store, and the first application of layer 1 by Ansible with pipelining to a container. Both
-leave layer 5 out. Our own time has all of ours: each layer is applied twice, and checked after a
-restart.
+The peer builds all anew. It is measured by a run of Packer, and put together of two parts: see
+bench/README.md.
 """
 
 import json
-import shutil
 import statistics
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
+import jinja2
+
 from bench import playbook, project
 from bench.boxes import Sources
-from bench.measure import PROJECT
-from bench.playbook import OS
-from bench.tools import VARIANTS, Shop, ansible_settings
-from cube.baseimage import base
-from cube.baseimage.debian import bootstrap
-from cube.baseimage.packer import inputs, seed, template, tool
-from cube.baseimage.packer.watch import Watch
-from cube.config.workspace import Workspace
-from cube.machines import ssh
-from cube.machines.qemu import accelerator
-from cube.machines.seed import build_seed, render_user_data
+from bench.playbook import OS, PIPELINING
+from bench.timing import PROJECT, Runs, Timing
+from bench.tools import Site
+from cube.baseimage.packer import tool
 from cube.runtime import log
 from cube.runtime.errors import CubeError
+from tests.integration import standin_archives
 
+REBUILD, FULL = "rebuild", "full"
 PACKER, PUT_TOGETHER = "packer-run", "packer-ansible"
 LABELS = {
     PACKER: "Packer with its Ansible provisioner (pipelining), layer 1 alone",
     PUT_TOGETHER: "the same put together: our bare OS anew, Ansible at native speed",
 }
-#: The variant whose settings are taken.
-ANSIBLE = VARIANTS["pipelining"]
-#: Seconds for the whole of Packer's run; without KVM, packages are installed under emulation.
-LIMIT_S = 2 * 3600
-#: What our template of the same virtual machine ends with: its own build.
-OUR_BUILD = "\nbuild {"
+#: Seconds that a build gives Packer after the boot, and here: without KVM, packages are installed
+#: under emulation.
+OUR_REST, PEER_REST = "REST_S = 1200", "REST_S = 7200"
+#: Where the template of the first boot ends its build.
+END = "\n}\n"
 
 
-def measure(
-    shop: Shop, given: Sources, applied: Sequence[float], rounds: int
-) -> dict[tuple[str, str], list[float]]:
-    """Return the seconds of ours (`rounds` rebuilds) and of the peer, by case and variant.
-
-    `applied` are the seconds of first applications by Ansible with pipelining.
-    """
-    copied = project.copy(shop.folder / "ours", PROJECT / "cube.toml", image=OS)
-    found: dict[tuple[str, str], list[float]] = {("rebuild", "cube"): []}
+def measure(site: Site, given: Sources, runs: Runs, applied: Sequence[float], rounds: int) -> None:
+    """Add ours and the peer to the runs; `applied`: Ansible's first applications, in seconds."""
+    copied = project.copy(site.folder / "ours", PROJECT / "cube.toml", image=OS)
     with log.step("Building everything anew"):
-        base_s = copied.build("base").seconds
-        found["full", "cube"] = [base_s + copied.build(copied.last).seconds]
+        bare, whole = copied.build("base"), copied.build()
+    runs[FULL, "cube", 0] = [Timing(seconds=bare.seconds + whole.seconds, load=bare.load)]
     for _ in range(rounds):
         copied.touch(5)
         with log.step("Rebuilding after a change in layer 5"):
-            built = copied.build(copied.last)
-        built.require_reused(copied.below(5))
-        found["rebuild", "cube"].append(built.seconds)
+            runs[REBUILD, "cube", 0].append(copied.build(reusing=copied.below(5)))
+    peers = {}
     if applied:
-        together = base_s + statistics.median(applied)
-        found["rebuild", PUT_TOGETHER] = found["full", PUT_TOGETHER] = [together]
+        peers[PUT_TOGETHER] = Timing(seconds=bare.seconds + statistics.median(applied))
     try:
-        run_s = by_packer(shop, given, shop.folder / "theirs")
+        peers[PACKER] = by_packer(site, given)
     except CubeError as error:
         log.warning(f"Packer with its Ansible provisioner: not measured: {error.message}")
-    else:
-        found["rebuild", PACKER] = found["full", PACKER] = [run_s]
-    return found
+    for name, done in peers.items():
+        runs[REBUILD, name, 0] = runs[FULL, name, 0] = [done]
 
 
-def by_packer(shop: Shop, given: Sources, folder: Path) -> float:
-    """Return the seconds of a build by Packer and Ansible, from nothing to a qcow2 file."""
+def by_packer(site: Site, given: Sources) -> Timing:
+    """Build the bare OS in a copy of the project whose first boot applies the playbook, too."""
     if tool.version() >= tool.PLUGINS_SINCE:
         raise CubeError("the Ansible provisioner of Packer 1.7 and later is a plugin")
-    folder.mkdir()
-    spec = project.copy(folder / "project", PROJECT / "cube.toml", image=OS).spec
-    work, key = Workspace.of(spec), ssh.make_key(folder / "key")
-    runs = inputs.Folder.of(work)
-    started = time.monotonic()  # several programs and steps of ours: no one command
-    disk = bootstrap.bootstrap(spec, work, given.packages)
-    nocloud = build_seed(key)
-    seed.write(runs.seed, render_user_data(nocloud), nocloud)
-    found = accelerator.find()
-    values = inputs.hardware(spec, found) | inputs.first_boot(
-        spec,
-        runs,
-        disk=disk,
-        key_file=folder / "key",
-        nonce="none",
-        timeout_s=inputs.BOOT_TIMEOUT_S[found],
-    )
-    files = [inputs.write(values, runs.work / "variables.json"), variables(shop, given, folder)]
-    given_files = [f"-var-file={file}" for file in files]
-    argv = ["build", *given_files, str(write_template(folder / "template"))]
+    cache = {"package_cache": f'"{given.packages.url}"'}
+    text = standin_archives.rewrite((PROJECT / "cube.toml").read_text(), cache)
+    file = Path(site.write("peer.toml", text))
+    theirs = project.copy(site.folder / "theirs", file, image=OS)
+    change(theirs.folder / "packer" / OS / "first-boot.pkr.hcl", END, template(site, given) + END)
+    change(theirs.folder / "cube/baseimage/packer/template.py", OUR_REST, PEER_REST)
     with log.step("Booting the bare OS under Packer, and applying the playbook to it"):
-        try:
-            tool.call(
-                argv,
-                work=runs.work,
-                cache=work.cache,
-                timeout_s=LIMIT_S,
-                on_tick=Watch(runs.console, "Packer + Ansible").tick,
-            )
-        except CubeError as error:
-            raise template.explained(error, "Packer + Ansible", runs) from error
-        base.convert(runs.disk, folder / "disk.qcow2")
-    seconds = time.monotonic() - started
-    shutil.rmtree(folder)
-    return seconds
+        return theirs.build("base")
 
 
-def write_template(folder: Path) -> Path:
-    """Write the peer's template: our virtual machine, its build."""
-    ours = tool.TEMPLATES / OS
-    machine, found, _ = (ours / "first-boot.pkr.hcl").read_text().partition(OUR_BUILD)
-    assert found
-    folder.mkdir()
-    shutil.copy(ours / "variables.pkr.hcl", folder)
-    theirs = (PROJECT / "bench/packer/ansible.pkr.hcl").read_text()
-    (folder / "peer.pkr.hcl").write_text(machine + theirs)
-    return folder
+def change(file: Path, old: str, new: str) -> None:
+    """Replace the last place of a text in a file."""
+    before, found, after = file.read_text().rpartition(old)
+    assert found, f"{file} has no {old!r}"
+    file.write_text(before + new + after)
 
 
-def variables(shop: Shop, given: Sources, folder: Path) -> Path:
-    """Write the variables of the peer's own part of the template."""
-    values, file = folder / "ansible.json", folder / "packer.json"
-    own = {"fact_subset": [ANSIBLE.subset], "ansible_python_interpreter": "/usr/bin/python3"}
-    values.write_text(json.dumps({**playbook.variables(shop.spec), **own}))
-    settings = ansible_settings(ANSIBLE, folder, shop.venv)
-    described = {
-        "cache": given.packages.guest_url,
-        "wheels": str(given.wheels),
-        "ansible": str(shop.venv / "bin/ansible-playbook"),
-        "ansible_variables": str(values),
-        "ansible_environment": [f"{name}={value}" for name, value in settings.items()],
-        "playbook": str(playbook.FOLDER / "site.yml"),
-    }
-    file.write_text(json.dumps(described))
-    return file
+def template(site: Site, given: Sources) -> str:
+    """Return what the peer does in a build of Packer's."""
+    theirs = jinja2.Template((PROJECT / "bench/packer/ansible.pkr.hcl.j2").read_text())
+    own = {"fact_subset": ["min"], "ansible_python_interpreter": "/usr/bin/python3"}
+    variables = json.dumps({**playbook.variables(site.spec), **own})
+    settings = playbook.environment(PIPELINING, site.folder, site.venv)
+    rendered: str = theirs.render(
+        cache=given.packages.guest_url,
+        index=given.wheels.index,
+        ansible=site.venv / "bin/ansible-playbook",
+        variables=site.write("ansible.json", variables),
+        environment=[f"{name}={value}" for name, value in settings.items()],
+        playbook=playbook.FOLDER / "site.yml",
+    )
+    return rendered

@@ -1,8 +1,6 @@
-"""A longer way to a box: a relay of TCP that delays everything, in both directions.
+"""A longer way to a box: a relay of TCP that delays everything; see bench/README.md.
 
-It stands in for `tc netem`, which not every kernel has. Data is held back by half a round trip
-each way, and a new connection by a whole one, as its handshake would be. Each side's own
-acknowledgements are those of loopback. It ends when its standard input does.
+It ends when its standard input does.
 """
 
 import asyncio

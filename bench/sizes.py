@@ -1,112 +1,88 @@
 """What the links of a chain cost on disk, against flat images and against what they changed.
 
-Each link is written out by `qemu-img convert` as a sparse raw file without a run of 4 KiB zeros: no
-uncompressed image of the same content takes less (`qemu-img measure` counts what is allocated, also
-zeros, and would make the chain look better). What a link changed are the 4 KiB blocks of its flat
-image that differ from the one below and are not zero: the block of the guest's file system.
+How both are measured, and why: bench/README.md, "The layer chain".
 """
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from cube.disks import qcow2
 from cube.runtime import run
+from cube.seal.leaks import data_of
 
 #: Of the guest's file system. Source: mke2fs.conf(5), "blocksize"; e2fsprogs' default.
 BLOCK = 4096
 #: Of the overlays. Source: qemu-img(1), qcow2, "cluster_size": 64k by default.
 CLUSTER = 65536
+#: Where the blocks of a cluster begin.
+STARTS = range(0, CLUSTER, BLOCK)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Cost:
-    """What one link takes, in bytes.
-
-    Args:
-        name: of the link.
-        file: what its qcow2 file takes on disk.
-        flat: what it would take as an image of its own, with everything below it.
-        written: blocks that differ from those below and hold something.
-        cleared: blocks that held something below and are zero now.
-        clusters: whole clusters that hold at least one of the written blocks.
-    """
+    """What one link takes, in bytes."""
 
     name: str
-    file: int
-    flat: int
-    written: int
-    cleared: int
-    clusters: int
+    file: int  #: what its qcow2 file takes on disk
+    flat: int  #: what it would take as an image of its own, with everything below it
+    written: int  #: blocks that differ from those below and hold something
+    cleared: int  #: blocks that held something below and are zero now
+    clusters: int  #: whole clusters that hold at least one of the written blocks
 
     @property
     def ratio(self) -> float:
         """Bytes on disk for each byte that it changed."""
         return self.file / (self.written or 1)
 
+    def row(self) -> dict[str, str]:
+        """Return its row of the page, in megabytes."""
+        sizes = {
+            "MB on disk": self.file,
+            "MB changed (4 KiB blocks)": self.written,
+            "MB changed (64 KiB clusters)": self.clusters,
+            "MB cleared": self.cleared,
+            "MB as a flat image": self.flat,
+        }
+        told = {head: f"{size / 1e6:.1f}" for head, size in sizes.items()}
+        return {"link": self.name, **told, "MB on disk / changed": f"{self.ratio:.2f}"}
 
-def measure(links: Sequence[tuple[str, Path]], scratch: Path) -> list[Cost]:
-    """Return what each link (name and disk, the base first) costs; two images fit in `scratch`."""
+
+def measure(links: Mapping[str, Path], scratch: Path) -> list[Cost]:
+    """Return what each link costs, the base first; the last two images stay in `scratch`."""
     costs: list[Cost] = []
-    below = Path(os.devnull)
-    for name, link in links:
-        flat = scratch / f"{name}.raw"
+    flat, below = scratch / "flat.raw", scratch / "below.raw"
+    flat.touch()
+    for name, link in links.items():
+        flat.replace(below)
         argv = ["qemu-img", "convert", "-f", "qcow2", "-O", "raw", "-S", str(BLOCK)]
         run.run([*argv, link, flat], timeout_s=qcow2.WHOLE_IMAGE_S)
-        written, cleared, clusters = compare(flat, below)
-        costs.append(
-            Cost(
-                name=name,
-                file=taken(link),
-                flat=taken(flat),
-                written=written,
-                cleared=cleared,
-                clusters=clusters,
-            )
-        )
-        below = flat
-        for old in scratch.glob("*.raw"):
-            if old != flat:
-                old.unlink()
-    below.unlink()
+        on_disk, whole = (qcow2.info(one).actual_bytes for one in (link, flat))
+        costs.append(Cost(name, on_disk, whole, *compare(flat, below)))
     return costs
-
-
-def taken(path: Path) -> int:
-    """Return the bytes that a file takes on disk. Source: stat(2), st_blocks."""
-    return path.stat().st_blocks * 512
 
 
 def compare(image: Path, below: Path) -> tuple[int, int, int]:
     """Return bytes written, cleared, and in clusters with something written; see `Cost`."""
     written = cleared = clusters = 0
     with image.open("rb") as new, below.open("rb") as old:
-        for number in sorted({*used(new.fileno()), *used(old.fileno())}):
-            pair = [
-                os.pread(one.fileno(), CLUSTER, number * CLUSTER).ljust(CLUSTER, b"\0")
-                for one in (new, old)
-            ]
-            if pair[0] == pair[1]:
+        for offset in sorted(used(new.fileno()) | used(old.fileno())):
+            now, before = (os.pread(one.fileno(), CLUSTER, offset) for one in (new, old))
+            if now == before:
                 continue
-            cut = (
-                (pair[0][at : at + BLOCK], pair[1][at : at + BLOCK])
-                for at in range(0, CLUSTER, BLOCK)
-            )
-            changed = [any(now) for now, before in cut if now != before]
-            written += sum(changed) * BLOCK
-            cleared += (len(changed) - sum(changed)) * BLOCK
-            clusters += CLUSTER if any(changed) else 0
+            blocks = [(now[at : at + BLOCK], before[at : at + BLOCK]) for at in STARTS]
+            held = [any(one) for one, other in blocks if one != other and (any(one) or any(other))]
+            written += sum(held) * BLOCK
+            cleared += (len(held) - sum(held)) * BLOCK
+            clusters += CLUSTER * any(held)
     return written, cleared, clusters
 
 
-def used(file: int) -> Iterator[int]:
-    """Yield the numbers of the clusters that hold something. Source: lseek(2), SEEK_DATA."""
-    size, end = os.fstat(file).st_size, 0
-    while end < size:
-        try:
-            start = os.lseek(file, end, os.SEEK_DATA)
-        except OSError:  # ENXIO: only a hole is left
-            return
-        end = os.lseek(file, start, os.SEEK_HOLE)
-        yield from range(start // CLUSTER, -(-end // CLUSTER))
+def used(descriptor: int) -> set[int]:
+    """Return the offsets of the clusters of a sparse file that hold something."""
+    return {
+        offset
+        for start, length in data_of(descriptor)
+        for offset in range(start // CLUSTER * CLUSTER, start + length, CLUSTER)
+    }

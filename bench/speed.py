@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 """Our site against an Ansible playbook that does the same, side by side in one run.
 
 Each tool gets a fresh box (a container on an overlay of the bare OS), reached by SSH. What they
@@ -7,31 +6,26 @@ figure. Run it as root, like 'cube build'.
 """
 
 import argparse
-import contextlib
-import os
-import sys
+import re
 import tomllib
-from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
-# As a program (python bench/speed.py) it finds its own package by this.
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
-from bench import boxes, equality, measure, page, playbook, rebuild, tools
+from bench import boxes, equality, options, playbook, rebuild, tools
 from bench.boxes import Box, Sources
-from bench.measure import PROJECT, turns
 from bench.page import Section, Target
-from bench.tools import VARIANTS, WORKERS, Shop
+from bench.rebuild import FULL, REBUILD
+from bench.timing import PROJECT, Runs, turns
+from bench.tools import VARIANTS, WORKERS, Site
 from cube import config
 from cube.chain.store.links import Store
 from cube.machines import ssh
 from cube.runtime import log
-from cube.runtime.errors import CubeError
+from cube.supply import package_cache, wheel_cache
 
-FIRST, NOOP, REBUILD, FULL = "first", "noop", "rebuild", "full"
+FIRST, NOOP = "first", "noop"
 CASES = (FIRST, NOOP, REBUILD)
 #: The cube.toml that is measured.
 SPEC = """
@@ -60,189 +54,148 @@ TARGETS = tomllib.loads(Path(__file__).with_name("targets.toml").read_text())["s
 
 @dataclass
 class Race:
-    """One run: seconds by case, variant and round trip; boxes that stay up; their one state."""
+    """One run, by case, variant and round trip (ms), and the boxes that stay up."""
 
-    shop: Shop
+    site: Site
     base: Path
     given: Sources
     names: Sequence[str]
-    seconds: dict[tuple[str, str, int], list[float]] = field(
-        default_factory=lambda: defaultdict(list)
-    )
-    load: list[float] = field(default_factory=list)
+    runs: Runs = field(default_factory=Runs)
     boxes: dict[str, Box] = field(default_factory=dict)
-    state: str = ""
 
-    def fresh(
-        self, place: str, delays: Sequence[int] = (0,)
-    ) -> contextlib.AbstractContextManager[Box]:
+    def fresh(self, place: str, delays: Sequence[int] = ()) -> AbstractContextManager[Box]:
         """Boot a new box, in a folder of its own."""
-        return boxes.started(place, self.base, self.shop.folder / place, self.given, delays)
+        site = replace(self.site, folder=self.site.folder / place)
+        return boxes.started(site, self.base, self.given, delays)
 
-    @contextlib.contextmanager
+    @contextmanager
     def started(self, delays: Sequence[int]) -> Iterator[None]:
         """Load every package by a run that is no figure; boot a box for each variant."""
         with log.step("Filling the cache of packages"), self.fresh("warm") as one:
-            tools.apply("cube", one, 0, self.shop)
-        with contextlib.ExitStack() as stack:
+            tools.apply(VARIANTS["cube"], one.sites[0])
+        with ExitStack() as stack:
             for name in self.names:
                 if name in WORKERS:
                     self.boxes[name] = stack.enter_context(self.fresh(name, delays))
             yield
-
-    def once(
-        self, case: str, name: str, delay_ms: int, *, on: Box | None = None, counted: bool = True
-    ) -> None:
-        """Apply once, on the variant's box, the first box or another one, and note it."""
-        self.load.append(os.getloadavg()[0])
-        box = on or self.boxes.get(name) or next(iter(self.boxes.values()))
-        seconds, changed = tools.apply(name, box, delay_ms, self.shop)
-        if counted and changed is not None and (changed > 0) == (case == NOOP):
-            raise CubeError(f"{name}, {case}: {changed} changes were made")
-        log.info(f"{name}, {case}, {delay_ms} ms: {seconds:.2f} s")
-        if counted:
-            self.seconds[case, name, delay_ms].append(seconds)
 
     def first(self, rounds: int, delays: Sequence[int] = ()) -> None:
         """Apply layer 1 for the first time, one tool after the other; all states must be one.
 
         Each further round, and the one of each longer round trip, is on new boxes.
         """
-        for name in self.boxes:
-            with log.step(f"First application by {name}"):
-                self.once(FIRST, name, 0)
-        self.require_same()
-        limits = [name for name in self.names if name == "apt"]
-        orders = turns(list(self.boxes), rounds)
-        anew = [(name, number, 0) for number, order in enumerate(orders[1:], 2) for name in order]
-        anew += [(name, number, 0) for number in range(1, rounds + 1) for name in limits]
-        anew += [(name, 1, delay) for delay in delays if delay for name in self.boxes]
-        for name, number, delay in anew:
-            self.first_anew(name, number, delay)
-
-    def first_anew(self, name: str, number: int, delay_ms: int) -> None:
-        """Apply for the first time on a box that is there for it alone; compare its state."""
-        place = f"{name}-{number}-{delay_ms}ms"
-        with log.step(f"First application, {place}"), self.fresh(place, [0, delay_ms]) as one:
-            if name == "apt":
-                made = next(iter(self.boxes.values())).machine.endpoint
-                one.packages = ssh.execute(made, "apt-mark showmanual").stdout
-            self.once(FIRST, name, delay_ms, on=one)
-            if name != "apt":
-                self.require_same({place: one})
+        for name, box in self.boxes.items():
+            key = (FIRST, name, 0)
+            tools.measure(self.runs, key, VARIANTS[name], box.sites[0], idle=False)
+        state = require_same(self.boxes)
+        names = list(self.boxes)
+        anew = [(name, 0) for name in turns(names, rounds)[len(names) :]]
+        anew += [("apt", 0)] * rounds if "apt" in self.names else []
+        anew += [(name, delay) for delay in delays if delay for name in names]
+        for number, (name, delay) in enumerate(anew):
+            step = f"First application by {name} at {delay} ms, on another box"
+            with log.step(step), self.fresh(f"{name}-again{number}", [delay]) as box:
+                key, there = (FIRST, name, delay), box.sites[delay]
+                tools.measure(self.runs, key, VARIANTS[name], there, idle=False)
+                if name in self.boxes:
+                    require_same({name: box}, like=state)
 
     def no_op(self, delay_ms: int, rounds: int) -> None:
         """Apply again, in turns; the first time of each opens connections and is not counted."""
         with log.step(f"Applying again at {delay_ms} ms"):
             names = [name for name in self.names if name != "apt"]
+            any_box = next(iter(self.boxes.values()))  # for what leaves no state
+            sites = {name: self.boxes.get(name, any_box).sites[delay_ms] for name in names}
             for name in names:
-                self.once(NOOP, name, delay_ms, counted=False)
-            for name in (one for order in turns(names, rounds) for one in order):
-                self.once(NOOP, name, delay_ms)
-
-    def require_same(self, new: Mapping[str, Box] | None = None) -> None:
-        """Refuse figures of tools that do not leave the same: new boxes, or all that stay up."""
-        with log.step("Comparing what they left"):
-            self.state = self.state if new else ""
-            for name, one in (new or self.boxes).items():
-                state = one.state()
-                equality.require_whole(state, name)
-                self.state = self.state or state
-                equality.require_same(self.state, state, (next(iter(self.boxes)), name))
+                tools.apply(VARIANTS[name], sites[name])
+            for name in turns(names, rounds):
+                key = (NOOP, name, delay_ms)
+                tools.measure(self.runs, key, VARIANTS[name], sites[name], idle=True)
 
 
-def section(
-    seconds: Mapping[tuple[str, str, int], list[float]], load: list[float], host: dict[str, Any]
-) -> Section:
+def require_same(some: Mapping[str, Box], like: str = "") -> str:
+    """Return the one state of boxes; refuse tools that leave others, or another than `like`."""
+    with log.step("Comparing what they left"):
+        for name, box in some.items():
+            state = box.state()
+            equality.require_whole(state, name)
+            like = like or state
+            equality.require_same(like, state, name)
+    return like
+
+
+def section(runs: Runs) -> Section:
     """Return times, ratios and targets as a section of the page."""
-    made = Section(text=HEAD, load=load, host=host)
-    made.ours = [LABELS[name] for name in ("cube", "cube-stock")]
-
-    def at(case: str, name: str, delay: int) -> list[float]:
-        return seconds.get((case, name, delay), [])
-
+    lock = playbook.REQUIREMENTS.read_text()
+    where = runs.where() | dict(re.findall(r"^(ansible-core|mitogen)==(\S+)", lock, re.MULTILINE))
+    made = Section(text=HEAD, host=where, ours=[LABELS["cube"], LABELS["cube-stock"]])
     for case, title in TITLES.items():
-        delays = sorted({key[2] for key in seconds if key[0] == case})
-        rows = [["", *(word for delay in delays for word in (f"{delay} ms", "ratio"))]]
-        for name in (one for one in LABELS if any(at(case, one, delay) for delay in delays)):
-            row = [LABELS[name]]
-            for delay in delays:
-                times = at(case, name, delay)
-                ratio = measure.ratio(times, at(case, "cube", delay))
-                row += [measure.spread(times) if times else "", f"{ratio:.2f}" if ratio else ""]
-            rows.append(row)
-        if delays:
-            made.tables[title] = rows
+        keys = [key for name in LABELS for key in runs if key[:2] == (case, name)]
+        delays = sorted({delay for _, _, delay in keys})
+        names = dict.fromkeys(name for _, name, _ in keys)
+        made.add(title, (row(runs, case, name, delays) for name in names))
         for delay in delays:
-            bars = {label: at(case, name, delay) for name, label in LABELS.items()}
-            bars = {label: times for label, times in bars.items() if times}
-            made.plots[f"{title}, {delay} ms"] = bars
-    targets = []
-    for one in TARGETS:
-        over, under = (
-            at(one["case"], one[side], one.get("delay", 0)) for side in ("over", "under")
+            made.plots[f"{title}, {delay} ms"] = {
+                LABELS[key[1]]: runs.seconds(*key) for key in keys if key[2] == delay
+            }
+    made.judge(
+        Target(
+            one["what"],
+            one["bound"],
+            runs.ratio(*([one["case"], one[side], one["delay"]] for side in ("over", "under"))),
+            one["at_least"],
+            one["limit"],
         )
-        words = {name: one[name] for name in ("what", "bound", "at_least", "limit")}
-        targets.append(Target(value=measure.ratio(over, under), **words))
-    made.judge(targets)
-    made.runs = [
-        {"case": case, "variant": name, "round_trip_ms": delay, "seconds": times}
-        for (case, name, delay), times in seconds.items()
-    ]
+        for one in TARGETS
+    )
     return made
 
 
-def run_cases(args: argparse.Namespace, folder: Path) -> None:
-    """Run the cases that are wanted; of a run that fails, print what was measured."""
-    cache = args.cache.resolve()
-    cache.mkdir(parents=True, exist_ok=True)
-    file, key = folder / "cube.toml", ssh.make_key(folder / "admin")
-    file.write_text(SPEC.format(key=key, folder=folder, roles=""))
-    shop = Shop(folder=folder, venv=playbook.venv(cache / "ansible"), spec=config.load(file))
-    base = Store(folder=args.build.resolve() / playbook.OS / "chain").named("base").disk
-    host = {**measure.host(), **playbook.versions()}
-    with boxes.sources(shop.spec, cache) as given:
-        race = Race(shop=shop, base=base, given=given, names=args.variants)
-        whole = False
-        try:
-            with race.started(sorted({0, *args.delays})):
-                race.first(args.firsts, args.delays)
-                for delay in args.delays if NOOP in args.cases else ():
-                    race.no_op(delay, args.repeat)
-                race.require_same()
-            if REBUILD in args.cases:
-                applied = race.seconds[FIRST, "pipelining", 0]
-                found = rebuild.measure(shop, given, applied, args.repeat)
-                for (case, name), times in found.items():
-                    race.seconds[case, name, 0] = times
-            whole = True
-        finally:  # the page stays that of the last whole run
-            made = section(race.seconds, race.load, host)
-            page.publish("speed", made, args.page if whole else None)
+def row(runs: Runs, case: str, name: str, delays: Sequence[int]) -> dict[str, str]:
+    """Return the row of a variant: its times and its ratio to ours at each round trip."""
+    cells = {"": LABELS[name]}
+    for delay in delays:
+        ratio = runs.ratio([case, name, delay], [case, "cube", delay])
+        cells[f"{delay} ms"] = runs.spread(case, name, delay)
+        cells[f"ratio at {delay} ms"] = f"{ratio:.2f}" if ratio else ""
+    return cells
 
 
-def parser() -> argparse.ArgumentParser:
-    """Return the command line's parser."""
-    made, build = page.parser(__doc__), PROJECT / "build"
-    add, words, numbers = made.add_argument, page.names, page.numbers
+def add_options(made: argparse.ArgumentParser) -> None:
+    """Add the options of this benchmark."""
+    add, words, build = made.add_argument, options.names, PROJECT / "build"
     add("--cases", type=words(CASES), default=list(CASES), help=f"{', '.join(CASES)}")
     add("--variants", type=words(VARIANTS), default=list(VARIANTS), help=", ".join(VARIANTS))
-    add("--delays", type=numbers, default=[0, 10, 50], help="round trips in ms, comma-separated")
+    add("--delays", type=options.numbers, default=[0, 10, 50], help="round trips in ms")
     add("--repeat", type=int, default=3, help="no-ops of each variant, and rebuilds of ours")
     add("--firsts", type=int, default=3, help="first applications of each variant on loopback")
     add("--quick", action="store_true", help="one first application, 2 no-ops, on loopback only")
     add("--build", type=Path, default=build, help="build.dir of a build, whose bare OS is taken")
     add("--cache", type=Path, default=build / "bench", help="for Ansible and packages")
-    return made
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the benchmark; return the exit code, as `cube` does."""
-    args = parser().parse_args(argv)
+def measure(args: argparse.Namespace, folder: Path) -> Section:
+    """Run the cases that are wanted."""
     if args.quick:
         args.delays, args.firsts, args.repeat = [0], 1, 2
-    return page.run(args, run_cases)
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+    cache = args.cache.resolve()
+    cache.mkdir(parents=True, exist_ok=True)
+    file, key = folder / "cube.toml", ssh.make_key(folder / "admin")
+    file.write_text(SPEC.format(key=key, folder=folder, roles=""))
+    site = Site(folder=folder, venv=playbook.make_venv(cache / "ansible"), spec=config.load(file))
+    base = Store(folder=args.build.resolve() / playbook.OS / "chain").named("base").disk
+    with (
+        package_cache.own(site.spec, cache / "packages") as packages,
+        wheel_cache.own(site.spec, cache / "wheels") as wheels,
+    ):
+        given = Sources(packages=packages, wheels=wheels)
+        race = Race(site=site, base=base, given=given, names=args.variants)
+        with race.started(args.delays):
+            race.first(args.firsts, args.delays)
+            for delay in args.delays if NOOP in args.cases else ():
+                race.no_op(delay, args.repeat)
+            require_same(race.boxes)
+        if REBUILD in args.cases:
+            applied = race.runs.seconds(FIRST, "pipelining", 0)
+            rebuild.measure(site, given, race.runs, applied, args.repeat)
+    return section(race.runs)

@@ -3,208 +3,193 @@
 import json
 import re
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from bench import equality, playbook
-from bench.boxes import Box
-from bench.measure import timed
+from bench.playbook import MITOGEN, PIPELINING
+from bench.timing import Runs, Timing, timed
 from cube.config import Spec
 from cube.machines import Endpoint, ssh
-from cube.runtime import run
+from cube.runtime import log, run
 from cube.runtime.errors import CubeError
 
 BIN = Path(sys.executable).parent
-#: Connections that stay open, without compression on a way that needs none.
-#: Source: Ansible's guide, "Controlling how Ansible connects", ssh_args and pipelining.
-PIPELINING = {
-    "ANSIBLE_PIPELINING": "1",
-    "ANSIBLE_SSH_ARGS": "-o ControlMaster=auto -o ControlPersist=600s",
-    "ANSIBLE_GATHERING": "smart",
-    "ANSIBLE_CACHE_PLUGIN": "jsonfile",
-}
-#: Source: mitogen's documentation, "Ansible plugin"; its folder is added by `ansible_settings`.
-MITOGEN = {**PIPELINING, "ANSIBLE_STRATEGY": "mitogen_linear"}
 STOCK = ("--data", "cube_shell=false", "--data", "cube_nodelay=false")
-#: Source: ansible-playbook's recap.
-RECAP = re.compile(r"ok=\d+\s+changed=(\d+)\s+unreachable=(\d+)\s+failed=(\d+)")
-INSTALL = "DEBIAN_FRONTEND=noninteractive apt-get -y -q --no-install-recommends install"
+INSTALL = (
+    "export DEBIAN_FRONTEND=noninteractive; apt-get -q update"
+    " && apt-get -y -q --no-install-recommends install"
+)
+#: Arguments, environment, standard input.
 Command = tuple[list[str], dict[str, str], str]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Shop:
-    """What commands need: a folder for what they leave, Ansible's venv, our specification."""
+class Site:
+    """Hosts that are up, and what a command for all of them needs."""
 
-    folder: Path
-    venv: Path
-    spec: Spec
+    folder: Path  #: for what commands leave
+    spec: Spec  #: ours
+    venv: Path  #: Ansible's
+    ways: Mapping[str, Endpoint] = field(default_factory=dict)  #: to each host, by name
+    book: str = "site.yml"  #: Ansible's playbook
+
+    def write(self, name: str, text: str) -> str:
+        """Write a file that lists the hosts; return its path."""
+        (self.folder / name).write_text(text)
+        return str(self.folder / name)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Variant:
-    """A tool with its settings.
+    """A tool with its settings."""
 
-    Args:
-        label: in a table.
-        build: makes argv, environment and standard input for a box.
-        changes: reads from the output how much was changed; None for what changes nothing.
-        environment: variables that make it what it is.
-        subset: of the facts that Ansible gathers.
-        options: more words of our command.
-        upgrade: whether the one script has apt plan an upgrade, too.
-    """
-
-    label: str
-    build: "Callable[[Variant, Box, int, Shop], Command]"
-    changes: Callable[[str], int] | None
-    environment: Mapping[str, str] = field(default_factory=dict)
-    subset: str = "min"
-    options: tuple[str, ...] = ()
-    upgrade: bool = False
+    label: str  #: in a table
+    build: Callable[[Site], Command]  #: makes the command for hosts
+    #: Reads from the output how much was changed on hosts, and that none was left out.
+    changes: Callable[[str, Collection[str]], int] = lambda *_: 0
 
 
-def cube(variant: Variant, box: Box, delay_ms: int, shop: Shop) -> Command:
-    """Build our command: pyinfra's own command line."""
-    file = box.folder / f"machine-{delay_ms}.json"
-    described = {"name": box.name, "endpoint": asdict(box.ways[delay_ms]), "building": False}
-    file.write_text(json.dumps(described, default=str))
-    argv = [str(BIN / "pyinfra"), "-y", *variant.options, "inventory.py", "deploy/site.py"]
-    places = {"CUBE_MACHINE": str(file), "CUBE_SPEC": str(shop.spec.file)}
-    return argv, {**places, "PYINFRA_PROGRESS": "off"}, ""
+def cube_apply(site: Site) -> Command:
+    """Build our command for hosts of cube.toml."""
+    argv = [str(BIN / "cube"), "apply", *site.ways, "--no-checks", "--json"]
+    return [*argv, "--jobs", str(len(site.ways)), "--spec", str(site.spec.file)], {}, ""
 
 
-def ansible(variant: Variant, box: Box, delay_ms: int, shop: Shop) -> Command:
-    """Build the peer's command."""
-    file = box.folder / f"inventory-{delay_ms}.yml"
-    hosts = {box.name: box.ways[delay_ms]}
-    file.write_text(playbook.inventory(hosts, playbook.variables(shop.spec)))
-    argv = playbook.ansible_args(shop.venv, file, variant.subset)
-    return argv, ansible_settings(variant, box.folder, shop.venv), ""
+def applied_changes(output: str, hosts: Collection[str]) -> int:
+    """Read the last record of `cube apply`: `applied` of one host, `hosts` of several."""
+    records = [json.loads(line) for line in output.splitlines() if line.startswith("{")]
+    ended = [one for one in records if one["kind"] in {"applied", "hosts"}][-1:]
+    layers = {one["box"]: one["layers"] for last in ended for one in last.get("hosts", [last])}
+    done = {name for name, some in layers.items() if any(one["operations"] for one in some)}
+    if done != {*hosts}:
+        raise CubeError("cube apply left a host out", details=run.tail(output))
+    return sum(len(one["changed"]) for some in layers.values() for one in some)
 
 
-def ansible_settings(variant: Variant, folder: Path, venv: Path) -> dict[str, str]:
-    """Return Ansible's variables, which also keep it to a folder."""
-    strategies = venv.glob("lib/python3*/site-packages/ansible_mitogen/plugins/strategy")
-    return {
-        **variant.environment,
-        "ANSIBLE_STRATEGY_PLUGINS": ":".join(map(str, strategies)),
-        "ANSIBLE_CACHE_PLUGIN_CONNECTION": str(folder / "facts"),
-        "ANSIBLE_HOME": str(folder / "ansible"),
-        "ANSIBLE_SSH_CONTROL_PATH_DIR": str(folder / "c"),
-        "ANSIBLE_HOST_KEY_CHECKING": "0",  # each box is new, and known by its port only
-        "PYTHONWARNINGS": "ignore",
-    }
+def pyinfra(site: Site, *, options: tuple[str, ...] = ()) -> Command:
+    """Build the command of pyinfra itself."""
+    described = [
+        {"name": name, "endpoint": asdict(access), "building": False}
+        for name, access in site.ways.items()
+    ]
+    listed = site.write("hosts.json", json.dumps(described, default=str))
+    places = {"CUBE_MACHINE": listed, "CUBE_SPEC": str(site.spec.file), "PYINFRA_PROGRESS": "off"}
+    argv = [str(BIN / "pyinfra"), "-y", "--no-wait", "--parallel", str(len(site.ways)), *options]
+    return [*argv, "inventory.py", "deploy/site.py"], places, ""
 
 
-def script(variant: Variant, box: Box, delay_ms: int, shop: Shop) -> Command:  # noqa: ARG001
+def pyinfra_changes(output: str, hosts: Collection[str]) -> int:
+    """Read the last line of pyinfra's table: operations, changed; and the lines of each host."""
+    total = re.search(r"Grand total +\d+ +(\d+|-)", output)
+    told = {*re.findall(r"\[(\S+)\] (?:Success|No changes)", output)}
+    if not total or not {*hosts} <= told:
+        raise CubeError("pyinfra printed no summary, or left a host out", details=run.tail(output))
+    return int(total[1].replace("-", "0"))
+
+
+def ansible(site: Site, *, settings: Mapping[str, str], subset: str = "min") -> Command:
+    """Build the peer's command: a fork for each host, some subset of the facts."""
+    inventory = site.write("inventory.yml", playbook.inventory(site.ways, site.spec))
+    argv = [str(site.venv / "bin/ansible-playbook"), "--inventory", inventory, "--extra-vars"]
+    argv += [json.dumps({"fact_subset": [subset]}), "--forks", str(len(site.ways))]
+    environment = playbook.environment(settings, site.folder, site.venv)
+    return [*argv, str(playbook.FOLDER / site.book)], environment, ""
+
+
+def ansible_changes(output: str, hosts: Collection[str]) -> int:
+    """Read Ansible's recap of each host."""
+    found = re.findall(r"ok=\d+\s+changed=(\d+)\s+unreachable=(\d+)\s+failed=(\d+)", output)
+    if len(found) != len(hosts) or any(bad != "0" for _, *more in found for bad in more):
+        raise CubeError("Ansible's recap lacks a host, or one failed", details=run.tail(output))
+    return sum(int(changed) for changed, *_ in found)
+
+
+def script(site: Site, *, upgrade: bool = False) -> Command:
     """Build the command of the one script."""
-    text = equality.script(trees=False, upgrade=variant.upgrade)
-    return login(box.ways[delay_ms], "sudo bash -s"), {}, text
+    (access,) = site.ways.values()
+    return login(access, "sudo bash -s"), {}, equality.script(trees=False, upgrade=upgrade)
 
 
-def start(variant: Variant, box: Box, delay_ms: int, shop: Shop) -> Command:  # noqa: ARG001
-    """Build the command that starts pyinfra, and nothing more."""
-    return [str(BIN / "pyinfra"), "--version"], {}, ""
+def apt(site: Site) -> Command:
+    """Build the command that installs what the playbook does in one call, and nothing else."""
+    (access,) = site.ways.values()
+    lists = (some for name, some in playbook.variables(site.spec).items() if "_packages" in name)
+    line = f"{INSTALL} {run.quote(sorted(set().union(*lists)))}"
+    return login(access, f"sudo sh -c {ssh.quote(line)}"), {}, ""
 
 
-def apt(variant: Variant, box: Box, delay_ms: int, shop: Shop) -> Command:  # noqa: ARG001
-    """Build the command that installs the packages of a box in one call, and nothing else."""
-    line = f"apt-get -q update && {INSTALL} {run.quote(box.packages.split())}"
-    return login(box.ways[delay_ms], f"sudo sh -c {ssh.quote(line)}"), {}, ""
-
-
-def login(access: Endpoint, remote: str) -> list[str]:
-    """Build a command that runs another one on a box."""
-    program, *more = ssh.ssh_args(access)
-    return [program, "-o", "LogLevel=ERROR", *more, remote]
-
-
-def cube_changes(output: str) -> int:
-    """Read the line "Grand total" of pyinfra's table: operations, changed, no change, errors."""
-    for line in output.splitlines():
-        if "Grand total" in line:
-            cells = re.findall(r"(?:\d+|-)(?=\s|$)", line)
-            return 0 if cells[1] == "-" else int(cells[1])
-    raise CubeError("pyinfra printed no summary", details=run.tail(output))
-
-
-def ansible_changes(output: str) -> int:
-    """Read Ansible's recap."""
-    found = RECAP.search(output)
-    if not found or found[2] != "0" or found[3] != "0":
-        raise CubeError("Ansible's recap is missing or bad", details=run.tail(output))
-    return int(found[1])
-
-
-def apt_changes(output: str) -> int:
+def apt_changes(output: str, _: Collection[str]) -> int:
     """Count the packages that were set up."""
     return len(re.findall(r"^Setting up ", output, re.MULTILINE))
 
 
+def logins(site: Site) -> Command:
+    """Build the command that logs in to all at once; it fails if one lets nobody in."""
+    each = [f'{run.quote(login(way, "true"))} & all="$all $!"' for way in site.ways.values()]
+    line = "; ".join([*each, "for one in $all; do wait $one || exit 1; done"])
+    return ["sh", "-c", line], {}, ""
+
+
+def login(access: Endpoint, remote: str) -> list[str]:
+    """Build a command that runs another one on a host."""
+    program, *more = ssh.ssh_args(access)
+    return [program, "-o", "LogLevel=ERROR", *more, remote]
+
+
+def peer(label: str, settings: Mapping[str, str], subset: str = "min") -> Variant:
+    """Return Ansible with its settings."""
+    return Variant(label, partial(ansible, settings=settings, subset=subset), ansible_changes)
+
+
 VARIANTS = {
-    "cube": Variant(label="Vault Cube", build=cube, changes=cube_changes),
-    "cube-stock": Variant(label="Vault Cube, stock connection", build=cube, changes=cube_changes,
-                          options=STOCK),
-    "mitogen": Variant(label="Ansible, mitogen", build=ansible, changes=ansible_changes,
-                       environment=MITOGEN),
-    "pipelining": Variant(label="Ansible, pipelining + ControlPersist", build=ansible,
-                          changes=ansible_changes, environment=PIPELINING),
-    "plain": Variant(label="Ansible, as installed", build=ansible, changes=ansible_changes,
-                     subset="all"),
-    "apt": Variant(label="the limit: apt-get alone, the packages in one call", build=apt,
-                   changes=apt_changes),
-    "script": Variant(label="the limit: one script over SSH", build=script, changes=None),
-    "start": Variant(label="our own limit: pyinfra started, nothing done", build=start,
-                     changes=None),
-    "script-upgrade": Variant(label="one script, apt's plan of an upgrade made anew",
-                              build=script, changes=None, upgrade=True),
-}  # fmt: skip
+    "cube": Variant("Vault Cube", pyinfra, pyinfra_changes),
+    "cube-stock": Variant(
+        "Vault Cube, stock connection", partial(pyinfra, options=STOCK), pyinfra_changes
+    ),
+    "mitogen": peer("Ansible, mitogen", MITOGEN),
+    "pipelining": peer("Ansible, pipelining + ControlPersist", PIPELINING),
+    "plain": peer("Ansible, as installed", {}, subset="all"),
+    "apt": Variant("the limit: apt-get alone, the packages in one call", apt, apt_changes),
+    "script": Variant("the limit: one script over SSH", script),
+    "start": Variant(
+        "our own limit: pyinfra started, nothing done",
+        lambda _: ([str(BIN / "pyinfra"), "--version"], {}, ""),
+    ),
+    "script-upgrade": Variant(
+        "one script, apt's plan of an upgrade made anew", partial(script, upgrade=True)
+    ),
+}
 #: Those that leave a state, each on a box of its own.
 WORKERS = ("cube", "cube-stock", "mitogen", "pipelining", "plain")
+#: For many hosts, by label.
+ON_HOSTS = {
+    one.label: one
+    for one in (
+        Variant("cube apply", cube_apply, applied_changes),
+        Variant("pyinfra -y --no-wait", pyinfra, pyinfra_changes),
+        VARIANTS["mitogen"],
+        VARIANTS["pipelining"],
+        Variant("the limit: OpenSSH's login to each host", logins),
+    )
+}
 
 
-def apply(name: str, box: Box, delay_ms: int, shop: Shop) -> tuple[float, int | None]:
-    """Run a variant once; return its seconds, and how much it changed."""
-    variant = VARIANTS[name]
-    argv, environment, stdin = variant.build(variant, box, delay_ms, shop)
+def apply(variant: Variant, site: Site) -> tuple[Timing, int]:
+    """Run a variant once; return its time, and how much it changed."""
+    argv, environment, stdin = variant.build(site)
     done = timed(argv, env=environment, stdin=stdin)
-    return done.seconds, variant.changes(done.output) if variant.changes else None
+    return done, variant.changes(done.output, site.ways)
 
 
-def on_hosts(
-    name: str, access: Mapping[str, Endpoint], inventory: Path, shop: Shop
-) -> tuple[list[str], dict[str, str]]:
-    """Build the command of a variant for many hosts at once: argv and environment."""
-    hosts, count = list(access), str(len(access))
-    if name == "cube apply":
-        argv = [str(BIN / "cube"), "apply", *hosts, "--no-checks", "--json", "--jobs", count]
-        return [*argv, "--spec", str(shop.spec.file)], {}
-    if name == "pyinfra":
-        limits = [word for host in hosts for word in ("--limit", host)]
-        argv = [str(BIN / "pyinfra"), "-y", "--no-wait", "--parallel", count, *limits]
-        return [*argv, "inventory.py", "deploy/site.py"], {"CUBE_SPEC": str(shop.spec.file)}
-    if name == "login":
-        each = [f'{run.quote(login(access[host], "true"))} & all="$all $!"' for host in hosts]
-        return ["sh", "-c", "; ".join([*each, "for one in $all; do wait $one || exit 1; done"])], {}
-    argv = playbook.ansible_args(shop.venv, inventory, VARIANTS[name].subset, "users.yml")
-    argv += ["--forks", count, "--limit", ",".join(hosts)]
-    return argv, ansible_settings(VARIANTS[name], shop.folder, shop.venv)
-
-
-def still(name: str, output: str, hosts: Sequence[str]) -> bool:
-    """Tell whether a command for many hosts did all of them, and changed nothing."""
-    if name == "login":  # its exit code says that all of them let it in
-        return True
-    if name == "cube apply":
-        told = [json.loads(line) for line in output.splitlines() if line.startswith("{")]
-        ended = [one for one in told if one["kind"] in {"applied", "hosts"}][-1]
-        each = [box["layers"] for box in ended.get("hosts", [ended])]
-        return len(each) == len(hosts) and all(
-            layers and not any(one["changed"] for one in layers) for layers in each
-        )
-    if name == "pyinfra":
-        return all(f"[{host}] No changes" in output for host in hosts) and "] Success" not in output
-    recaps = RECAP.findall(output)
-    return len(recaps) == len(hosts) and set(recaps) == {("0", "0", "0")}
+def measure(runs: Runs, key: tuple[Any, ...], variant: Variant, site: Site, *, idle: bool) -> None:
+    """Run a variant once, and add it to the runs; refuse a change when idle, none when not."""
+    done, changed = apply(variant, site)
+    words = ", ".join(map(str, key))
+    if (changed > 0) == idle:
+        raise CubeError(f"{words}: {changed} changes were made")
+    log.info(f"{words}: {done.seconds:.2f} s")
+    runs[key].append(done)
