@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from guest.gpus.machine import number
+from guest.gpus.nvidia_smi import number
 
 REQUIRED = (
     "index", "name", "uuid", "pci.bus_id", "pci.device_id", "driver_version", "memory.total",

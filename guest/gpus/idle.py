@@ -6,7 +6,8 @@ import time
 
 from guest.gpus import pcie
 from guest.gpus.device import OPTIONAL, SILENT, Gpu
-from guest.gpus.machine import Machine, in_virtual_machine, query, query_known
+from guest.gpus.machine import Machine, in_virtual_machine
+from guest.gpus.nvidia_smi import query, query_known
 from guest.gpus.report import Report, named
 
 #: The specification: an idle GPU stays below.
@@ -31,22 +32,22 @@ SLOWDOWNS = 0x8 | 0x20 | 0x40 | 0x80
 SECOND_LOOK_S = min(1.0, SETTLE_STEP_S)
 
 
-def judge_gpu(report: Report, gpu: Gpu, machine: Machine) -> None:
+def check_gpu(report: Report, gpu: Gpu, machine: Machine) -> None:
     """Make the checks of one GPU that need no load; only the first for one that is lost."""
     if gpu.lost:
         lost = "lost: restart the machine, then look for Xid lines in the kernel log"
-        report.judge(named(gpu.index, ""), good=False, detail=lost)
+        report.record(named(gpu.index, ""), good=False, detail=lost)
         return
     told = f"{gpu.values['name']}, {gpu.values['uuid']} at {gpu.values['pci.bus_id']}"
-    report.judge(named(gpu.index, ""), good=True, detail=told)
-    judge_driver(report, gpu)
-    judge_persistence(report, gpu)
-    pcie.judge_link(report, gpu, virtual=in_virtual_machine(machine))
-    judge_memory_errors(report, gpu)
-    pcie.judge_aer(report, gpu, machine)
+    report.record(named(gpu.index, ""), good=True, detail=told)
+    check_driver(report, gpu)
+    check_persistence(report, gpu)
+    pcie.check_link(report, gpu, virtual=in_virtual_machine(machine))
+    check_memory_errors(report, gpu)
+    pcie.check_aer(report, gpu, machine)
 
 
-def judge_driver(report: Report, gpu: Gpu) -> None:
+def check_driver(report: Report, gpu: Gpu) -> None:
     """The driver knows this GPU since a release."""
     name, driver = named(gpu.index, "driver"), gpu.values["driver_version"]
     least = LEAST_DRIVERS.get(gpu.values["pci.device_id"].upper())
@@ -54,7 +55,7 @@ def judge_driver(report: Report, gpu: Gpu) -> None:
         report.skip(name, f"{driver}; which driver this GPU needs at least is not known here")
         return
     good = version(driver) >= version(least)
-    report.judge(name, good=good, detail=driver if good else f"{driver}, this GPU needs {least}")
+    report.record(name, good=good, detail=driver if good else f"{driver}, this GPU needs {least}")
 
 
 def version(text: str) -> tuple[int, ...]:
@@ -62,12 +63,12 @@ def version(text: str) -> tuple[int, ...]:
     return tuple(int(part) for part in text.split(".") if part.isdigit())
 
 
-def judge_memory(report: Report, gpu: Gpu, *, least_mib: int) -> None:
+def check_memory(report: Report, gpu: Gpu, *, least_mib: int) -> None:
     """The memory is what the specification asks for at least; there is no other tolerance."""
     memory = gpu.number("memory.total")
     told = f"{gpu.values['memory.total']} MiB"
     good = memory is not None and memory >= least_mib
-    report.judge(
+    report.record(
         named(gpu.index, "memory"),
         good=good,
         value=memory,
@@ -77,7 +78,7 @@ def judge_memory(report: Report, gpu: Gpu, *, least_mib: int) -> None:
     )
 
 
-def judge_temperature(report: Report, gpu: Gpu, *, settled: bool) -> None:
+def check_temperature(report: Report, gpu: Gpu, *, settled: bool) -> None:
     """An idle GPU is cool; one in use, or one that cools after work, may be warmer.
 
     Args:
@@ -88,12 +89,12 @@ def judge_temperature(report: Report, gpu: Gpu, *, settled: bool) -> None:
     name, celsius = named(gpu.index, "temperature"), gpu.number("temperature.gpu")
     if celsius is None:
         told = f"cannot be read: {gpu.values['temperature.gpu']}"
-        report.judge(name, good=False, detail=told)
+        report.record(name, good=False, detail=told)
         return
     cools = gpu.cools and not settled
     limit = BUSY_LIMIT_C if gpu.in_use or cools else IDLE_LIMIT_C
     state = "in use" if gpu.in_use else "cooling after work" if cools else "idle"
-    report.judge(
+    report.record(
         name,
         good=celsius < limit,
         detail=f"{celsius:g} C, {state}, limit {limit} C",
@@ -127,7 +128,7 @@ def too_warm(gpu: Gpu) -> bool:
     return not gpu.in_use and (gpu.number("temperature.gpu") or 0) >= IDLE_LIMIT_C
 
 
-def judge_persistence(report: Report, gpu: Gpu) -> None:
+def check_persistence(report: Report, gpu: Gpu) -> None:
     """The driver stays loaded while no program uses the GPU."""
     name, mode = named(gpu.index, "persistence"), gpu.values.get("persistence_mode", "")
     if mode not in {"Enabled", "Disabled"}:
@@ -135,10 +136,10 @@ def judge_persistence(report: Report, gpu: Gpu) -> None:
         return
     advice = "disabled: systemctl enable --now nvidia-persistenced"
     good = mode == "Enabled"
-    report.judge(name, good=good, detail="enabled" if good else advice)
+    report.record(name, good=good, detail="enabled" if good else advice)
 
 
-def judge_memory_errors(report: Report, gpu: Gpu) -> None:
+def check_memory_errors(report: Report, gpu: Gpu) -> None:
     """GeForce cards say [N/A]: not applicable, which is not zero."""
     name = named(gpu.index, "memory errors")
     errors = gpu.number("ecc.errors.uncorrected.volatile.total")
@@ -146,7 +147,7 @@ def judge_memory_errors(report: Report, gpu: Gpu) -> None:
         report.skip(name, "this GPU does not count them")
         return
     told = f"{errors:g} uncorrected since the driver was loaded" if errors else "none"
-    report.judge(name, good=errors == 0, detail=told, value=errors, limit=0, unit="errors")
+    report.record(name, good=errors == 0, detail=told, value=errors, limit=0, unit="errors")
 
 
 # --- clocks -------------------------------------------------------------------------------
@@ -167,7 +168,7 @@ def described(bits: int) -> str:
     return ", ".join([*known, *([f"unknown reason {rest:#x}"] if rest else [])]) or "none"
 
 
-def judge_throttling(report: Report, gpus: list[Gpu], machine: Machine) -> None:
+def check_throttling(report: Report, gpus: list[Gpu], machine: Machine) -> None:
     """Nothing slows the clocks down.
 
     Raises:
@@ -186,4 +187,4 @@ def judge_throttling(report: Report, gpus: list[Gpu], machine: Machine) -> None:
         if bits is None or second is None:
             report.skip(name, SILENT)
             continue
-        report.judge(name, good=not bits & second & SLOWDOWNS, detail=described(second))
+        report.record(name, good=not bits & second & SLOWDOWNS, detail=described(second))

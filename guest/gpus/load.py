@@ -5,7 +5,8 @@ import statistics
 from guest.gpus import watch
 from guest.gpus.device import SILENT, Gpu
 from guest.gpus.idle import BUSY_LIMIT_C, SLOWDOWNS, described, reasons_of
-from guest.gpus.machine import Machine, SmiError, in_virtual_machine, number
+from guest.gpus.machine import Machine, in_virtual_machine
+from guest.gpus.nvidia_smi import SmiError, number
 from guest.gpus.pcie import LANES, VIRTUAL
 from guest.gpus.report import LOADED, Report, named
 from guest.gpus.watch import PYTHON, Load, LoadError
@@ -27,7 +28,7 @@ SERIES = {
 }  # fmt: skip
 
 
-def judge_load(report: Report, machine: Machine, gpus: list[Gpu], *, seconds: float) -> None:
+def check_load(report: Report, machine: Machine, gpus: list[Gpu], *, seconds: float) -> None:
     """Keep all GPUs busy for a while, and judge each of them meanwhile."""
     python = machine.hardware / PYTHON
     if not python.exists():
@@ -35,14 +36,14 @@ def judge_load(report: Report, machine: Machine, gpus: list[Gpu], *, seconds: fl
     try:
         load = watch.run(machine, gpus, seconds=seconds)
     except (LoadError, SmiError) as error:
-        report.judge("load", good=False, detail=str(error))
+        report.record("load", good=False, detail=str(error))
         return skip_all(report, gpus, "the load failed")
     told = f"{len(gpus)} GPUs busy for {seconds:g} s, {len(load.samples)} samples"
-    report.judge("load", good=True, detail=told)
+    report.record("load", good=True, detail=told)
     report.versions["torch"] = load.torch
     virtual = in_virtual_machine(machine)
     for gpu in gpus:
-        judge_gpu(report, gpu, load, virtual=virtual)
+        check_gpu(report, gpu, load, virtual=virtual)
     report.figures.update(render_series(load, gpus))
     return None
 
@@ -80,21 +81,21 @@ def is_told(lines: dict[str, list[float | None]]) -> bool:
     return any(value is not None for values in lines.values() for value in values)
 
 
-def judge_gpu(report: Report, gpu: Gpu, load: Load, *, virtual: bool) -> None:
+def check_gpu(report: Report, gpu: Gpu, load: Load, *, virtual: bool) -> None:
     """Judge what was seen of one GPU."""
-    judge_busy(report, gpu, load)
-    judge_link(report, gpu, load, virtual=virtual)
-    judge_temperature(report, gpu, load)
-    judge_throttling(report, gpu, load)
-    judge_bandwidth(report, gpu, load)
+    check_busy(report, gpu, load)
+    check_link(report, gpu, load, virtual=virtual)
+    check_temperature(report, gpu, load)
+    check_throttling(report, gpu, load)
+    check_bandwidth(report, gpu, load)
 
 
-def judge_busy(report: Report, gpu: Gpu, load: Load) -> None:
+def check_busy(report: Report, gpu: Gpu, load: Load) -> None:
     """The GPU was really busy, or nothing here says anything."""
     name, series = named(gpu.index, "load"), load.series(gpu, "utilization.gpu")
     rows = [sample.get(str(gpu.index), {"gone": "lost"}) for sample in load.samples]
     if any("lost" in value.lower() for row in rows for value in row.values()):
-        report.judge(name, good=False, detail="lost under load: restart the machine")
+        report.record(name, good=False, detail="lost under load: restart the machine")
         return
     if not series:
         report.skip(name, SILENT)
@@ -103,7 +104,7 @@ def judge_busy(report: Report, gpu: Gpu, load: Load) -> None:
     watts = load.series(gpu, "power.draw")
     power = f", up to {max(watts):g} W" if watts else ""
     gpu.figures["power_under_load_watts"] = max(watts) if watts else None
-    report.judge(
+    report.record(
         name,
         good=percent >= BUSY_PERCENT,
         value=percent,
@@ -113,7 +114,7 @@ def judge_busy(report: Report, gpu: Gpu, load: Load) -> None:
     )
 
 
-def judge_link(report: Report, gpu: Gpu, load: Load, *, virtual: bool) -> None:
+def check_link(report: Report, gpu: Gpu, load: Load, *, virtual: bool) -> None:
     """The link runs at the speed and the width that the GPU is able of, all the time."""
     name = named(gpu.index, "link under load")
     speeds = load.series(gpu, "pcie.link.gen.gpucurrent") or load.series(
@@ -130,7 +131,7 @@ def judge_link(report: Report, gpu: Gpu, load: Load, *, virtual: bool) -> None:
     told = f"generation {speed:g} x{width:g}"
     good = speed >= gpu.able and width >= LANES
     advice = f"{told}, expected generation {gpu.able:g} x{LANES}: seat the card and its riser again"
-    report.judge(
+    report.record(
         name,
         good=good,
         detail=told if good else advice,
@@ -140,14 +141,14 @@ def judge_link(report: Report, gpu: Gpu, load: Load, *, virtual: bool) -> None:
     )
 
 
-def judge_temperature(report: Report, gpu: Gpu, load: Load) -> None:
+def check_temperature(report: Report, gpu: Gpu, load: Load) -> None:
     """A few seconds of load do not overheat a GPU."""
     name, series = named(gpu.index, "temperature under load"), load.series(gpu, "temperature.gpu")
     if not series:
         report.skip(name, SILENT)
         return
     celsius = max(series)
-    report.judge(
+    report.record(
         name,
         good=celsius < BUSY_LIMIT_C,
         detail=f"{celsius:g} C, limit {BUSY_LIMIT_C} C",
@@ -157,7 +158,7 @@ def judge_temperature(report: Report, gpu: Gpu, load: Load) -> None:
     )
 
 
-def judge_throttling(report: Report, gpu: Gpu, load: Load) -> None:
+def check_throttling(report: Report, gpu: Gpu, load: Load) -> None:
     """Nothing but the power limit holds the clocks down under load."""
     name = named(gpu.index, "throttling under load")
     rows = [sample.get(str(gpu.index), {}) for sample in load.samples[1:]]
@@ -169,15 +170,15 @@ def judge_throttling(report: Report, gpu: Gpu, load: Load) -> None:
     told = described(slow[-1] if slow else seen[-1])
     good = len(slow) < LEAST_SIGHTINGS
     share = f"slowed down in {len(slow)} of {len(seen)} samples"
-    report.judge(name, good=good, detail=f"{told}; {share}")
+    report.record(name, good=good, detail=f"{told}; {share}")
 
 
-def judge_bandwidth(report: Report, gpu: Gpu, load: Load) -> None:
+def check_bandwidth(report: Report, gpu: Gpu, load: Load) -> None:
     """Data moves between memory and GPU as fast as the link allows, both ways."""
     name, rates = named(gpu.index, "bandwidth"), load.bandwidth.get(gpu.index)
     limit = BANDWIDTH_LIMITS.get(int(gpu.able or 0))
     if rates is None:
-        report.judge(name, good=False, detail="was not measured: the load passed this GPU over")
+        report.record(name, good=False, detail="was not measured: the load passed this GPU over")
         return
     gpu.figures["bandwidth_to_gpu_gigabytes_per_second"] = rates[0]
     gpu.figures["bandwidth_to_host_gigabytes_per_second"] = rates[1]
@@ -185,7 +186,7 @@ def judge_bandwidth(report: Report, gpu: Gpu, load: Load) -> None:
     if limit is None:
         report.skip(name, f"{told}; no limit is known for this generation")
         return
-    report.judge(
+    report.record(
         name,
         good=min(rates) >= limit,
         detail=f"{told}, limit {limit:g}",

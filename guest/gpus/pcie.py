@@ -16,7 +16,7 @@ AER_KINDS = ("fatal", "nonfatal", "correctable")
 VIRTUAL = "deferred: a virtual machine shows an emulated slot, the card's own is not seen"
 
 
-def judge_link(report: Report, gpu: Gpu, *, virtual: bool) -> None:
+def check_link(report: Report, gpu: Gpu, *, virtual: bool) -> None:
     """The slot gives what the GPU is able of; the link itself slows down while a GPU idles."""
     name = named(gpu.index, "link")
     width, generation = gpu.number("pcie.link.width.max"), gpu.number("pcie.link.gen.max")
@@ -27,13 +27,13 @@ def judge_link(report: Report, gpu: Gpu, *, virtual: bool) -> None:
         report.skip(name, SILENT)
     elif width < LANES:
         told = f"x{width:g}, expected x{LANES}: seat the card again, look at its slot"
-        report.judge(name, good=False, detail=told, value=width, limit=LANES, unit="lanes")
+        report.record(name, good=False, detail=told, value=width, limit=LANES, unit="lanes")
     else:
         reached = min(generation, host or generation)
         told = f"generation {reached:g} x{width:g}"
         advice = f"{told}, the GPU is able of {able:g}: look at the slot and the BIOS"
         good = reached >= able
-        report.judge(
+        report.record(
             name,
             good=good,
             detail=told if good else advice,
@@ -43,7 +43,7 @@ def judge_link(report: Report, gpu: Gpu, *, virtual: bool) -> None:
         )
 
 
-def judge_replays(report: Report, gpus: list[Gpu], machine: Machine) -> None:
+def check_replays(report: Report, gpus: list[Gpu], machine: Machine) -> None:
     """Few packets had to be sent again since the GPU was reset."""
     answer = ask(machine, "nvidia-smi", "--query", "--xml-format")
     found = read_replays(answer.text) if answer.code == 0 else {}
@@ -58,7 +58,7 @@ def judge_replays(report: Report, gpus: list[Gpu], machine: Machine) -> None:
         told = f"{replays} since the reset, limit {REPLAY_LIMIT}"
         advice = f"{told}, {rollovers} rollovers: seat the card and its riser again"
         good = replays <= REPLAY_LIMIT and rollovers == 0
-        report.judge(
+        report.record(
             name,
             good=good,
             detail=told if good else advice,
@@ -78,7 +78,7 @@ def read_replays(xml: str) -> dict[str, tuple[int, int]]:
     return {found[1].lower(): (int(found[2]), int(found[3])) for found in parts if found}
 
 
-def judge_aer(report: Report, gpu: Gpu, machine: Machine) -> None:
+def check_aer(report: Report, gpu: Gpu, machine: Machine) -> None:
     """The kernel saw no uncorrectable error on the link, at the card or at its slot."""
     name = named(gpu.index, "PCIe errors")
     address = sysfs_address(gpu.values["pci.bus_id"])
@@ -92,7 +92,7 @@ def judge_aer(report: Report, gpu: Gpu, machine: Machine) -> None:
     told = ", ".join(f"{count} {kind}" for kind, count in known.items())
     bad = known.get("fatal", 0) + known.get("nonfatal", 0)
     advice = f"{told} since the boot: seat the card and its riser again"
-    report.judge(
+    report.record(
         name, good=bad == 0, detail=advice if bad else told, value=bad, limit=0, unit="errors"
     )
 

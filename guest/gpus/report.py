@@ -5,9 +5,10 @@ that could not be made is a SKIP that says why.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from guest.checking import report
+from guest.checking.suite_report import SuiteReport
 
 #: Checks of the machine: the idle form makes them all; "load" belongs to --load.
 MACHINE = (
@@ -43,26 +44,10 @@ def names(gpus: int, *, load: bool) -> list[str]:
 
 
 @dataclass(kw_only=True)
-class Report(report.Report):
-    """The results so far, with figures for plots and versions."""
+class Report(SuiteReport):
+    """The results so far."""
 
     check: str = "gpus"
-    figures: dict[str, object] = field(default_factory=dict)
-    versions: dict[str, str] = field(default_factory=dict)
-    seconds: float = 0.0
-
-    def judge(
-        self,
-        name: str,
-        *,
-        good: bool,
-        detail: str,
-        value: float | None = None,
-        limit: float | None = None,
-        unit: str = "",
-    ) -> None:
-        """Say whether a check passed, with its number where it has one."""
-        self.add(name, "OK" if good else "FAIL", detail, value=value, limit=limit, unit=unit)
 
     def complete(self, wanted: list[str], why: Callable[[str], str]) -> None:
         """Order the checks, and skip with a reason those that were not made."""
@@ -72,15 +57,6 @@ class Report(report.Report):
         extra = [name for name in self.checks if name not in wanted]
         assert not extra, extra
         self.checks = {name: self.checks[name] for name in wanted}
-
-    def as_data(self) -> dict[str, object]:
-        """Return the object that the build and cube-health read."""
-        return {
-            **super().as_data(),
-            "figures": self.figures,
-            "versions": self.versions,
-            "seconds": round(self.seconds, 1),
-        }
 
 
 def not_run(reason: str) -> Report:

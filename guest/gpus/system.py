@@ -53,7 +53,7 @@ def read_expectations(machine: Machine) -> Expectations:
 # --- counts and models --------------------------------------------------------------------
 
 
-def judge_bus(report: Report, bus: Bus, *, expected: int) -> None:
+def check_bus(report: Report, bus: Bus, *, expected: int) -> None:
     """As many GPUs as expected sit on the PCI bus and answer."""
     told = (
         str(len(bus.gpus)) if len(bus.gpus) == expected else f"{len(bus.gpus)}, expected {expected}"
@@ -61,7 +61,7 @@ def judge_bus(report: Report, bus: Bus, *, expected: int) -> None:
     if bus.silent:
         told += f"; {', '.join(bus.silent)} does not answer: restart the machine"
     good = len(bus.gpus) == expected and not bus.silent
-    report.judge(
+    report.record(
         "GPUs on the PCI bus",
         good=good,
         detail=told,
@@ -71,10 +71,10 @@ def judge_bus(report: Report, bus: Bus, *, expected: int) -> None:
     )
 
 
-def judge_seen(report: Report, seen: int, *, expected: int) -> None:
+def check_seen(report: Report, seen: int, *, expected: int) -> None:
     """As many GPUs as expected answer to the driver."""
     good = seen == expected
-    report.judge(
+    report.record(
         "GPUs that the driver sees",
         good=good,
         value=seen,
@@ -84,17 +84,17 @@ def judge_seen(report: Report, seen: int, *, expected: int) -> None:
     )
 
 
-def judge_models(report: Report, gpus: list[Gpu], *, expected: str) -> None:
+def check_models(report: Report, gpus: list[Gpu], *, expected: str) -> None:
     """All GPUs are of one model, the one that is expected."""
     found = Counter(gpu.values["name"] for gpu in gpus)
     kinds = ", ".join(f"{count} x {name}" for name, count in sorted(found.items()))
-    report.judge("GPU models are equal", good=len(found) == 1, detail=kinds)
+    report.record("GPU models are equal", good=len(found) == 1, detail=kinds)
     if not expected:
         report.skip("GPU model", "no model is expected")
         return
     good = all(is_model(name, expected) for name in found)
     told = f"{expected}" if good else f"{kinds}; expected {expected}"
-    report.judge("GPU model", good=good, detail=told)
+    report.record("GPU model", good=good, detail=told)
 
 
 def is_model(name: str, model: str) -> bool:
@@ -114,7 +114,7 @@ def is_model(name: str, model: str) -> bool:
 # --- versions -----------------------------------------------------------------------------
 
 
-def judge_versions(report: Report, machine: Machine, *, answered: str) -> None:
+def check_versions(report: Report, machine: Machine, *, answered: str) -> None:
     """The driver that runs, its library and its packages are of one version.
 
     Args:
@@ -129,11 +129,11 @@ def judge_versions(report: Report, machine: Machine, *, answered: str) -> None:
     pairs = ", ".join(f"{what} {version}" for what, version in found.items())
     if len(kinds) > 1:
         advice = f"{pairs}: restart the machine; if they still differ, apply layer 2 again"
-        report.judge(name, good=False, detail=advice)
+        report.record(name, good=False, detail=advice)
     elif "kernel" not in found or len(found) == 1:
         report.skip(name, f"nothing to compare: {pairs or 'no driver is loaded'}")
     else:
-        report.judge(name, good=True, detail=f"{kinds.pop()}: {', '.join(found)}")
+        report.record(name, good=True, detail=f"{kinds.pop()}: {', '.join(found)}")
 
 
 def read_versions(machine: Machine) -> Iterator[tuple[str, str]]:
@@ -159,7 +159,7 @@ def read_versions(machine: Machine) -> Iterator[tuple[str, str]]:
 # --- containers and P2P -------------------------------------------------------------------
 
 
-def judge_container_runtime(report: Report, machine: Machine) -> None:
+def check_container_runtime(report: Report, machine: Machine) -> None:
     """Docker knows the GPU runtime, where layer 3 says that it was installed."""
     name = "container runtime"
     if not claims_runtime(machine):
@@ -172,7 +172,7 @@ def judge_container_runtime(report: Report, machine: Machine) -> None:
     good = answer.code == 0 and '"nvidia"' in answer.text
     advice = "no runtime nvidia: nvidia-ctk runtime configure --runtime=docker"
     told = "nvidia" if good else answer.explain() if answer.code else advice
-    report.judge(name, good=good, detail=told)
+    report.record(name, good=good, detail=told)
 
 
 def claims_runtime(machine: Machine) -> bool:
@@ -184,7 +184,7 @@ def claims_runtime(machine: Machine) -> bool:
         return False
 
 
-def judge_p2p(report: Report, machine: Machine, *, gpus: int) -> None:
+def check_p2p(report: Report, machine: Machine, *, gpus: int) -> None:
     """All pairs are alike: GeForce has no P2P, but a pair that differs has a cause.
 
     Source: the legend that nvidia-smi 550.163.01 prints (GNS: GPU not supported).
@@ -200,9 +200,9 @@ def judge_p2p(report: Report, machine: Machine, *, gpus: int) -> None:
         report.skip(name, f"nvidia-smi does not say: {answer.explain()}")
     elif len(set(states)) > 1:
         kinds = ", ".join(f"{count} x {word}" for word, count in Counter(states).items())
-        report.judge(name, good=False, detail=f"differs between pairs: {kinds}: look at the slots")
+        report.record(name, good=False, detail=f"differs between pairs: {kinds}: look at the slots")
     elif states[0] == "OK":
-        report.judge(name, good=True, detail="supported between all pairs")
+        report.record(name, good=True, detail="supported between all pairs")
     else:
         report.skip(name, f"not supported between any pair ({states[0]}); GeForce never has it")
 
@@ -218,7 +218,7 @@ def read_p2p(text: str) -> list[str]:
 # --- the kernel's log ---------------------------------------------------------------------
 
 
-def judge_kernel_log(report: Report, machine: Machine) -> None:
+def check_kernel_log(report: Report, machine: Machine) -> None:
     """The driver reported no fault since the boot; any Xid fails, its class says what to do."""
     answer = ask(machine, "journalctl", "--dmesg", "--boot", "--output=cat", "--no-pager")
     if answer.code != 0 or not answer.text.strip():
@@ -233,7 +233,7 @@ def judge_kernel_log(report: Report, machine: Machine) -> None:
     told = "; ".join(f"{count} x {fault}: {advice}" for (fault, advice), count in faults.items())
     late = "" if "Linux version" in answer.text else " (the log begins later)"
     good = not faults
-    report.judge(
+    report.record(
         "kernel log",
         good=good,
         value=len(lines),

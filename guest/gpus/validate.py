@@ -1,19 +1,15 @@
-"""Judge the GPUs of the live box against /etc/cube/expectations.json; see docs/validate.md.
-
-nvidia-smi refuses a whole query for one unknown field (exit code 2), and answers 0 for a GPU that
-is lost: optional fields are asked again one by one, and every field is looked at.
-"""
+"""Check the GPUs of the live box against /etc/cube/expectations.json; see docs/validate.md."""
 
 import argparse
 import signal
 import sys
-import time
 from types import FrameType
 
 from guest.checking.report import EXIT_CANNOT_RUN, EXIT_CODES, render_json
 from guest.gpus import device, idle, load, pcie, system, watch
 from guest.gpus.device import Gpu
-from guest.gpus.machine import Bus, Machine, SmiError, find_machine, query, query_known, read_bus
+from guest.gpus.machine import Bus, Machine, find_machine, read_bus
+from guest.gpus.nvidia_smi import SmiError, query_known, read
 from guest.gpus.report import MACHINE, Report, names, not_run, render_text
 from guest.gpus.system import Expectations
 
@@ -25,7 +21,7 @@ SETTLE_S, QUICK_SETTLE_BEFORE_LOAD_S, SETTLE_BEFORE_LOAD_S = 1.0, 30.0, 90.0
 USAGE = """\
 validate-gpus.sh [--json] [--load] [--quick] [--seconds N]
 
-Judge the GPUs: count, model, memory, driver, temperature, persistence, link, errors.
+Check the GPUs: count, model, memory, driver, temperature, persistence, link, errors.
 One line a check: OK, FAIL or SKIP, its name, what was seen. Without --load it only reads, and
 takes seconds; no program on the GPUs is disturbed.
 """
@@ -39,18 +35,16 @@ Exit codes:
 
 
 def main() -> int:
-    """Judge, print and return the exit code."""
+    """Check, print and return the exit code."""
     options = read_options()
     signal.signal(signal.SIGTERM, stop)
-    start = time.monotonic()
     machine = find_machine()
     bus = read_bus(machine)
     try:
-        report = judge(machine, bus, options) if bus.gpus else absent(bus)
+        report = check(machine, bus, options) if bus.gpus else absent(bus)
     except ValueError as error:
         sys.stderr.write(f"validate-gpus.sh: {error}\n")
         return EXIT_CANNOT_RUN
-    report.seconds = time.monotonic() - start
     print(render_json(report) if options.json else render_text(report))  # noqa: T201 (its output)
     return EXIT_CODES[report.outcome]
 
@@ -95,13 +89,13 @@ def stop(_signal: int, _frame: FrameType | None) -> None:
 
 
 def absent(bus: Bus) -> Report:
-    """Report that there is nothing to judge."""
+    """Report that there is nothing to check."""
     ids = ", ".join(sorted(set(bus.others)))
     others = f", only display controllers of other vendors ({ids})" if ids else ""
     return not_run(f"there is no NVIDIA GPU on the PCI bus{others}")
 
 
-def judge(machine: Machine, bus: Bus, options: argparse.Namespace) -> Report:
+def check(machine: Machine, bus: Bus, options: argparse.Namespace) -> Report:
     """Make all checks.
 
     Raises:
@@ -109,18 +103,18 @@ def judge(machine: Machine, bus: Bus, options: argparse.Namespace) -> Report:
     """
     expected = system.read_expectations(machine)
     report = Report(evidence="simulated" if machine.simulated else "hardware")
-    system.judge_bus(report, bus, expected=expected.count)
+    system.check_bus(report, bus, expected=expected.count)
     gpus: list[Gpu] = []
     try:
         gpus = read_gpus(report, machine)
         ask_about(report, machine, gpus, expected, options)
     except SmiError as error:
         report.checks.pop("driver answers", None)
-        report.judge("driver answers", good=False, detail=str(error))
+        report.record("driver answers", good=False, detail=str(error))
     answered = next((gpu.values["driver_version"] for gpu in gpus if not gpu.lost), "")
-    system.judge_versions(report, machine, answered=answered)
-    system.judge_container_runtime(report, machine)
-    system.judge_kernel_log(report, machine)
+    system.check_versions(report, machine, answered=answered)
+    system.check_container_runtime(report, machine)
+    system.check_kernel_log(report, machine)
     report.figures["gpus"] = [render_gpu(gpu) for gpu in gpus]
     count = max(expected.count, *(gpu.index + 1 for gpu in gpus), 0)
     report.complete(names(count, load=options.load), lambda name: reason(name, gpus))
@@ -133,16 +127,13 @@ def read_gpus(report: Report, machine: Machine) -> list[Gpu]:
     Raises:
         SmiError: it does not.
     """
-    rows = query(machine, device.REQUIRED)
-    whole = [row for row in rows if row["index"].isdigit()]
-    told = [" ".join(row.values()) for row in rows if row not in whole] or (
-        [] if whole else ["nvidia-smi names no GPU"]
-    )
+    rows, messages = read(machine, device.REQUIRED)
+    told = messages or ([] if rows else ["nvidia-smi names no GPU"])
     versions = ", ".join(
-        sorted({row["driver_version"] for row in whole if "[" not in row["driver_version"]})
+        sorted({row["driver_version"] for row in rows if "[" not in row["driver_version"]})
     )
-    report.judge("driver answers", good=not told, detail="; ".join(told) or f"driver {versions}")
-    gpus = [Gpu(index=int(row["index"]), values=row) for row in whole]
+    report.record("driver answers", good=not told, detail="; ".join(told) or f"driver {versions}")
+    gpus = [Gpu(index=int(row["index"]), values=row) for row in rows]
     known = query_known(machine, device.OPTIONAL)
     for gpu in gpus:
         gpu.values.update(known.get(str(gpu.index), {}))
@@ -161,23 +152,23 @@ def ask_about(
     Raises:
         SmiError: it does not answer any more.
     """
-    system.judge_seen(report, len(gpus), expected=expected.count)
+    system.check_seen(report, len(gpus), expected=expected.count)
     whole = [gpu for gpu in gpus if not gpu.lost]
     if not whole:
         return
-    system.judge_models(report, whole, expected=expected.model)
+    system.check_models(report, whole, expected=expected.model)
     idle.settle(machine, whole, limit_s=settle_s(options))
     for gpu in whole:
-        idle.judge_memory(report, gpu, least_mib=expected.memory_mib)
-        idle.judge_temperature(report, gpu, settled=options.load)
-    idle.judge_throttling(report, whole, machine)
-    system.judge_p2p(report, machine, gpus=len(whole))
+        idle.check_memory(report, gpu, least_mib=expected.memory_mib)
+        idle.check_temperature(report, gpu, settled=options.load)
+    idle.check_throttling(report, whole, machine)
+    system.check_p2p(report, machine, gpus=len(whole))
     if options.load:
         seconds = options.seconds or (QUICK_LOAD_S if options.quick else LOAD_S)
-        load.judge_load(report, machine, whole, seconds=seconds)
+        load.check_load(report, machine, whole, seconds=seconds)
     for gpu in gpus:  # after the load: it may have left errors
-        idle.judge_gpu(report, gpu, machine)
-    pcie.judge_replays(report, whole, machine)
+        idle.check_gpu(report, gpu, machine)
+    pcie.check_replays(report, whole, machine)
 
 
 def settle_s(options: argparse.Namespace) -> float:

@@ -3,17 +3,16 @@
 import os
 import platform
 
+from guest.checking.pci import nvidia_gpus
 from guest.checking.program import NOT_INSTALLED, ask, environment
 from guest.checking.report import Report
-from guest.checking.state import read_text
-from guest.health.box import ROOT, check_program, check_unit, in_container
+from guest.checking.state import ROOT, read_text
+from guest.health.box import check_program, check_unit, in_container
 
 #: Debian names the module after its flavour.
 MODULES = ("nvidia", "nvidia-current", "nvidia-current-open")
 CUDA_BIN = "/usr/local/cuda/bin"
 HELP = "/etc/cube/secure-boot.txt"
-#: Source: the PCI ID registry: vendor 10de is NVIDIA, class 03 a display controller.
-NVIDIA, DISPLAY = "0x10de", "0x03"
 
 
 def check_nvidia_driver(report: Report) -> None:
@@ -99,10 +98,7 @@ def key_state() -> str:
 
 def gpu_present() -> bool:
     """Tell whether an NVIDIA display controller is on the PCI bus."""
-    return any(
-        read_text(device / "vendor") == NVIDIA and read_text(device / "class").startswith(DISPLAY)
-        for device in (ROOT / "sys/bus/pci/devices").glob("*")
-    )
+    return bool(nvidia_gpus(ROOT))
 
 
 def check_cuda(report: Report) -> None:

@@ -13,6 +13,7 @@ import pytest
 from cube.runtime.run import run
 from guest.checking import program
 from guest.gpus import machine as machines
+from guest.gpus import nvidia_smi
 from tests.processes import alive
 from tests.simulated.box import ON_A_GUEST, SimulatedBox
 
@@ -171,7 +172,7 @@ def test_a_simulated_box_on_a_guest_plays_its_hardware(
     assert machine.simulated
     assert (machine.state, machine.hardware) == (tmp_path, box.folder)
     assert len(machines.read_bus(machine).gpus) == 4
-    assert machines.query(machine, ("index",))[3] == {"index": "3"}
+    assert nvidia_smi.query(machine, ("index",))[3] == {"index": "3"}
 
 
 def test_a_root_for_tests_is_simulated(healthy: SimulatedBox) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from guest.gpus import idle, machine, system
+from guest.gpus import idle, nvidia_smi, system
 from guest.gpus.device import Gpu
 from guest.gpus.machine import Machine
 from guest.gpus.report import Report
@@ -120,7 +120,7 @@ def answers(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, str]]:
         return [{"index": "0", **next(left)}]
 
     monkeypatch.setattr(idle, "query", query)
-    monkeypatch.setattr(machine, "query", query)
+    monkeypatch.setattr(nvidia_smi, "query", query)
     monkeypatch.setattr(idle, "SETTLE_STEP_S", 0.001)
     monkeypatch.setattr(idle, "SECOND_LOOK_S", 0.001)
     return rows
@@ -135,7 +135,7 @@ def warm(celsius: str, **more: str) -> Gpu:
 
 def temperature(gpu: Gpu, *, settled: bool) -> str:
     report = Report(evidence="simulated")
-    idle.judge_temperature(report, gpu, settled=settled)
+    idle.check_temperature(report, gpu, settled=settled)
     return str(report.checks["GPU 0 temperature"]["status"])
 
 
@@ -177,5 +177,5 @@ def test_a_slowdown_of_a_moment_is_a_change_of_the_clocks(
     answers += [{"clocks_event_reasons.active": again}]
     gpu = warm("40", **{"clocks_event_reasons.active": "0x0000000000000008"})
     report = Report(evidence="simulated")
-    idle.judge_throttling(report, [gpu], MACHINE)
+    idle.check_throttling(report, [gpu], MACHINE)
     assert report.checks["GPU 0 throttling"]["status"] == status
