@@ -56,25 +56,34 @@ def ask(machine: Machine, *argv: str) -> Answer:
 
 @dataclass(frozen=True, kw_only=True)
 class Bus:
-    """Addresses of NVIDIA's GPUs, those of them that do not answer, and other vendors' ids."""
+    """The display controllers on the PCI bus.
+
+    Args:
+        gpus: addresses of NVIDIA's.
+        ids: their device ids, "10de:2b85".
+        silent: addresses of those that do not answer.
+        others: other vendors' ids.
+    """
 
     gpus: tuple[str, ...]
+    ids: tuple[str, ...]
     silent: tuple[str, ...]
     others: tuple[str, ...]
 
 
 def read_bus(machine: Machine) -> Bus:
     """Look for display controllers."""
-    gpus, silent, others = [], [], []
+    gpus, ids, silent, others = [], [], [], []
     for device, vendor in displays(machine.hardware):
         if vendor != NVIDIA:
             others.append(vendor.removeprefix("0x"))
             continue
         gpus.append(device.name)
+        ids.append(f"10de:{read_text(device / 'device').removeprefix('0x')}")
         with contextlib.suppress(OSError):
             if (device / "config").read_bytes()[:2] == NO_DEVICE:
                 silent.append(device.name)
-    return Bus(gpus=tuple(gpus), silent=tuple(silent), others=tuple(others))
+    return Bus(gpus=tuple(gpus), ids=tuple(ids), silent=tuple(silent), others=tuple(others))
 
 
 def sysfs_address(bus_id: str) -> str:

@@ -3,13 +3,15 @@
 import argparse
 import signal
 import sys
+from dataclasses import replace
 from types import FrameType
 
 from guest.checking.report import EXIT_CANNOT_RUN, EXIT_CODES, render_json
-from guest.gpus import device, idle, load, pcie, system, watch
+from guest.gpus import device, idle, load, pcie, status, system, watch
 from guest.gpus.device import Gpu
+from guest.gpus.inventory import Inventory, read_inventory
 from guest.gpus.machine import Bus, Machine, find_machine, read_bus
-from guest.gpus.nvidia_smi import SmiError, query_known, read
+from guest.gpus.nvidia_smi import SmiError, query_details, query_known
 from guest.gpus.report import MACHINE, Report, names, not_run, render_text
 from guest.gpus.system import Expectations
 
@@ -103,47 +105,45 @@ def check(machine: Machine, bus: Bus, options: argparse.Namespace) -> Report:
     """
     expected = system.read_expectations(machine)
     report = Report(evidence="simulated" if machine.simulated else "hardware")
-    system.check_bus(report, bus, expected=expected.count)
-    gpus: list[Gpu] = []
+    inventory = Inventory(bus=bus)
     try:
-        gpus = read_gpus(report, machine)
-        ask_about(report, machine, gpus, expected, options)
+        inventory = read_gpus(report, machine, bus)
+        ask_about(report, machine, inventory, expected, options)
     except SmiError as error:
         report.checks.pop("driver answers", None)
-        report.record("driver answers", good=False, detail=str(error))
+        told = f"{error.found.reason} (exit code {error.code})"
+        report.settle("driver answers", replace(error.found, reason=told))
+    gpus, models = inventory.gpus, inventory.models
+    system.check_bus(report, bus, models, expected=expected.count)
     answered = next((gpu.values["driver_version"] for gpu in gpus if not gpu.lost), "")
     system.check_versions(report, machine, answered=answered)
     system.check_container_runtime(report, machine)
-    system.check_kernel_log(report, machine)
+    system.check_kernel_log(report, machine, models)
     report.figures["gpus"] = [render_gpu(gpu) for gpu in gpus]
     count = max(expected.count, *(gpu.index + 1 for gpu in gpus), 0)
     report.complete(names(count, load=options.load), lambda name: reason(name, gpus))
     return report
 
 
-def read_gpus(report: Report, machine: Machine) -> list[Gpu]:
-    """Read the GPUs that the driver sees, and say whether it answers.
+def read_gpus(report: Report, machine: Machine, bus: Bus) -> Inventory:
+    """Read the GPUs that the driver sees or warns of, and say whether it answers.
 
     Raises:
         SmiError: it does not.
     """
-    rows, messages = read(machine, device.REQUIRED)
-    told = messages or ([] if rows else ["nvidia-smi names no GPU"])
-    versions = ", ".join(
-        sorted({row["driver_version"] for row in rows if "[" not in row["driver_version"]})
-    )
-    report.record("driver answers", good=not told, detail="; ".join(told) or f"driver {versions}")
-    gpus = [Gpu(index=int(row["index"]), values=row) for row in rows]
+    inventory = read_inventory(machine, bus)
+    report.settle("driver answers", inventory.found, detail=f"driver {inventory.driver}")
     known = query_known(machine, device.OPTIONAL)
-    for gpu in gpus:
+    for gpu in inventory.gpus:
         gpu.values.update(known.get(str(gpu.index), {}))
-    return gpus
+        report.labels[gpu.index] = (gpu.address, gpu.model)
+    return inventory
 
 
 def ask_about(
     report: Report,
     machine: Machine,
-    gpus: list[Gpu],
+    inventory: Inventory,
     expected: Expectations,
     options: argparse.Namespace,
 ) -> None:
@@ -152,11 +152,16 @@ def ask_about(
     Raises:
         SmiError: it does not answer any more.
     """
-    system.check_seen(report, len(gpus), expected=expected.count)
+    gpus = inventory.gpus
+    system.check_seen(report, inventory, expected=expected.count)
     whole = [gpu for gpu in gpus if not gpu.lost]
+    for gpu in gpus:
+        if gpu.lost:
+            idle.check_gpu(report, gpu, machine)
     if not whole:
         return
     system.check_models(report, whole, expected=expected.model)
+    status.check_processes(report, whole, machine)
     idle.settle(machine, whole, limit_s=settle_s(options))
     for gpu in whole:
         idle.check_memory(report, gpu, least_mib=expected.memory_mib)
@@ -166,9 +171,11 @@ def ask_about(
     if options.load:
         seconds = options.seconds or (QUICK_LOAD_S if options.quick else LOAD_S)
         load.check_load(report, machine, whole, seconds=seconds)
-    for gpu in gpus:  # after the load: it may have left errors
+    for gpu in whole:  # after the load: it may have left errors
         idle.check_gpu(report, gpu, machine)
-    pcie.check_replays(report, whole, machine)
+    details = query_details(machine)
+    pcie.check_replays(report, whole, details)
+    status.check_status(report, whole, details, query_known(machine, tuple(device.STATUS)))
 
 
 def settle_s(options: argparse.Namespace) -> float:

@@ -96,6 +96,7 @@ def test_a_frame_shows_everything(complete: Box) -> None:
         ("no_driver", 0, ["this machine has no NVIDIA GPU"]),
         ("na", 4, ["? W"]),
         ("no_new_fields", 4, ["1x16"]),
+        ("inforom", 4, ["3 RTX 5090", "15/575 W"]),
         ("hot", 4, ["93 °C"]),
     ],
 )

@@ -141,6 +141,13 @@ def test_a_lost_gpu_names_the_way_that_keeps_it(gpus: Box) -> None:
     assert "--gpus: lost its GPUs" in told
 
 
+def test_a_warning_about_one_gpu_hides_no_other(gpus: Box) -> None:
+    warning = "WARNING: infoROM is corrupted at gpu 0000:C1:00.0"
+    gpus.fake("nvidia-smi", f"{LISTED}\n{warning}", code=14)
+    code, data = judge(gpus)
+    assert (code, failed(data)) == (0, [])
+
+
 def test_without_a_driver_every_way_fails(gpus: Box) -> None:
     gpus.fake("nvidia-smi", "NVIDIA-SMI has failed", code=9)
     code, data = judge(gpus)

@@ -160,6 +160,13 @@ def test_an_idle_gpu_fails_by_its_number(gpus: Box) -> None:
     assert "GPU 2 60 %" in detail(data, "utilisation")
 
 
+def test_a_warning_about_one_gpu_hides_no_sample(gpus: Box) -> None:
+    rows = "\\n".join(f"{at}, 98, 550.00, 71, 30000" for at in range(4))
+    gpus.fake_script("nvidia-smi", f"printf '{rows}\n'; echo WARNING: infoROM >&2; exit 14")
+    code, data = judge(gpus, "pytorch", GOOD, "--quick")
+    assert (code, failed(data)) == (0, [])
+
+
 @pytest.mark.parametrize("script", ["exit 9", "sleep 9"])
 def test_utilisation_that_nobody_tells_is_a_failure(gpus: Box, script: str) -> None:
     gpus.fake_script("nvidia-smi", script)
