@@ -80,7 +80,7 @@ class GpuQuery:
         except SmiError as error:
             if on_bus == 0:
                 return Gpus(problem="this machine has no NVIDIA GPU", present=False)
-            return Gpus(problem=f"{on_bus} on the PCI bus, but {error.found.reason}")
+            return Gpus(problem=f"{on_bus} on the PCI bus, but {error}")
         missing = on_bus - len(gpus)
         told = f"{missing} on the PCI bus do not answer" if missing > 0 else ""
         return Gpus(gpus=gpus, problem=told)

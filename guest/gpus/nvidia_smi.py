@@ -9,7 +9,7 @@ import csv
 import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from xml.etree import ElementTree
 
 from guest.checking.program import NO_ANSWER, NOT_INSTALLED, Answer
@@ -37,7 +37,7 @@ class SmiError(Exception):
         refused = re.search(r'Field "([^"]+)" is not a valid field', answer.text + answer.complaint)
         self.unknown_field = refused[1] if refused and answer.code == UNKNOWN_FIELD else ""
         self.found = explain(answer)
-        super().__init__(f"{self.found.reason} (exit code {self.code})")
+        super().__init__(self.found.reason)
 
 
 @dataclass(kw_only=True)
@@ -57,8 +57,10 @@ class Survey:
 
 def explain(answer: Answer) -> Found:
     """Return what an answer's exit code says of the driver."""
-    finding = BY_EXIT_CODE.get(answer.code, "no answer")
-    return find(finding, told=answer.explain())
+    if answer.code not in BY_EXIT_CODE:
+        return find("no answer", told=answer.explain())
+    found = find(BY_EXIT_CODE[answer.code])
+    return replace(found, reason=f"{found.reason} (exit code {answer.code})")
 
 
 def query(machine: Machine, fields: Sequence[str]) -> list[Row]:

@@ -3,7 +3,6 @@
 import argparse
 import signal
 import sys
-from dataclasses import replace
 from types import FrameType
 
 from guest.checking.report import EXIT_CANNOT_RUN, EXIT_CODES, render_json
@@ -111,8 +110,7 @@ def check(machine: Machine, bus: Bus, options: argparse.Namespace) -> Report:
         ask_about(report, machine, inventory, expected, options)
     except SmiError as error:
         report.checks.pop("driver answers", None)
-        told = f"{error.found.reason} (exit code {error.code})"
-        report.settle("driver answers", replace(error.found, reason=told))
+        report.settle("driver answers", error.found)
     gpus, models = inventory.gpus, inventory.models
     system.check_bus(report, bus, models, expected=expected.count)
     answered = next((gpu.values["driver_version"] for gpu in gpus if not gpu.lost), "")
