@@ -7,10 +7,13 @@ from pyinfra.api import deploy
 
 from deploy.operations.apt import install
 from deploy.operations.files import put_atomic
+from deploy.operations.programs import install_programs
 from deploy.runner.data import read
 from deploy.runner.sources import Programs, file_text
 
-DASHBOARD = Programs("cube_top.py")
+DASHBOARD = Programs("cube_top")
+#: Programs in /usr/local/bin by the module that each starts.
+PROGRAMS = {"cube-top": "cube_top.program"}
 #: From Debian's main, and Ubuntu's main and universe; nvtop is in Ubuntu's multiverse.
 #: Source: packages.ubuntu.com, noble, nvtop 3.0.2-1.
 PACKAGES = (
@@ -41,12 +44,7 @@ def monitoring() -> None:
         dest="/etc/cube/release.json",
         content=render_release(data),
     )
-    put_atomic(
-        name="Install the dashboard cube-top",
-        dest="/usr/local/bin/cube-top",
-        content=DASHBOARD.text(),
-        mode="755",
-    )
+    install_programs(title="the dashboard cube-top", places=(DASHBOARD,), starts=PROGRAMS)
     put_atomic(
         name="Greet with image, layers and health at login",
         dest="/etc/update-motd.d/60-cube",

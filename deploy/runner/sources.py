@@ -45,7 +45,7 @@ class Programs:
 
     def modules(self) -> dict[str, str]:
         """Return the place's Python modules by their path on a host."""
-        found = sorted(self.path.glob("*.py")) if self.path.is_dir() else [self.path]
+        found = sorted(self.path.rglob("*.py")) if self.path.is_dir() else [self.path]
         return {f"{ON_HOST}/{path.relative_to(GUEST)}": path.read_text() for path in found}
 
 

@@ -14,6 +14,8 @@ KILL_S = 2
 NOT_INSTALLED, NO_ANSWER = 127, 124
 #: Added to the number of the signal that ended a program. Source: bash(1), "EXIT STATUS".
 SIGNALLED = 128
+#: Programs that were asked and have not answered yet.
+RUNNING: set["subprocess.Popen[str]"] = set()
 SBIN = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
@@ -36,6 +38,11 @@ class Answer:
         """The lines of both streams that are not blank; standard output comes first."""
         both = f"{self.text}\n{self.complaint}".splitlines()
         return [line.strip() for line in both if line.strip()]
+
+    @property
+    def summary(self) -> str:
+        """The first line, or how it failed."""
+        return self.explain() if self.code else self.first
 
     def explain(self) -> str:
         """Say how it failed."""
@@ -69,10 +76,13 @@ def ask(*argv: str, env: Mapping[str, str] | None = None, limit_s: float | None 
         )
     except OSError as error:
         return Answer(program=argv[0], code=NOT_INSTALLED, text="", complaint=str(error))
+    RUNNING.add(process)
     try:
         text, complaint = process.communicate(timeout=limit)
     except subprocess.TimeoutExpired:
         return Answer(program=argv[0], code=NO_ANSWER, text="", complaint=give_up(process, limit))
+    finally:
+        RUNNING.discard(process)
     code = process.returncode if process.returncode >= 0 else SIGNALLED - process.returncode
     return Answer(program=argv[0], code=code, text=text, complaint=complaint)
 
@@ -97,3 +107,9 @@ def end(process: "subprocess.Popen[str]", *, grace_s: float = 0) -> bool:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(timeout=wait_s)
     return process.poll() is not None
+
+
+def end_running() -> None:
+    """Kill the programs that have not answered yet, with their children."""
+    for process in tuple(RUNNING):
+        end(process)

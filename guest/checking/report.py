@@ -8,13 +8,13 @@ from dataclasses import dataclass, field
 EXIT_CODES = {"pass": 0, "fail": 1, "not_run": 77}
 EXIT_CANNOT_RUN = 2
 
-DETAIL_LENGTH = 200
+DETAIL_LENGTH = 300
 
 Check = dict[str, object]
 
 
 def one_line(text: str) -> str:
-    """Return printable text on one line, at most 200 characters."""
+    """Return printable text on one line, at most 300 characters."""
     shown = "".join(char if char.isprintable() else " " for char in text)
     return " ".join(shown.split())[:DETAIL_LENGTH]
 
@@ -76,6 +76,8 @@ class Report:
     @property
     def outcome(self) -> str:
         """The outcome: "pass", "fail" or "not_run"; without a check that passed it is no pass."""
+        if self.reason:
+            return "not_run"
         counts = self.counts
         return "fail" if counts["fail"] else "pass" if counts["ok"] else "not_run"
 
@@ -85,7 +87,7 @@ class Report:
             "check": self.check,
             "outcome": self.outcome,
             "reason": self.reason,
-            "evidence": self.evidence,
+            "evidence": self.evidence if self.outcome != "not_run" else "none",
             "counts": self.counts,
             "checks": list(self.checks.values()),
         }
@@ -93,7 +95,7 @@ class Report:
 
 def render_json(report: Report) -> str:
     """Return the report as one line of JSON."""
-    return json.dumps(report.as_data())
+    return json.dumps(report.as_data(), allow_nan=False)
 
 
 def render_check(check: Check) -> str:

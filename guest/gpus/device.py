@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass, field
 
-from guest.gpus.machine import number
+from guest.gpus.findings import Found
+from guest.gpus.nvidia_smi import number
 
 REQUIRED = (
     "index", "name", "uuid", "pci.bus_id", "pci.device_id", "driver_version", "memory.total",
@@ -16,6 +17,20 @@ OPTIONAL = (
     "serial", "vbios_version",
 )  # fmt: skip
 
+#: What a GPU says of its own state, and where `nvidia-smi --query --xml-format` says the same.
+#: Source: nvidia-smi --help-query-gpu of R580, and nvsmi_device_v12.dtd.
+STATUS = {
+    "gpu_recovery_action": "gpu_recovery_action",
+    "reset_status.reset_required": "gpu_reset_status/reset_required",
+    "reset_status.drain_and_reset_recommended": "gpu_reset_status/drain_and_reset_recommended",
+    "ecc.mode.current": "ecc_mode/current_ecc",
+    "ecc.mode.pending": "ecc_mode/pending_ecc",
+    "retired_pages.pending": "retired_pages/pending_retirement",
+    "remapped_rows.pending": "remapped_rows/remapped_row_pending",
+    "remapped_rows.failure": "remapped_rows/remapped_row_failure",
+    "mig.mode.current": "mig_mode/current_mig",
+}
+
 #: Above either, a GPU is in use: what a driver without any program holds is far less.
 IN_USE_PERCENT, IN_USE_MIB = 5, 1024
 
@@ -24,17 +39,31 @@ SILENT = "the driver does not say"
 
 @dataclass(kw_only=True)
 class Gpu:
-    """A GPU as nvidia-smi describes it."""
+    """A GPU as nvidia-smi describes it.
+
+    Args:
+        index: nvidia-smi's.
+        values: fields with their values.
+        address: on the PCI bus, as sysfs writes it.
+        model: its name; of a lost one what the bus says.
+        found: what nvidia-smi says is wrong with it, beside its values.
+    """
 
     index: int
     values: dict[str, str]
+    address: str = ""
+    model: str = ""
+    found: Found | None = None
     cools: bool = False
     figures: dict[str, object] = field(default_factory=dict)
 
     @property
     def lost(self) -> bool:
-        """Tell whether it answers with words instead of values, at exit code 0."""
-        return any("lost" in value.lower() for value in self.values.values())
+        """Tell whether it answers with words instead of values, at exit code 0, or not at all."""
+        gone = "uuid" not in self.values or any(
+            "lost" in one.lower() for one in self.values.values()
+        )
+        return gone or (self.found is not None and self.found.finding == "lost")
 
     @property
     def in_use(self) -> bool:

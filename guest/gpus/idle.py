@@ -6,8 +6,9 @@ import time
 
 from guest.gpus import pcie
 from guest.gpus.device import OPTIONAL, SILENT, Gpu
-from guest.gpus.machine import Machine, in_virtual_machine, query, query_known
-from guest.gpus.report import Report, named
+from guest.gpus.machine import Machine, in_virtual_machine
+from guest.gpus.nvidia_smi import query, query_known
+from guest.gpus.report import Report
 
 #: The specification: an idle GPU stays below.
 IDLE_LIMIT_C = 60
@@ -31,30 +32,31 @@ SLOWDOWNS = 0x8 | 0x20 | 0x40 | 0x80
 SECOND_LOOK_S = min(1.0, SETTLE_STEP_S)
 
 
-def judge_gpu(report: Report, gpu: Gpu, machine: Machine) -> None:
+def check_gpu(report: Report, gpu: Gpu, machine: Machine) -> None:
     """Make the checks of one GPU that need no load; only the first for one that is lost."""
     if gpu.lost:
-        lost = "lost: restart the machine, then look for Xid lines in the kernel log"
-        report.judge(named(gpu.index, ""), good=False, detail=lost)
+        report.settle_gpu(gpu.index, "", gpu.found or "lost")
         return
     told = f"{gpu.values['name']}, {gpu.values['uuid']} at {gpu.values['pci.bus_id']}"
-    report.judge(named(gpu.index, ""), good=True, detail=told)
-    judge_driver(report, gpu)
-    judge_persistence(report, gpu)
-    pcie.judge_link(report, gpu, virtual=in_virtual_machine(machine))
-    judge_memory_errors(report, gpu)
-    pcie.judge_aer(report, gpu, machine)
+    own = gpu.found is None or gpu.found.finding == "infoROM corrupt"  # has a check of its own
+    report.settle_gpu(gpu.index, "", "" if own else gpu.found or "", detail=told)
+    check_driver(report, gpu)
+    check_persistence(report, gpu)
+    pcie.check_link(report, gpu, virtual=in_virtual_machine(machine))
+    check_memory_errors(report, gpu)
+    pcie.check_aer(report, gpu, machine)
 
 
-def judge_driver(report: Report, gpu: Gpu) -> None:
+def check_driver(report: Report, gpu: Gpu) -> None:
     """The driver knows this GPU since a release."""
-    name, driver = named(gpu.index, "driver"), gpu.values["driver_version"]
+    driver = gpu.values["driver_version"]
     least = LEAST_DRIVERS.get(gpu.values["pci.device_id"].upper())
     if least is None:
-        report.skip(name, f"{driver}; which driver this GPU needs at least is not known here")
+        told = f"{driver}; which driver this GPU needs at least is not known here"
+        report.skip_gpu(gpu.index, "driver", told)
         return
-    good = version(driver) >= version(least)
-    report.judge(name, good=good, detail=driver if good else f"{driver}, this GPU needs {least}")
+    finding = "" if version(driver) >= version(least) else "driver too old"
+    report.settle_gpu(gpu.index, "driver", finding, detail=driver, driver=driver, least=least)
 
 
 def version(text: str) -> tuple[int, ...]:
@@ -62,22 +64,25 @@ def version(text: str) -> tuple[int, ...]:
     return tuple(int(part) for part in text.split(".") if part.isdigit())
 
 
-def judge_memory(report: Report, gpu: Gpu, *, least_mib: int) -> None:
+def check_memory(report: Report, gpu: Gpu, *, least_mib: int) -> None:
     """The memory is what the specification asks for at least; there is no other tolerance."""
     memory = gpu.number("memory.total")
-    told = f"{gpu.values['memory.total']} MiB"
+    told = gpu.values["memory.total"]
     good = memory is not None and memory >= least_mib
-    report.judge(
-        named(gpu.index, "memory"),
-        good=good,
+    report.settle_gpu(
+        gpu.index,
+        "memory",
+        "" if good else "little memory",
+        detail=f"{told} MiB, at least {least_mib}",
         value=memory,
         limit=least_mib,
         unit="MiB",
-        detail=f"{told}, at least {least_mib}" if good else f"{told}, expected {least_mib}",
+        told=told,
+        expected=least_mib,
     )
 
 
-def judge_temperature(report: Report, gpu: Gpu, *, settled: bool) -> None:
+def check_temperature(report: Report, gpu: Gpu, *, settled: bool) -> None:
     """An idle GPU is cool; one in use, or one that cools after work, may be warmer.
 
     Args:
@@ -85,21 +90,24 @@ def judge_temperature(report: Report, gpu: Gpu, *, settled: bool) -> None:
         gpu: the GPU, after `settle`.
         settled: whether a GPU that still cools counts as idle (it had the time).
     """
-    name, celsius = named(gpu.index, "temperature"), gpu.number("temperature.gpu")
+    celsius = gpu.number("temperature.gpu")
     if celsius is None:
-        told = f"cannot be read: {gpu.values['temperature.gpu']}"
-        report.judge(name, good=False, detail=told)
+        told = gpu.values["temperature.gpu"]
+        report.settle_gpu(gpu.index, "temperature", "no temperature", told=told)
         return
     cools = gpu.cools and not settled
     limit = BUSY_LIMIT_C if gpu.in_use or cools else IDLE_LIMIT_C
     state = "in use" if gpu.in_use else "cooling after work" if cools else "idle"
-    report.judge(
-        name,
-        good=celsius < limit,
-        detail=f"{celsius:g} C, {state}, limit {limit} C",
+    told = f"{celsius:g} C, {state}, limit {limit} C"
+    report.settle_gpu(
+        gpu.index,
+        "temperature",
+        "" if celsius < limit else "hot",
+        detail=told,
         value=celsius,
         limit=limit,
         unit="C",
+        told=told,
     )
 
 
@@ -127,26 +135,32 @@ def too_warm(gpu: Gpu) -> bool:
     return not gpu.in_use and (gpu.number("temperature.gpu") or 0) >= IDLE_LIMIT_C
 
 
-def judge_persistence(report: Report, gpu: Gpu) -> None:
+def check_persistence(report: Report, gpu: Gpu) -> None:
     """The driver stays loaded while no program uses the GPU."""
-    name, mode = named(gpu.index, "persistence"), gpu.values.get("persistence_mode", "")
+    mode = gpu.values.get("persistence_mode", "")
     if mode not in {"Enabled", "Disabled"}:
-        report.skip(name, SILENT)
+        report.skip_gpu(gpu.index, "persistence", SILENT)
         return
-    advice = "disabled: systemctl enable --now nvidia-persistenced"
-    good = mode == "Enabled"
-    report.judge(name, good=good, detail="enabled" if good else advice)
+    finding = "" if mode == "Enabled" else "persistence off"
+    report.settle_gpu(gpu.index, "persistence", finding, detail="enabled")
 
 
-def judge_memory_errors(report: Report, gpu: Gpu) -> None:
+def check_memory_errors(report: Report, gpu: Gpu) -> None:
     """GeForce cards say [N/A]: not applicable, which is not zero."""
-    name = named(gpu.index, "memory errors")
     errors = gpu.number("ecc.errors.uncorrected.volatile.total")
     if errors is None:
-        report.skip(name, "this GPU does not count them")
+        report.skip_gpu(gpu.index, "memory errors", "this GPU does not count them")
         return
-    told = f"{errors:g} uncorrected since the driver was loaded" if errors else "none"
-    report.judge(name, good=errors == 0, detail=told, value=errors, limit=0, unit="errors")
+    report.settle_gpu(
+        gpu.index,
+        "memory errors",
+        "memory errors" if errors else "",
+        detail="none",
+        value=errors,
+        limit=0,
+        unit="errors",
+        count=errors,
+    )
 
 
 # --- clocks -------------------------------------------------------------------------------
@@ -167,7 +181,7 @@ def described(bits: int) -> str:
     return ", ".join([*known, *([f"unknown reason {rest:#x}"] if rest else [])]) or "none"
 
 
-def judge_throttling(report: Report, gpus: list[Gpu], machine: Machine) -> None:
+def check_throttling(report: Report, gpus: list[Gpu], machine: Machine) -> None:
     """Nothing slows the clocks down.
 
     Raises:
@@ -182,8 +196,8 @@ def judge_throttling(report: Report, gpus: list[Gpu], machine: Machine) -> None:
         again = {gpu.index: reasons_of(rows.get(str(gpu.index), {})) for gpu in gpus}
     for gpu in gpus:
         bits, second = first[gpu.index], again[gpu.index]
-        name = named(gpu.index, "throttling")
         if bits is None or second is None:
-            report.skip(name, SILENT)
+            report.skip_gpu(gpu.index, "throttling", SILENT)
             continue
-        report.judge(name, good=not bits & second & SLOWDOWNS, detail=described(second))
+        finding, told = "throttled" if bits & second & SLOWDOWNS else "", described(second)
+        report.settle_gpu(gpu.index, "throttling", finding, detail=told, told=told)

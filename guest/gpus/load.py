@@ -4,8 +4,10 @@ import statistics
 
 from guest.gpus import watch
 from guest.gpus.device import SILENT, Gpu
+from guest.gpus.findings import find
 from guest.gpus.idle import BUSY_LIMIT_C, SLOWDOWNS, described, reasons_of
-from guest.gpus.machine import Machine, SmiError, in_virtual_machine, number
+from guest.gpus.machine import Machine, in_virtual_machine
+from guest.gpus.nvidia_smi import SmiError, number
 from guest.gpus.pcie import LANES, VIRTUAL
 from guest.gpus.report import LOADED, Report, named
 from guest.gpus.watch import PYTHON, Load, LoadError
@@ -27,7 +29,7 @@ SERIES = {
 }  # fmt: skip
 
 
-def judge_load(report: Report, machine: Machine, gpus: list[Gpu], *, seconds: float) -> None:
+def check_load(report: Report, machine: Machine, gpus: list[Gpu], *, seconds: float) -> None:
     """Keep all GPUs busy for a while, and judge each of them meanwhile."""
     python = machine.hardware / PYTHON
     if not python.exists():
@@ -35,14 +37,14 @@ def judge_load(report: Report, machine: Machine, gpus: list[Gpu], *, seconds: fl
     try:
         load = watch.run(machine, gpus, seconds=seconds)
     except (LoadError, SmiError) as error:
-        report.judge("load", good=False, detail=str(error))
+        report.settle("load", find("load failed", told=error))
         return skip_all(report, gpus, "the load failed")
     told = f"{len(gpus)} GPUs busy for {seconds:g} s, {len(load.samples)} samples"
-    report.judge("load", good=True, detail=told)
+    report.record("load", good=True, detail=told)
     report.versions["torch"] = load.torch
     virtual = in_virtual_machine(machine)
     for gpu in gpus:
-        judge_gpu(report, gpu, load, virtual=virtual)
+        check_gpu(report, gpu, load, virtual=virtual)
     report.figures.update(render_series(load, gpus))
     return None
 
@@ -80,116 +82,127 @@ def is_told(lines: dict[str, list[float | None]]) -> bool:
     return any(value is not None for values in lines.values() for value in values)
 
 
-def judge_gpu(report: Report, gpu: Gpu, load: Load, *, virtual: bool) -> None:
+def check_gpu(report: Report, gpu: Gpu, load: Load, *, virtual: bool) -> None:
     """Judge what was seen of one GPU."""
-    judge_busy(report, gpu, load)
-    judge_link(report, gpu, load, virtual=virtual)
-    judge_temperature(report, gpu, load)
-    judge_throttling(report, gpu, load)
-    judge_bandwidth(report, gpu, load)
+    check_busy(report, gpu, load)
+    check_link(report, gpu, load, virtual=virtual)
+    check_temperature(report, gpu, load)
+    check_throttling(report, gpu, load)
+    check_bandwidth(report, gpu, load)
 
 
-def judge_busy(report: Report, gpu: Gpu, load: Load) -> None:
+def check_busy(report: Report, gpu: Gpu, load: Load) -> None:
     """The GPU was really busy, or nothing here says anything."""
-    name, series = named(gpu.index, "load"), load.series(gpu, "utilization.gpu")
+    series = load.series(gpu, "utilization.gpu")
     rows = [sample.get(str(gpu.index), {"gone": "lost"}) for sample in load.samples]
     if any("lost" in value.lower() for row in rows for value in row.values()):
-        report.judge(name, good=False, detail="lost under load: restart the machine")
+        report.settle_gpu(gpu.index, "load", "lost under load")
         return
     if not series:
-        report.skip(name, SILENT)
+        report.skip_gpu(gpu.index, "load", SILENT)
         return
     percent = statistics.median(series)
     watts = load.series(gpu, "power.draw")
     power = f", up to {max(watts):g} W" if watts else ""
     gpu.figures["power_under_load_watts"] = max(watts) if watts else None
-    report.judge(
-        name,
-        good=percent >= BUSY_PERCENT,
+    told = f"busy {percent:g} % (median), limit {BUSY_PERCENT} %{power}"
+    report.settle_gpu(
+        gpu.index,
+        "load",
+        "" if percent >= BUSY_PERCENT else "not busy",
+        detail=told,
         value=percent,
         limit=BUSY_PERCENT,
         unit="%",
-        detail=f"busy {percent:g} % (median), limit {BUSY_PERCENT} %{power}",
+        told=told,
     )
 
 
-def judge_link(report: Report, gpu: Gpu, load: Load, *, virtual: bool) -> None:
+def check_link(report: Report, gpu: Gpu, load: Load, *, virtual: bool) -> None:
     """The link runs at the speed and the width that the GPU is able of, all the time."""
-    name = named(gpu.index, "link under load")
     speeds = load.series(gpu, "pcie.link.gen.gpucurrent") or load.series(
         gpu, "pcie.link.gen.current"
     )
     widths = load.series(gpu, "pcie.link.width.current")
     if virtual:
-        report.skip(name, VIRTUAL)
+        report.skip_gpu(gpu.index, "link under load", VIRTUAL)
         return
     if not speeds or not widths or gpu.able is None:
-        report.skip(name, SILENT)
+        report.skip_gpu(gpu.index, "link under load", SILENT)
         return
     speed, width = min(speeds), min(widths)
     told = f"generation {speed:g} x{width:g}"
     good = speed >= gpu.able and width >= LANES
-    advice = f"{told}, expected generation {gpu.able:g} x{LANES}: seat the card and its riser again"
-    report.judge(
-        name,
-        good=good,
-        detail=told if good else advice,
+    report.settle_gpu(
+        gpu.index,
+        "link under load",
+        "" if good else "slow link under load",
+        detail=told,
         value=speed,
         limit=gpu.able,
         unit="generation",
+        told=told,
+        able=gpu.able,
+        lanes=LANES,
     )
 
 
-def judge_temperature(report: Report, gpu: Gpu, load: Load) -> None:
+def check_temperature(report: Report, gpu: Gpu, load: Load) -> None:
     """A few seconds of load do not overheat a GPU."""
-    name, series = named(gpu.index, "temperature under load"), load.series(gpu, "temperature.gpu")
+    series = load.series(gpu, "temperature.gpu")
     if not series:
-        report.skip(name, SILENT)
+        report.skip_gpu(gpu.index, "temperature under load", SILENT)
         return
     celsius = max(series)
-    report.judge(
-        name,
-        good=celsius < BUSY_LIMIT_C,
-        detail=f"{celsius:g} C, limit {BUSY_LIMIT_C} C",
+    told = f"{celsius:g} C, limit {BUSY_LIMIT_C} C"
+    report.settle_gpu(
+        gpu.index,
+        "temperature under load",
+        "" if celsius < BUSY_LIMIT_C else "hot",
+        detail=told,
         value=celsius,
         limit=BUSY_LIMIT_C,
         unit="C",
+        told=told,
     )
 
 
-def judge_throttling(report: Report, gpu: Gpu, load: Load) -> None:
+def check_throttling(report: Report, gpu: Gpu, load: Load) -> None:
     """Nothing but the power limit holds the clocks down under load."""
-    name = named(gpu.index, "throttling under load")
     rows = [sample.get(str(gpu.index), {}) for sample in load.samples[1:]]
     seen = [bits for bits in map(reasons_of, rows) if bits is not None]
     if not seen:
-        report.skip(name, SILENT)
+        report.skip_gpu(gpu.index, "throttling under load", SILENT)
         return
     slow = [bits & SLOWDOWNS for bits in seen if bits & SLOWDOWNS]
-    told = described(slow[-1] if slow else seen[-1])
-    good = len(slow) < LEAST_SIGHTINGS
-    share = f"slowed down in {len(slow)} of {len(seen)} samples"
-    report.judge(name, good=good, detail=f"{told}; {share}")
+    reasons = described(slow[-1] if slow else seen[-1])
+    told = f"{reasons}; slowed down in {len(slow)} of {len(seen)} samples"
+    finding = "" if len(slow) < LEAST_SIGHTINGS else "throttled"
+    report.settle_gpu(gpu.index, "throttling under load", finding, detail=told, told=told)
 
 
-def judge_bandwidth(report: Report, gpu: Gpu, load: Load) -> None:
+def check_bandwidth(report: Report, gpu: Gpu, load: Load) -> None:
     """Data moves between memory and GPU as fast as the link allows, both ways."""
-    name, rates = named(gpu.index, "bandwidth"), load.bandwidth.get(gpu.index)
+    rates = load.bandwidth.get(gpu.index)
     limit = BANDWIDTH_LIMITS.get(int(gpu.able or 0))
     if rates is None:
-        report.judge(name, good=False, detail="was not measured: the load passed this GPU over")
+        report.settle_gpu(gpu.index, "bandwidth", "not measured")
         return
     gpu.figures["bandwidth_to_gpu_gigabytes_per_second"] = rates[0]
     gpu.figures["bandwidth_to_host_gigabytes_per_second"] = rates[1]
     told = f"{rates[0]:g} GB/s to the GPU, {rates[1]:g} GB/s from it"
     if limit is None:
-        report.skip(name, f"{told}; no limit is known for this generation")
+        told += "; no limit is known for this generation"
+        report.skip_gpu(gpu.index, "bandwidth", told)
         return
-    report.judge(
-        name,
-        good=min(rates) >= limit,
+    report.settle_gpu(
+        gpu.index,
+        "bandwidth",
+        "" if min(rates) >= limit else "slow copies",
         detail=f"{told}, limit {limit:g}",
         value=min(rates),
         limit=limit,
         unit="GB/s",
+        told=told,
+        least=limit,
     )

@@ -7,34 +7,19 @@ packages stand in for others.
 """
 
 import contextlib
-import csv
 import os
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from guest.checking import program
+from guest.checking.pci import NVIDIA, displays
 from guest.checking.program import Answer
 from guest.checking.state import STAND_INS, read_text
 
 SIMULATED_GPUS = f"{STAND_INS}/simulated-gpus"
 
-#: Source: the PCI ID registry: vendor 10de is NVIDIA, class 03 a display controller.
-NVIDIA, DISPLAY = "0x10de", "0x03"
 #: A device that fell off the bus reads as ones. Source: PCI Local Bus Specification 3.0, 6.1.
 NO_DEVICE = b"\xff\xff"
-
-#: Source: nvidia-smi(1), "RETURN VALUE"; 18 is NVML's NVML_ERROR_LIB_RM_VERSION_MISMATCH.
-SMI_CODES = {
-    8: "a power cable of a GPU is not attached",
-    9: "the NVIDIA driver is not loaded",
-    10: "the kernel sees a fault of a GPU's interrupt",
-    12: "the library libnvidia-ml is missing",
-    14: "a GPU's infoROM is corrupted",
-    15: "a GPU fell off the bus: restart the machine",
-    18: "the driver's library is not of the version that is loaded: restart the machine",
-}
-UNKNOWN_FIELD = 2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,101 +49,41 @@ def find_machine(base: Path = Path("/")) -> Machine:
     return Machine(state=state, hardware=hardware, simulated=bool(root) or marked)
 
 
-# --- programs -----------------------------------------------------------------------------
-
-
 def ask(machine: Machine, *argv: str) -> Answer:
     """Run a program as the machine sees it."""
     return program.ask(*argv, env=machine.environment)
 
 
-# --- nvidia-smi ---------------------------------------------------------------------------
-
-
-class SmiError(Exception):
-    """nvidia-smi did not answer; the text says why. `code` is its exit code."""
-
-    def __init__(self, answer: Answer) -> None:
-        self.code = answer.code
-        known = SMI_CODES.get(answer.code)
-        super().__init__(f"{known} (exit code {answer.code})" if known else answer.explain())
-
-
-def query(machine: Machine, fields: Sequence[str]) -> list[dict[str, str]]:
-    """Ask nvidia-smi for fields of every GPU; the values of a lost one are words.
-
-    Raises:
-        SmiError: it is missing, hangs or refuses; one unknown field makes it refuse all.
-    """
-    wanted = ",".join(fields)
-    answer = ask(machine, "nvidia-smi", f"--query-gpu={wanted}", "--format=csv,noheader,nounits")
-    if answer.code != 0:
-        raise SmiError(answer)
-    rows = csv.reader(answer.text.splitlines(), skipinitialspace=True)
-    return [dict(zip(fields, row, strict=False)) for row in rows if row]
-
-
-def query_known(machine: Machine, fields: Sequence[str]) -> dict[str, dict[str, str]]:
-    """Ask for optional fields, one by one when the driver does not know them all.
-
-    Returns:
-        The fields that the driver knows, by the GPU's index.
-
-    Raises:
-        SmiError: it does not answer any more.
-    """
-    try:
-        return {row["index"]: row for row in query(machine, ("index", *fields))}
-    except SmiError as error:
-        if error.code != UNKNOWN_FIELD:
-            raise
-    found: dict[str, dict[str, str]] = {}
-    for field in fields:
-        try:
-            rows = query(machine, ("index", field))
-        except SmiError as error:
-            if error.code != UNKNOWN_FIELD:
-                raise
-            continue
-        for row in rows:
-            found.setdefault(row["index"], {}).update(row)
-    return found
-
-
-def number(values: Mapping[str, str], field: str) -> float | None:
-    """Return a field's value; None for "[N/A]" and the like, which is not zero."""
-    with contextlib.suppress(ValueError):
-        return float(values.get(field, ""))
-    return None
-
-
-# --- the PCI bus --------------------------------------------------------------------------
-
-
 @dataclass(frozen=True, kw_only=True)
 class Bus:
-    """Addresses of NVIDIA's GPUs, those of them that do not answer, and other vendors' ids."""
+    """The display controllers on the PCI bus.
+
+    Args:
+        gpus: addresses of NVIDIA's.
+        ids: their device ids, "10de:2b85".
+        silent: addresses of those that do not answer.
+        others: other vendors' ids.
+    """
 
     gpus: tuple[str, ...]
+    ids: tuple[str, ...]
     silent: tuple[str, ...]
     others: tuple[str, ...]
 
 
 def read_bus(machine: Machine) -> Bus:
     """Look for display controllers."""
-    gpus, silent, others = [], [], []
-    for device in sorted(machine.hardware.glob("sys/bus/pci/devices/*")):
-        vendor, kind = read_text(device / "vendor"), read_text(device / "class")
-        if not kind.startswith(DISPLAY):
-            continue
+    gpus, ids, silent, others = [], [], [], []
+    for device, vendor in displays(machine.hardware):
         if vendor != NVIDIA:
             others.append(vendor.removeprefix("0x"))
             continue
         gpus.append(device.name)
+        ids.append(f"10de:{read_text(device / 'device').removeprefix('0x')}")
         with contextlib.suppress(OSError):
             if (device / "config").read_bytes()[:2] == NO_DEVICE:
                 silent.append(device.name)
-    return Bus(gpus=tuple(gpus), silent=tuple(silent), others=tuple(others))
+    return Bus(gpus=tuple(gpus), ids=tuple(ids), silent=tuple(silent), others=tuple(others))
 
 
 def sysfs_address(bus_id: str) -> str:

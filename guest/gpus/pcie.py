@@ -1,12 +1,14 @@
 """The checks of validate-gpus.sh of a GPU's slot: what its link can reach, and its errors."""
 
 import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from xml.etree.ElementTree import Element
 
 from guest.checking.state import read_text
 from guest.gpus.device import SILENT, Gpu
-from guest.gpus.machine import Machine, ask, sysfs_address
-from guest.gpus.report import Report, named
+from guest.gpus.machine import Machine
+from guest.gpus.report import Report
 
 LANES = 16  # every slot of a Cube has 16
 #: Source: NVIDIA DCGM, PCIe plugin of its diagnosis, max_pcie_replays.
@@ -16,84 +18,92 @@ AER_KINDS = ("fatal", "nonfatal", "correctable")
 VIRTUAL = "deferred: a virtual machine shows an emulated slot, the card's own is not seen"
 
 
-def judge_link(report: Report, gpu: Gpu, *, virtual: bool) -> None:
+def check_link(report: Report, gpu: Gpu, *, virtual: bool) -> None:
     """The slot gives what the GPU is able of; the link itself slows down while a GPU idles."""
-    name = named(gpu.index, "link")
     width, generation = gpu.number("pcie.link.width.max"), gpu.number("pcie.link.gen.max")
     host, able = gpu.number("pcie.link.gen.hostmax"), gpu.able
     if virtual:
-        report.skip(name, VIRTUAL)
+        report.skip_gpu(gpu.index, "link", VIRTUAL)
     elif width is None or generation is None or able is None:
-        report.skip(name, SILENT)
+        report.skip_gpu(gpu.index, "link", SILENT)
     elif width < LANES:
-        told = f"x{width:g}, expected x{LANES}: seat the card again, look at its slot"
-        report.judge(name, good=False, detail=told, value=width, limit=LANES, unit="lanes")
+        report.settle_gpu(
+            gpu.index,
+            "link",
+            "narrow link",
+            value=width,
+            limit=LANES,
+            unit="lanes",
+            lanes=width,
+            expected=LANES,
+        )
     else:
         reached = min(generation, host or generation)
         told = f"generation {reached:g} x{width:g}"
-        advice = f"{told}, the GPU is able of {able:g}: look at the slot and the BIOS"
-        good = reached >= able
-        report.judge(
-            name,
-            good=good,
-            detail=told if good else advice,
+        report.settle_gpu(
+            gpu.index,
+            "link",
+            "" if reached >= able else "slow link",
+            detail=told,
             value=reached,
             limit=able,
             unit="generation",
+            told=told,
+            able=able,
         )
 
 
-def judge_replays(report: Report, gpus: list[Gpu], machine: Machine) -> None:
+def check_replays(report: Report, gpus: Sequence[Gpu], details: Mapping[str, Element]) -> None:
     """Few packets had to be sent again since the GPU was reset."""
-    answer = ask(machine, "nvidia-smi", "--query", "--xml-format")
-    found = read_replays(answer.text) if answer.code == 0 else {}
     for gpu in gpus:
-        name = named(gpu.index, "PCIe replays")
-        counters = found.get(gpu.values["pci.bus_id"].lower())
+        counters = read_replays(details.get(gpu.address))
         if counters is None:
-            report.skip(name, SILENT)
+            report.skip_gpu(gpu.index, "PCIe replays", SILENT)
             continue
         replays, rollovers = counters
         gpu.figures["pcie_replays"] = replays
         told = f"{replays} since the reset, limit {REPLAY_LIMIT}"
-        advice = f"{told}, {rollovers} rollovers: seat the card and its riser again"
         good = replays <= REPLAY_LIMIT and rollovers == 0
-        report.judge(
-            name,
-            good=good,
-            detail=told if good else advice,
+        report.settle_gpu(
+            gpu.index,
+            "PCIe replays",
+            "" if good else "replays",
+            detail=told,
             value=replays,
             limit=REPLAY_LIMIT,
             unit="replays",
+            told=told,
+            rollovers=rollovers,
         )
 
 
-def read_replays(xml: str) -> dict[str, tuple[int, int]]:
-    """Return the counters of replays and of their rollovers, by address."""
-    pattern = (
-        r'^"([^"]+)">.*?<replay_counter>(\d+)</replay_counter>'
-        r"\s*<replay_rollover_counter>(\d+)<"
-    )
-    parts = [re.search(pattern, part, re.DOTALL) for part in xml.split("<gpu id=")[1:]]
-    return {found[1].lower(): (int(found[2]), int(found[3])) for found in parts if found}
+def read_replays(details: Element | None) -> tuple[int, int] | None:
+    """Return the counters of replays and of their rollovers; None where they are not told."""
+    names = ("replay_counter", "replay_rollover_counter")
+    texts = [details.findtext(f"pci/{name}", "") for name in names] if details is not None else []
+    return (int(texts[0]), int(texts[1])) if texts and all(map(str.isdigit, texts)) else None
 
 
-def judge_aer(report: Report, gpu: Gpu, machine: Machine) -> None:
+def check_aer(report: Report, gpu: Gpu, machine: Machine) -> None:
     """The kernel saw no uncorrectable error on the link, at the card or at its slot."""
-    name = named(gpu.index, "PCIe errors")
-    address = sysfs_address(gpu.values["pci.bus_id"])
-    device = (machine.hardware / "sys/bus/pci/devices" / address).resolve()
+    device = (machine.hardware / "sys/bus/pci/devices" / gpu.address).resolve()
     counts = {kind: count_aer(device, kind) for kind in AER_KINDS}
     known = {kind: count for kind, count in counts.items() if count is not None}
     if not known:
-        report.skip(name, "the kernel keeps no AER counters for it")
+        report.skip_gpu(gpu.index, "PCIe errors", "the kernel keeps no AER counters for it")
         return
     gpu.figures["pcie_errors"] = known
     told = ", ".join(f"{count} {kind}" for kind, count in known.items())
     bad = known.get("fatal", 0) + known.get("nonfatal", 0)
-    advice = f"{told} since the boot: seat the card and its riser again"
-    report.judge(
-        name, good=bad == 0, detail=advice if bad else told, value=bad, limit=0, unit="errors"
+    report.settle_gpu(
+        gpu.index,
+        "PCIe errors",
+        "PCIe errors" if bad else "",
+        detail=told,
+        value=bad,
+        limit=0,
+        unit="errors",
+        told=told,
     )
 
 

@@ -5,9 +5,11 @@ that could not be made is a SKIP that says why.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from guest.checking import report
+from guest.checking.suite_report import SuiteReport
+from guest.gpus.findings import Found, find
 
 #: Checks of the machine: the idle form makes them all; "load" belongs to --load.
 MACHINE = (
@@ -16,8 +18,9 @@ MACHINE = (
 )  # fmt: skip
 #: Checks of one GPU; the first is the GPU itself, "GPU 0".
 IDLE = (
-    "", "driver", "memory", "temperature", "persistence", "link", "memory errors", "throttling",
-    "PCIe replays", "PCIe errors",
+    "", "recovery", "infoROM", "processes", "driver", "memory", "temperature", "persistence",
+    "link", "memory errors", "memory repairs", "ECC mode", "MIG", "throttling", "PCIe replays",
+    "PCIe errors",
 )  # fmt: skip
 #: Checks of one GPU that --load adds.
 LOADED = (
@@ -43,26 +46,68 @@ def names(gpus: int, *, load: bool) -> list[str]:
 
 
 @dataclass(kw_only=True)
-class Report(report.Report):
-    """The results so far, with figures for plots and versions."""
+class Report(SuiteReport):
+    """The results so far."""
 
     check: str = "gpus"
-    figures: dict[str, object] = field(default_factory=dict)
-    versions: dict[str, str] = field(default_factory=dict)
-    seconds: float = 0.0
+    #: Address and model of each GPU by its index, for what is found of it.
+    labels: dict[int, tuple[str, str]] = field(default_factory=dict)
 
-    def judge(
+    def settle(
         self,
         name: str,
+        found: Found | None,
         *,
-        good: bool,
-        detail: str,
+        detail: str = "",
         value: float | None = None,
         limit: float | None = None,
         unit: str = "",
     ) -> None:
-        """Say whether a check passed, with its number where it has one."""
-        self.add(name, "OK" if good else "FAIL", detail, value=value, limit=limit, unit=unit)
+        """Add a check that failed by what was found, or passed because nothing was."""
+        if found is None:
+            self.record(name, good=True, detail=detail, value=value, limit=limit, unit=unit)
+            return
+        self.record(name, good=False, detail=str(found), value=value, limit=limit, unit=unit)
+        self.checks[name] |= {
+            "finding": found.finding, "reason": found.reason, "remedy": found.remedy
+        }  # fmt: skip
+
+    def settle_gpu(
+        self,
+        index: int,
+        what: str,
+        finding: str | Found = "",
+        *,
+        detail: str = "",
+        value: float | None = None,
+        limit: float | None = None,
+        unit: str = "",
+        **seen: object,
+    ) -> None:
+        """Add a check of one GPU; what is found names its address and model.
+
+        Args:
+            index: of the GPU.
+            what: "link".
+            finding: of `guest.gpus.findings`, by its name or whole; "" where nothing was found.
+            detail: what was seen where nothing was found.
+            value: its number.
+            limit: the number's limit.
+            unit: of both.
+            seen: what the finding's text needs.
+        """
+        name, (address, model) = named(index, what), self.labels.get(index, ("", ""))
+        if not finding:
+            self.settle(name, None, detail=detail, value=value, limit=limit, unit=unit)
+            return
+        found = find(finding, address=address, **seen) if isinstance(finding, str) else finding
+        whole = replace(found, reason=f"{address} {model}: {found.reason}")
+        self.settle(name, whole, value=value, limit=limit, unit=unit)
+        self.checks[name] |= {"address": address, "model": model, "reason": found.reason}
+
+    def skip_gpu(self, index: int, what: str, reason: str) -> None:
+        """Add a check of one GPU that does not apply."""
+        self.skip(named(index, what), reason)
 
     def complete(self, wanted: list[str], why: Callable[[str], str]) -> None:
         """Order the checks, and skip with a reason those that were not made."""
@@ -72,15 +117,6 @@ class Report(report.Report):
         extra = [name for name in self.checks if name not in wanted]
         assert not extra, extra
         self.checks = {name: self.checks[name] for name in wanted}
-
-    def as_data(self) -> dict[str, object]:
-        """Return the object that the build and cube-health read."""
-        return {
-            **super().as_data(),
-            "figures": self.figures,
-            "versions": self.versions,
-            "seconds": round(self.seconds, 1),
-        }
 
 
 def not_run(reason: str) -> Report:

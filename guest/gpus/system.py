@@ -3,11 +3,13 @@
 import json
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from guest.checking.state import read_text
 from guest.gpus.device import Gpu
+from guest.gpus.findings import BY_XID, Found, find
+from guest.gpus.inventory import Inventory
 from guest.gpus.machine import Bus, Machine, ask
 from guest.gpus.report import Report
 
@@ -21,8 +23,8 @@ OTHER_MODELS = {"d", "laptop", "max", "mobile", "super", "ti"}
 #: Xid lines of the driver, and what it says of a GPU that is gone. Source: NVIDIA, "XID Errors".
 XID = re.compile(r"NVRM: Xid \([^)]*\)\D*(\d+)")
 GONE = "fallen off the bus"
-
-Advice = tuple[str, str]
+#: The GPU in either: "(PCI:0000:c1:00)", "GPU at PCI:0000:c1:00", "GPU 0000:c1:00.0".
+PLACE = re.compile(r"\b([0-9a-f]{4}:[0-9a-f]{2}:[0-9a-f]{2})\b", re.IGNORECASE)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,48 +55,65 @@ def read_expectations(machine: Machine) -> Expectations:
 # --- counts and models --------------------------------------------------------------------
 
 
-def judge_bus(report: Report, bus: Bus, *, expected: int) -> None:
-    """As many GPUs as expected sit on the PCI bus and answer."""
-    told = (
-        str(len(bus.gpus)) if len(bus.gpus) == expected else f"{len(bus.gpus)}, expected {expected}"
-    )
+def check_bus(report: Report, bus: Bus, models: Mapping[str, str], *, expected: int) -> None:
+    """As many GPUs as expected sit on the PCI bus and answer.
+
+    Args:
+        report: where the verdict goes.
+        bus: what sits on it.
+        models: names of the GPUs by address.
+        expected: how many there should be.
+    """
+    seen, found = len(bus.gpus), None
+    if seen != expected:
+        found = find("missing", seen=seen, expected=expected)
     if bus.silent:
-        told += f"; {', '.join(bus.silent)} does not answer: restart the machine"
-    good = len(bus.gpus) == expected and not bus.silent
-    report.judge(
-        "GPUs on the PCI bus",
-        good=good,
-        detail=told,
-        value=len(bus.gpus),
-        limit=expected,
-        unit="GPUs",
-    )
+        found = find("silent on the bus")
+        who = ", ".join(f"{one} {models.get(one, '')}".strip() for one in bus.silent)
+        count = f"{seen}, expected {expected}; " if seen != expected else ""
+        found = replace(found, reason=f"{count}{who}: {found.reason}")
+    name = "GPUs on the PCI bus"
+    report.settle(name, found, detail=str(seen), value=seen, limit=expected, unit="GPUs")
 
 
-def judge_seen(report: Report, seen: int, *, expected: int) -> None:
+def check_seen(report: Report, inventory: Inventory, *, expected: int) -> None:
     """As many GPUs as expected answer to the driver."""
-    good = seen == expected
-    report.judge(
-        "GPUs that the driver sees",
-        good=good,
-        value=seen,
-        limit=expected,
-        unit="GPUs",
-        detail=str(seen) if good else f"{seen}, expected {expected}",
-    )
+    gpus, models = inventory.listed, inventory.models
+    seen, found = len(gpus), None
+    unseen = [one for one in inventory.bus.gpus if one not in {gpu.address for gpu in gpus}]
+    if seen != expected:
+        found = find("missing", seen=seen, expected=expected)
+    if seen != expected and unseen:
+        who = ", ".join(f"{one} {models.get(one, '')}".strip() for one in unseen)
+        told = find("not seen")
+        found = replace(told, reason=f"{found.reason if found else seen}; {who}: {told.reason}")
+    name = "GPUs that the driver sees"
+    report.settle(name, found, detail=str(seen), value=seen, limit=expected, unit="GPUs")
 
 
-def judge_models(report: Report, gpus: list[Gpu], *, expected: str) -> None:
+def check_models(report: Report, gpus: list[Gpu], *, expected: str) -> None:
     """All GPUs are of one model, the one that is expected."""
-    found = Counter(gpu.values["name"] for gpu in gpus)
-    kinds = ", ".join(f"{count} x {name}" for name, count in sorted(found.items()))
-    report.judge("GPU models are equal", good=len(found) == 1, detail=kinds)
+    kinds = describe_models(gpus)
+    models = {gpu.model for gpu in gpus}
+    found = find("models differ", kinds=kinds) if len(models) > 1 else None
+    report.settle("GPU models are equal", found, detail=kinds)
     if not expected:
         report.skip("GPU model", "no model is expected")
         return
-    good = all(is_model(name, expected) for name in found)
-    told = f"{expected}" if good else f"{kinds}; expected {expected}"
-    report.judge("GPU model", good=good, detail=told)
+    good = all(is_model(name, expected) for name in models)
+    found = None if good else find("other model", kinds=kinds, expected=expected)
+    report.settle("GPU model", found, detail=expected)
+
+
+def describe_models(gpus: Sequence[Gpu]) -> str:
+    """Count the GPUs of each model, and name the addresses of all but the commonest."""
+    (common, _), *_ = counts = Counter(gpu.model for gpu in gpus).most_common()
+    parts = []
+    for model, count in counts:
+        places = [gpu.address for gpu in gpus if gpu.model == model]
+        where = f" ({', '.join(places)})" if model != common else ""
+        parts.append(f"{count} x {model}{where}")
+    return ", ".join(parts)
 
 
 def is_model(name: str, model: str) -> bool:
@@ -114,7 +133,7 @@ def is_model(name: str, model: str) -> bool:
 # --- versions -----------------------------------------------------------------------------
 
 
-def judge_versions(report: Report, machine: Machine, *, answered: str) -> None:
+def check_versions(report: Report, machine: Machine, *, answered: str) -> None:
     """The driver that runs, its library and its packages are of one version.
 
     Args:
@@ -128,12 +147,11 @@ def judge_versions(report: Report, machine: Machine, *, answered: str) -> None:
     name, kinds = "driver versions agree", set(found.values())
     pairs = ", ".join(f"{what} {version}" for what, version in found.items())
     if len(kinds) > 1:
-        advice = f"{pairs}: restart the machine; if they still differ, apply layer 2 again"
-        report.judge(name, good=False, detail=advice)
+        report.settle(name, find("versions differ", pairs=pairs))
     elif "kernel" not in found or len(found) == 1:
         report.skip(name, f"nothing to compare: {pairs or 'no driver is loaded'}")
     else:
-        report.judge(name, good=True, detail=f"{kinds.pop()}: {', '.join(found)}")
+        report.settle(name, None, detail=f"{kinds.pop()}: {', '.join(found)}")
 
 
 def read_versions(machine: Machine) -> Iterator[tuple[str, str]]:
@@ -159,7 +177,7 @@ def read_versions(machine: Machine) -> Iterator[tuple[str, str]]:
 # --- containers and P2P -------------------------------------------------------------------
 
 
-def judge_container_runtime(report: Report, machine: Machine) -> None:
+def check_container_runtime(report: Report, machine: Machine) -> None:
     """Docker knows the GPU runtime, where layer 3 says that it was installed."""
     name = "container runtime"
     if not claims_runtime(machine):
@@ -170,9 +188,8 @@ def judge_container_runtime(report: Report, machine: Machine) -> None:
         report.skip(name, "Docker does not answer to this user, root can ask")
         return
     good = answer.code == 0 and '"nvidia"' in answer.text
-    advice = "no runtime nvidia: nvidia-ctk runtime configure --runtime=docker"
-    told = "nvidia" if good else answer.explain() if answer.code else advice
-    report.judge(name, good=good, detail=told)
+    told = answer.explain() if answer.code else "Docker has no runtime nvidia"
+    report.settle(name, None if good else find("no runtime", told=told), detail="nvidia")
 
 
 def claims_runtime(machine: Machine) -> bool:
@@ -184,7 +201,7 @@ def claims_runtime(machine: Machine) -> bool:
         return False
 
 
-def judge_p2p(report: Report, machine: Machine, *, gpus: int) -> None:
+def check_p2p(report: Report, machine: Machine, *, gpus: int) -> None:
     """All pairs are alike: GeForce has no P2P, but a pair that differs has a cause.
 
     Source: the legend that nvidia-smi 550.163.01 prints (GNS: GPU not supported).
@@ -200,9 +217,9 @@ def judge_p2p(report: Report, machine: Machine, *, gpus: int) -> None:
         report.skip(name, f"nvidia-smi does not say: {answer.explain()}")
     elif len(set(states)) > 1:
         kinds = ", ".join(f"{count} x {word}" for word, count in Counter(states).items())
-        report.judge(name, good=False, detail=f"differs between pairs: {kinds}: look at the slots")
+        report.settle(name, find("P2P differs", kinds=kinds))
     elif states[0] == "OK":
-        report.judge(name, good=True, detail="supported between all pairs")
+        report.settle(name, None, detail="supported between all pairs")
     else:
         report.skip(name, f"not supported between any pair ({states[0]}); GeForce never has it")
 
@@ -218,53 +235,55 @@ def read_p2p(text: str) -> list[str]:
 # --- the kernel's log ---------------------------------------------------------------------
 
 
-def judge_kernel_log(report: Report, machine: Machine) -> None:
-    """The driver reported no fault since the boot; any Xid fails, its class says what to do."""
+def check_kernel_log(report: Report, machine: Machine, models: Mapping[str, str]) -> None:
+    """The driver reported no fault since the boot; any Xid fails, its class says what to do.
+
+    Args:
+        report: where the verdict goes.
+        machine: the machine.
+        models: names of the GPUs by address.
+    """
     answer = ask(machine, "journalctl", "--dmesg", "--boot", "--output=cat", "--no-pager")
     if answer.code != 0 or not answer.text.strip():
         report.skip("kernel log", "cannot be read, root can")
         return
     lines = [line for line in answer.text.splitlines() if "NVRM: Xid" in line or GONE in line]
-    faults = Counter(classify(line) for line in lines)
+    faults = Counter(classify(line, models) for line in lines)
     report.figures["kernel_faults"] = [
-        {"fault": fault, "advice": advice, "count": count, "line": one_of(lines, fault)}
-        for (fault, advice), count in faults.items()
+        {
+            "fault": fault.reason,
+            "advice": fault.remedy,
+            "count": count,
+            "line": one_of(lines, fault, models),
+        }
+        for fault, count in faults.items()
     ]
-    told = "; ".join(f"{count} x {fault}: {advice}" for (fault, advice), count in faults.items())
     late = "" if "Linux version" in answer.text else " (the log begins later)"
-    good = not faults
-    report.judge(
-        "kernel log",
-        good=good,
-        value=len(lines),
-        limit=0,
-        unit="faults",
-        detail=f"no GPU fault since the boot{late}" if good else f"{told}: {lines[-1]}",
+    detail = f"no GPU fault since the boot{late}"
+    found = gather(faults, lines[-1]) if faults else None
+    report.settle("kernel log", found, detail=detail, value=len(lines), limit=0, unit="faults")
+
+
+def gather(faults: Mapping[Found, int], last: str) -> Found:
+    """Put the faults of the kernel's log together, with its last line."""
+    first, *others = (
+        replace(one, reason=f"{count} x {one.reason}") for one, count in faults.items()
     )
+    return replace(first, remedy="; ".join([first.remedy, *map(str, others), last]))
 
 
-def one_of(lines: list[str], fault: str) -> str:
+def one_of(lines: Sequence[str], fault: Found, models: Mapping[str, str]) -> str:
     """Return the last line of a fault."""
-    return next(line for line in reversed(lines) if classify(line)[0] == fault)[:500]
+    return next(line for line in reversed(lines) if classify(line, models) == fault)[:500]
 
 
-#: Advice by Xid. Source: NVIDIA, "XID Errors", its table of actions; facts of the open modules.
-CLASSES: Mapping[str, frozenset[int]] = {
-    "restart the machine": frozenset({79}),
-    "check the power cables": frozenset({54}),
-    "reset the GPU, memory errors (ECC)": frozenset({48}),
-    "reset the GPU": frozenset({46, 62, 64, 95, 109, 110, 119, 120, 136, 140, 143, 155, 156, 158}),
-    "look at the application": frozenset({13, 31, 94}),
-    "nothing by itself, watch whether it comes again": frozenset({43, 63, 92}),
-}
-UNKNOWN_XID = "not known here: look it up in NVIDIA's XID Errors"
-
-
-def classify(line: str) -> Advice:
-    """Return what a line of the kernel's log reports, and what to do about it."""
-    found = XID.search(line)
+def classify(line: str, models: Mapping[str, str]) -> Found:
+    """Return what a line of the kernel's log reports, of which GPU, and what to do about it."""
+    found, place = XID.search(line), PLACE.search(line)
+    address = f"{place[1].lower()}.0" if place else ""
+    who = f" of {address} {models.get(address, '')}".rstrip() if address else ""
     if found is None:
-        return (f"GPU {GONE}" if GONE in line else "Xid of an unknown form", "restart the machine")
+        what = f"GPU {GONE}" if GONE in line else "Xid of an unknown form"
+        return find("Xid: restart", fault=f"{what}{who}")
     xid = int(found[1])
-    advice = next((text for text, xids in CLASSES.items() if xid in xids), UNKNOWN_XID)
-    return (f"Xid {xid}", advice)
+    return find(BY_XID.get(xid, "Xid: unknown"), fault=f"Xid {xid}{who}")

@@ -1,19 +1,16 @@
-"""Judge the GPUs of the live box against /etc/cube/expectations.json; see docs/validate.md.
-
-nvidia-smi refuses a whole query for one unknown field (exit code 2), and answers 0 for a GPU that
-is lost: optional fields are asked again one by one, and every field is looked at.
-"""
+"""Check the GPUs of the live box against /etc/cube/expectations.json; see docs/validate.md."""
 
 import argparse
 import signal
 import sys
-import time
 from types import FrameType
 
 from guest.checking.report import EXIT_CANNOT_RUN, EXIT_CODES, render_json
-from guest.gpus import device, idle, load, pcie, system, watch
+from guest.gpus import device, idle, load, pcie, status, system, watch
 from guest.gpus.device import Gpu
-from guest.gpus.machine import Bus, Machine, SmiError, find_machine, query, query_known, read_bus
+from guest.gpus.inventory import Inventory, read_inventory
+from guest.gpus.machine import Bus, Machine, find_machine, read_bus
+from guest.gpus.nvidia_smi import SmiError, query_details, query_known
 from guest.gpus.report import MACHINE, Report, names, not_run, render_text
 from guest.gpus.system import Expectations
 
@@ -25,7 +22,7 @@ SETTLE_S, QUICK_SETTLE_BEFORE_LOAD_S, SETTLE_BEFORE_LOAD_S = 1.0, 30.0, 90.0
 USAGE = """\
 validate-gpus.sh [--json] [--load] [--quick] [--seconds N]
 
-Judge the GPUs: count, model, memory, driver, temperature, persistence, link, errors.
+Check the GPUs: count, model, memory, driver, temperature, persistence, link, errors.
 One line a check: OK, FAIL or SKIP, its name, what was seen. Without --load it only reads, and
 takes seconds; no program on the GPUs is disturbed.
 """
@@ -39,18 +36,16 @@ Exit codes:
 
 
 def main() -> int:
-    """Judge, print and return the exit code."""
+    """Check, print and return the exit code."""
     options = read_options()
     signal.signal(signal.SIGTERM, stop)
-    start = time.monotonic()
     machine = find_machine()
     bus = read_bus(machine)
     try:
-        report = judge(machine, bus, options) if bus.gpus else absent(bus)
+        report = check(machine, bus, options) if bus.gpus else absent(bus)
     except ValueError as error:
         sys.stderr.write(f"validate-gpus.sh: {error}\n")
         return EXIT_CANNOT_RUN
-    report.seconds = time.monotonic() - start
     print(render_json(report) if options.json else render_text(report))  # noqa: T201 (its output)
     return EXIT_CODES[report.outcome]
 
@@ -95,13 +90,13 @@ def stop(_signal: int, _frame: FrameType | None) -> None:
 
 
 def absent(bus: Bus) -> Report:
-    """Report that there is nothing to judge."""
+    """Report that there is nothing to check."""
     ids = ", ".join(sorted(set(bus.others)))
     others = f", only display controllers of other vendors ({ids})" if ids else ""
     return not_run(f"there is no NVIDIA GPU on the PCI bus{others}")
 
 
-def judge(machine: Machine, bus: Bus, options: argparse.Namespace) -> Report:
+def check(machine: Machine, bus: Bus, options: argparse.Namespace) -> Report:
     """Make all checks.
 
     Raises:
@@ -109,50 +104,44 @@ def judge(machine: Machine, bus: Bus, options: argparse.Namespace) -> Report:
     """
     expected = system.read_expectations(machine)
     report = Report(evidence="simulated" if machine.simulated else "hardware")
-    system.judge_bus(report, bus, expected=expected.count)
-    gpus: list[Gpu] = []
+    inventory = Inventory(bus=bus)
     try:
-        gpus = read_gpus(report, machine)
-        ask_about(report, machine, gpus, expected, options)
+        inventory = read_gpus(report, machine, bus)
+        ask_about(report, machine, inventory, expected, options)
     except SmiError as error:
         report.checks.pop("driver answers", None)
-        report.judge("driver answers", good=False, detail=str(error))
+        report.settle("driver answers", error.found)
+    gpus, models = inventory.gpus, inventory.models
+    system.check_bus(report, bus, models, expected=expected.count)
     answered = next((gpu.values["driver_version"] for gpu in gpus if not gpu.lost), "")
-    system.judge_versions(report, machine, answered=answered)
-    system.judge_container_runtime(report, machine)
-    system.judge_kernel_log(report, machine)
+    system.check_versions(report, machine, answered=answered)
+    system.check_container_runtime(report, machine)
+    system.check_kernel_log(report, machine, models)
     report.figures["gpus"] = [render_gpu(gpu) for gpu in gpus]
     count = max(expected.count, *(gpu.index + 1 for gpu in gpus), 0)
     report.complete(names(count, load=options.load), lambda name: reason(name, gpus))
     return report
 
 
-def read_gpus(report: Report, machine: Machine) -> list[Gpu]:
-    """Read the GPUs that the driver sees, and say whether it answers.
+def read_gpus(report: Report, machine: Machine, bus: Bus) -> Inventory:
+    """Read the GPUs that the driver sees or warns of, and say whether it answers.
 
     Raises:
         SmiError: it does not.
     """
-    rows = query(machine, device.REQUIRED)
-    whole = [row for row in rows if row["index"].isdigit()]
-    told = [" ".join(row.values()) for row in rows if row not in whole] or (
-        [] if whole else ["nvidia-smi names no GPU"]
-    )
-    versions = ", ".join(
-        sorted({row["driver_version"] for row in whole if "[" not in row["driver_version"]})
-    )
-    report.judge("driver answers", good=not told, detail="; ".join(told) or f"driver {versions}")
-    gpus = [Gpu(index=int(row["index"]), values=row) for row in whole]
+    inventory = read_inventory(machine, bus)
+    report.settle("driver answers", inventory.found, detail=f"driver {inventory.driver}")
     known = query_known(machine, device.OPTIONAL)
-    for gpu in gpus:
+    for gpu in inventory.gpus:
         gpu.values.update(known.get(str(gpu.index), {}))
-    return gpus
+        report.labels[gpu.index] = (gpu.address, gpu.model)
+    return inventory
 
 
 def ask_about(
     report: Report,
     machine: Machine,
-    gpus: list[Gpu],
+    inventory: Inventory,
     expected: Expectations,
     options: argparse.Namespace,
 ) -> None:
@@ -161,23 +150,30 @@ def ask_about(
     Raises:
         SmiError: it does not answer any more.
     """
-    system.judge_seen(report, len(gpus), expected=expected.count)
+    gpus = inventory.gpus
+    system.check_seen(report, inventory, expected=expected.count)
     whole = [gpu for gpu in gpus if not gpu.lost]
+    for gpu in gpus:
+        if gpu.lost:
+            idle.check_gpu(report, gpu, machine)
     if not whole:
         return
-    system.judge_models(report, whole, expected=expected.model)
+    system.check_models(report, whole, expected=expected.model)
+    status.check_processes(report, whole, machine)
     idle.settle(machine, whole, limit_s=settle_s(options))
     for gpu in whole:
-        idle.judge_memory(report, gpu, least_mib=expected.memory_mib)
-        idle.judge_temperature(report, gpu, settled=options.load)
-    idle.judge_throttling(report, whole, machine)
-    system.judge_p2p(report, machine, gpus=len(whole))
+        idle.check_memory(report, gpu, least_mib=expected.memory_mib)
+        idle.check_temperature(report, gpu, settled=options.load)
+    idle.check_throttling(report, whole, machine)
+    system.check_p2p(report, machine, gpus=len(whole))
     if options.load:
         seconds = options.seconds or (QUICK_LOAD_S if options.quick else LOAD_S)
-        load.judge_load(report, machine, whole, seconds=seconds)
-    for gpu in gpus:  # after the load: it may have left errors
-        idle.judge_gpu(report, gpu, machine)
-    pcie.judge_replays(report, whole, machine)
+        load.check_load(report, machine, whole, seconds=seconds)
+    for gpu in whole:  # after the load: it may have left errors
+        idle.check_gpu(report, gpu, machine)
+    details = query_details(machine)
+    pcie.check_replays(report, whole, details)
+    status.check_status(report, whole, details, query_known(machine, tuple(device.STATUS)))
 
 
 def settle_s(options: argparse.Namespace) -> float:

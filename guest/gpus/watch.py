@@ -15,7 +15,8 @@ from pathlib import Path
 
 from guest.checking.program import KILL_S, end
 from guest.gpus.device import Gpu
-from guest.gpus.machine import Machine, number, query, query_known
+from guest.gpus.machine import Machine
+from guest.gpus.nvidia_smi import known_fields, number, query
 
 PYTHON = "opt/cube/venvs/pytorch/bin/python"
 BURN = Path(__file__).resolve().with_name("burn.py")
@@ -179,8 +180,7 @@ def watch(
     """Sample the GPUs for some seconds, about once a second, as long as the load lives."""
     start = time.monotonic()
     step_s = min(1.0, seconds / 5)
-    known = query_known(machine, FIELDS)
-    fields = list(next(iter(known.values()), {"index": ""}))
+    fields = known_fields(machine, FIELDS)
     while process.poll() is None and (
         time.monotonic() - start < seconds or len(load.samples) < LEAST_SAMPLES
     ):

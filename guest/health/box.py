@@ -6,24 +6,16 @@ evidence "simulated", and so is a box on which packages stand in for others.
 
 import contextlib
 import json
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from guest.checking.program import ask
 from guest.checking.report import Report
-from guest.checking.state import STAND_INS
+from guest.checking.state import ROOT
 
-SIMULATED_ROOT = os.environ.get("CUBE_ROOT", "")
-ROOT = Path(SIMULATED_ROOT or "/")
 LAYERS = ROOT / "var/lib/cube/layers.json"
 EXPECTATIONS = ROOT / "etc/cube/expectations.json"
-
-
-def is_simulated() -> bool:
-    """Tell whether what is seen stands in for something else."""
-    return bool(SIMULATED_ROOT) or any((ROOT / STAND_INS).glob("*"))
 
 
 def read_json(path: Path, read: Callable[[Any], str]) -> str | None:

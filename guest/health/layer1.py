@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 from guest.checking.program import LIMIT_S, Answer, ask
 from guest.checking.report import Report
-from guest.checking.state import read_text
-from guest.health.box import EXPECTATIONS, ROOT, check_program, in_container, read_json, uptime_s
+from guest.checking.state import ROOT, read_text
+from guest.health.box import EXPECTATIONS, check_program, in_container, read_json, uptime_s
 
 DISK_LIMIT_PERCENT = 90
 #: Seconds after a boot in which time servers may not yet be trusted.

@@ -4,7 +4,8 @@ import json
 
 from guest.checking.program import ask
 from guest.checking.report import Report
-from guest.health.box import ROOT, check_program
+from guest.checking.state import ROOT
+from guest.health.box import check_program
 
 TOOLKIT = "nvidia-container-toolkit-base"
 REFRESH = "nvidia-cdi-refresh.service"

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from guest.checking.program import ask, environment
 from guest.checking.report import Report
-from guest.health.box import ROOT
+from guest.checking.state import ROOT
 
 #: Seconds: a cold import of a framework reads gigabytes.
 LIMIT_S = float(os.environ.get("CUBE_LIMIT_S", "120"))

@@ -7,9 +7,9 @@ from typing import Any
 
 from guest.checking.program import ask
 from guest.checking.report import Report
+from guest.checking.state import ROOT
 from guest.health.box import (
     EXPECTATIONS,
-    ROOT,
     check_program,
     check_unit,
     read_json,

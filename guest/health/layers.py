@@ -8,8 +8,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from guest.checking.report import EXIT_CANNOT_RUN, EXIT_CODES, Report, render_json, render_summary
+from guest.checking.state import SIMULATED_ROOT, is_simulated
 from guest.health import layer1, layer2, layer3, layer4, layer5
-from guest.health.box import LAYERS, SIMULATED_ROOT, is_simulated
+from guest.health.box import LAYERS
 
 EXITS = """\
 Exit codes:

@@ -16,8 +16,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from guest.checking.report import EXIT_CANNOT_RUN, EXIT_CODES
+from guest.checking.state import ROOT
 
-ROOT = Path(os.environ.get("CUBE_ROOT", "/"))
 HEALTH = ROOT / "var/lib/cube/health.json"
 SCRIPTS = [*(f"health-check-layer{n}.sh" for n in range(1, 6)), "validate-gpus.sh"]
 FOLDER = Path(os.environ.get("CUBE_BIN", "/usr/local/bin"))

@@ -27,8 +27,8 @@ from cube.provision.pytest_run import CheckRun, run_checks
 from cube.runtime.check_report import CheckReport
 from cube.runtime.errors import CommandError, ProvisionError
 from cube.stack import lockfile
-from deploy.roles.validation import package_files
-from deploy.runner.sources import ON_HOST
+from deploy.operations.programs import package_files
+from deploy.runner.sources import ON_HOST, Programs
 from tests.integration.conftest import PROJECT
 from tests.integration.index import Index, serve
 
@@ -305,7 +305,7 @@ def judge(box: Box, wanted: Spec) -> CheckReport:
 
 
 def test_the_box_finds_itself_well(box: Box, story: Story) -> None:
-    for path, text in package_files().items():
+    for path, text in package_files(Programs("health")).items():
         dest = path.replace(ON_HOST, "/tmp/guest")
         put = f"mkdir -p {Path(dest).parent} && cat > {dest}"
         ssh.execute(box.machine.endpoint, put, stdin=text)

@@ -7,13 +7,12 @@ all of it on one box, are in test_workloads_box.py.
 import os
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
 
-from tests.integration.workloads import SUITES, Environments, Told, environment, run_suite
+from tests.integration.workloads import GUEST, Environments, Told, run_suite, suite_argv
 from tests.processes import environment_of, running
 
 PYTORCH, TENSORFLOW, VLLM = (
@@ -64,7 +63,7 @@ def four_gpus(tmp_path: Path) -> dict[str, str]:
         (device / "class").write_text("0x030000\n")
     smi = tmp_path / "bin/nvidia-smi"
     smi.parent.mkdir()
-    smi.write_text("#!/bin/sh\nfor gpu in 0 1 2 3; do echo 98, 550.1, 71, 30000; done\n")
+    smi.write_text("#!/bin/sh\nfor gpu in 0 1 2 3; do echo $gpu, 98, 550.1, 71, 30000; done\n")
     smi.chmod(0o755)
     return {"CUBE_ROOT": str(tmp_path / "root"), "PATH": f"{smi.parent}:{os.environ['PATH']}"}
 
@@ -92,10 +91,9 @@ def test_a_cache_that_does_not_fit_is_called_out_of_memory(environments: Environ
 @pytest.mark.workloads
 def test_an_engine_ends_with_its_suite(environments: Environments) -> None:
     python = environments.python("vllm")
-    argv: list[str | Path] = [sys.executable, SUITES / VLLM, "--quick", "--python", python]
     with subprocess.Popen(
-        argv,
-        env=environment(MARK="ends-with-its-suite"),
+        suite_argv(VLLM, python, "--quick"),
+        env=os.environ | {"MARK": "ends-with-its-suite"},
         stderr=subprocess.PIPE,
         text=True,
         stdout=subprocess.DEVNULL,
@@ -118,17 +116,16 @@ def marked() -> list[str]:
 
 #: Teaches the tiny model the answers by heart, so that there is a model that answers.
 TEACH = """
-import importlib.util, json, sys, torch
-spec = importlib.util.spec_from_file_location("suite", sys.argv[1])
-suite = importlib.util.module_from_spec(spec)
-sys.modules["suite"] = suite
-spec.loader.exec_module(suite)
+import sys, torch
+sys.path.insert(0, sys.argv[1])
+from guest.suites.vllm.prompts import EXAMPLES, QUESTIONS
+from guest.suites.vllm.tiny_model import make_model
 folder = sys.argv[2]
-suite.make_model({"folder": folder, "result": folder + ".json"})
+make_model({"folder": folder, "result": folder + ".json"})
 from transformers import AutoModelForCausalLM, AutoTokenizer
 tokenizer = AutoTokenizer.from_pretrained(folder, pad_token="</s>")
 model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
-asked = [f"{suite.EXAMPLES}Q: {q}\\nA: {a.split('|')[0]}\\n" for q, a in suite.QUESTIONS]
+asked = [f"{EXAMPLES}Q: {q}\\nA: {a.split('|')[0]}\\n" for q, a in QUESTIONS]
 rows = tokenizer(asked, return_tensors="pt", padding=True, return_token_type_ids=False)
 labels = rows.input_ids.masked_fill(rows.attention_mask == 0, -100)
 optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
@@ -148,9 +145,7 @@ def test_a_model_that_answers_passes_the_questions(
     python = environments.python("vllm")
     folder = tmp_path / "model"
     folder.mkdir()
-    subprocess.run(
-        [python, "-c", TEACH, SUITES / VLLM, folder], env=environment(), check=True, timeout=600
-    )
+    subprocess.run([python, "-c", TEACH, GUEST.parent, folder], check=True, timeout=600)
     told = run_suite(VLLM, python, "--quick", "--model", str(folder))
     assert told.details("FAIL") == {}
     assert "10 of 10" in told.details("OK")["output quality"]

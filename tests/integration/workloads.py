@@ -12,9 +12,11 @@ from typing import Any
 
 import pytest
 
+from deploy.roles.validation import PROGRAMS
+
 PROJECT = Path(__file__).parents[2]
 UV = Path(sys.executable).with_name("uv")
-SUITES = PROJECT / "guest/suites"
+GUEST = PROJECT / "guest"
 PINS = PROJECT / "tests/integration/profiles/workloads"
 #: Seconds for any suite; the quick form of vLLM took 110.
 LIMIT_S = 1500
@@ -113,24 +115,20 @@ class Told:
         }
 
 
-def environment(**more: str) -> dict[str, str]:
-    """Return variables for a suite, which takes its modules from the sources."""
-    return os.environ | {"CUBE_LIB": str(SUITES)} | more
+def suite_argv(program: str, python: Path, *arguments: str) -> list[str | Path]:
+    """Return how a suite of this checkout is started for an interpreter."""
+    return [sys.executable, "-IB", GUEST, PROGRAMS[program], "--python", python, *arguments]
 
 
-def run_suite(source: str, python: Path, *arguments: str, **more: str) -> Told:
+def run_suite(program: str, python: Path, *arguments: str, **more: str) -> Told:
     """Run a suite with an interpreter."""
-    argv: list[str | Path] = [
-        sys.executable,
-        "-I",
-        SUITES / source,
-        "--json",
-        "--python",
-        python,
-        *arguments,
-    ]
     done = subprocess.run(
-        argv, env=environment(**more), capture_output=True, text=True, timeout=LIMIT_S, check=False
+        suite_argv(program, python, "--json", *arguments),
+        env=os.environ | more,
+        capture_output=True,
+        text=True,
+        timeout=LIMIT_S,
+        check=False,
     )
     assert done.stdout, done.stderr
     return Told(done.returncode, json.loads(done.stdout), done.stderr)

@@ -43,7 +43,15 @@ IDLE = {
     "pcie.link.gen.hostmax": "5",
     "pcie.link.width.current": "16",
     "pcie.link.width.max": "16",
+    "gpu_recovery_action": "None",
+    "reset_status.reset_required": "No",
+    "reset_status.drain_and_reset_recommended": "No",
     "ecc.mode.current": "[N/A]",
+    "ecc.mode.pending": "[N/A]",
+    "retired_pages.pending": "[N/A]",
+    "remapped_rows.pending": "[N/A]",
+    "remapped_rows.failure": "[N/A]",
+    "mig.mode.current": "[N/A]",
     "ecc.errors.uncorrected.volatile.total": "[N/A]",
     "clocks_event_reasons.active": "0x0000000000000001",
     "clocks_throttle_reasons.active": "0x0000000000000001",
@@ -171,6 +179,7 @@ def state_of(fault: Fault) -> State:
         "module_on_disk": DRIVER,
         "package": DRIVER,
         "runtimes": ["io.containerd.runc.v2", "nvidia", "runc"],
+        "smi": dict(fault.smi),
         "programs": dict(fault.programs),
     }
     return {**state, **fault.machine}
@@ -190,6 +199,9 @@ def gpu_of(index: int, fault: Fault) -> State:
         "busy": without(still_lost(idle, busy), fault.unknown),
         "replays": list(fault.replays if last else (0, 0)),
         "bandwidth": list(fault.bandwidth if last else (56.3, 57.3)),
+        "processes": fault.processes,
+        "xml": fault.details if last else "",
+        "alone": dict(fault.alone) if last else {},
     }
 
 

@@ -80,6 +80,27 @@ def fault(arrow: Arrow) -> str:
     return f"{inner[0]} imports {to_inner[0]}, which is not below it"
 
 
+#: Lines that a file, and a function with its decorators, may have.
+FILE_LINES, FUNCTION_LINES = 400, 60
+
+
+def functions(path: Path) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            yield node
+
+
+def test_files_and_functions_are_short() -> None:
+    paths = modules().values()
+    long = [str(path) for path in paths if len(path.read_text().splitlines()) > FILE_LINES]
+    for path in paths:
+        for one in functions(path):
+            first = min([one.lineno, *(decorator.lineno for decorator in one.decorator_list)])
+            if (one.end_lineno or first) - first + 1 > FUNCTION_LINES:
+                long.append(f"{path}: {one.name}")
+    assert long == []
+
+
 def test_every_room_has_a_floor() -> None:
     folders = {
         path.name for path in (PROJECT / "cube").iterdir() if (path / "__init__.py").exists()

@@ -5,7 +5,7 @@ import json
 import pytest
 from pyinfra.api.exceptions import DeployError
 
-from deploy.roles.monitoring import DASHBOARD, Monitoring, render_release
+from deploy.roles.monitoring import Monitoring, render_release
 from deploy.runner.data import build
 from deploy.runner.sources import file_text
 
@@ -26,5 +26,4 @@ def test_a_missing_key_is_named() -> None:
 
 
 def test_programs_name_the_system_s_own_interpreter() -> None:
-    assert DASHBOARD.text().splitlines()[0] == "#!/usr/bin/python3"
     assert file_text("monitoring/60-cube").splitlines()[0] == "#!/bin/sh"

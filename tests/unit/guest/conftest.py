@@ -15,13 +15,15 @@ from typing import Any
 import pytest
 
 from cube.runtime.run import Completed, run
-from deploy.roles.validation import LAUNCHER, LAUNCHERS
+from deploy.operations.programs import launcher
+from deploy.roles import monitoring, validation
 from deploy.runner.sources import GUEST, ON_HOST
 
 PROJECT = Path(__file__).parents[3]
 MONITORING = PROJECT / "deploy/files/monitoring"
 
-SUITES = GUEST / "suites"
+#: Programs of the box that launchers start, by the modules that they start.
+PROGRAMS = {**monitoring.PROGRAMS, **validation.PROGRAMS}
 FAKES = Path(__file__).parent / "fakes"
 
 ROLES = {
@@ -93,7 +95,6 @@ class Box:
         path = f"{self.bin}:{FAKES}:{os.environ['PATH']}"
         return {
             "CUBE_ROOT": str(self.root),
-            "CUBE_LIB": str(SUITES),
             "PATH": path,
             **more,
         }
@@ -120,24 +121,24 @@ def told(done: Completed) -> dict[str, Any]:
     return data
 
 
-def launcher(program: str) -> str:
+def launcher_text(program: str) -> str:
     """Return a launcher of the box that starts the modules of this checkout."""
-    return (LAUNCHER % LAUNCHERS[program]).replace(ON_HOST, str(GUEST))
+    return launcher(program, PROGRAMS[program]).replace(ON_HOST, str(GUEST))
 
 
 def interpreter(program: str) -> list[str | Path]:
     """Return how a program of the box is started from its source."""
-    if program in LAUNCHERS:
-        return ["/bin/sh", "-c", launcher(program), program]
-    sources = {
-        "cube-top": GUEST / "cube_top.py",
+    if program in PROGRAMS:
+        text = launcher_text(program)
+        if program.endswith(".py"):
+            return ["/usr/bin/python3", "-IB", "-c", text]
+        text = text.replace("/usr/bin/python3", sys.executable)  # it has rich and psutil
+        return ["/bin/sh", "-c", text, program]
+    source = {
         "60-cube": MONITORING / "60-cube",
         "cube-secure-boot": GUEST / "cube_secure_boot.py",
-    }
-    source = sources.get(program, SUITES / program)
-    if source.suffix == ".py":
-        return [sys.executable, source]
-    return ["bash" if source.suffix == ".sh" else "sh", source]
+    }[program]
+    return [sys.executable, source] if source.suffix == ".py" else ["sh", source]
 
 
 def statuses(data: dict[str, Any]) -> dict[str, str]:

@@ -8,7 +8,7 @@ import pytest
 
 from cube.runtime.run import Completed, run
 
-from .conftest import Box, interpreter, launcher
+from .conftest import Box, interpreter, launcher_text
 
 SCRIPTS = [*(f"health-check-layer{n}.sh" for n in range(1, 6)), "validate-gpus.sh"]
 CODES = {"pass": 0, "fail": 1, "not_run": 77}
@@ -153,7 +153,7 @@ def test_json(box: Box, folder: Path) -> None:
 def test_over_the_real_scripts(box: Box, tmp_path: Path) -> None:
     box.install(4)
     for script in SCRIPTS:
-        write(tmp_path, script, launcher(script))
+        write(tmp_path, script, launcher_text(script))
     done = box.run("cube-health", CUBE_BIN=str(tmp_path))
     assert done.returncode == 1
     assert "layer4 FAIL frameworks" in done.stdout.splitlines()[-1]

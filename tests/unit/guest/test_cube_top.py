@@ -1,8 +1,10 @@
 """cube-top, run for real: on terminals of several kinds and sizes, with sick and healthy GPUs."""
 
+import io
 import json
 import os
 import pty
+import shlex
 import signal
 import subprocess
 import time
@@ -11,9 +13,11 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 import pytest
+from rich.console import Console
 
 from checks.layer5 import test_monitoring
 from cube import config
+from guest.cube_top.glyphs import ASCII, RICH, Glyphs, choose_glyphs
 
 from .conftest import Box, interpreter
 
@@ -92,6 +96,7 @@ def test_a_frame_shows_everything(complete: Box) -> None:
         ("no_driver", 0, ["this machine has no NVIDIA GPU"]),
         ("na", 4, ["? W"]),
         ("no_new_fields", 4, ["1x16"]),
+        ("inforom", 4, ["3 RTX 5090", "15/575 W"]),
         ("hot", 4, ["93 °C"]),
     ],
 )
@@ -102,10 +107,18 @@ def test_gpus(complete: Box, scenario: str, plugged: int, words: list[str]) -> N
         assert word in text
 
 
-@pytest.mark.parametrize("variables", [{"TERM": "dumb"}, {"PYTHONIOENCODING": "ascii"}])
-def test_a_poor_terminal_gets_plain_signs(complete: Box, variables: dict[str, str]) -> None:
-    text = frame(complete, **variables)
+def test_a_poor_terminal_gets_plain_signs(complete: Box) -> None:
+    text = frame(complete, TERM="dumb")
     assert {sign for sign in text if not sign.isascii()} == set()
+
+
+@pytest.mark.parametrize(("encoding", "chosen"), [("ascii", ASCII), ("utf-8", RICH)])
+def test_signs_are_those_of_the_terminals_encoding(
+    monkeypatch: pytest.MonkeyPatch, encoding: str, chosen: Glyphs
+) -> None:
+    monkeypatch.setenv("TERM", "xterm-256color")
+    stream = io.TextIOWrapper(io.BytesIO(), encoding=encoding)
+    assert choose_glyphs(Console(file=stream)) == chosen
 
 
 def test_the_text_console_gets_signs_of_its_font(complete: Box) -> None:
@@ -151,7 +164,8 @@ def test_a_senseless_interval_is_refused(box: Box, value: str) -> None:
 
 
 def test_a_closed_pipe_is_no_error(complete: Box) -> None:
-    command = " ".join(map(str, interpreter("cube-top"))) + " --once | true; echo ${PIPESTATUS[0]}"
+    program = shlex.join(map(str, interpreter("cube-top")))
+    command = f"{program} --once | true; echo ${{PIPESTATUS[0]}}"
     done = subprocess.run(
         ["bash", "-c", command],
         env={**os.environ, **complete.environment()},

@@ -55,6 +55,22 @@ def test_layer2_finds_a_driver_that_does_not_answer(layer2: Box) -> None:
     assert failed(data) == ["driver answers"]
 
 
+@pytest.mark.parametrize(
+    ("scenario", "says"),
+    [
+        ("no_driver", "is not loaded (exit code 9): sudo modprobe nvidia"),
+        ("inforom", "0000:03:00.0 NVIDIA GeForce RTX 5090: its infoROM is corrupted: if it stays"),
+        ("lost", "lost: the driver cannot reach it: restart the machine"),
+    ],
+)
+def test_layer2_names_the_gpu_the_reason_and_the_remedy(
+    layer2: Box, scenario: str, says: str
+) -> None:
+    _, data = layer2.judge("health-check-layer2.sh", SMI_SCENARIO=scenario)
+    assert failed(data) == ["driver answers"]
+    assert says in next(one["detail"] for one in data["checks"] if one["status"] == "FAIL")
+
+
 def test_layer2_knows_the_name_that_debian_gives_the_module(layer2: Box) -> None:
     layer2.fake_script("modinfo", "[[ $3 == nvidia-current-open ]] && echo 580.95.05")
     assert judge2(layer2)["driver module for this kernel"] == "OK"

@@ -12,7 +12,7 @@ from cube.runtime.run import run
 from guest.checking.report import EXIT_CODES
 from guest.gpus import report
 from tests.simulated.box import SimulatedBox
-from tests.simulated.faults import FAULTS, HEALTHY, UNDER_LOAD
+from tests.simulated.faults import BESIDE, FAULTS, HEALTHY, STATE, UNDER_LOAD
 
 from .conftest import PROJECT, interpreter
 
@@ -58,8 +58,10 @@ def both_forms() -> list[Any]:
     """Return every fault with load; without, where load makes a difference, or with all tests."""
     idle = {one.name for one in (*HEALTHY, *UNDER_LOAD)} | {"hot", "lost", "no_driver"}
     rare = [pytest.mark.exhaustive]
+    settled = {one.name for one in (*STATE, *BESIDE)}  # load makes no difference to these
+    idle |= settled
     return [
-        *(pytest.param(name, True, id=f"{name}-load") for name in FAULTS),
+        *(pytest.param(name, True, id=f"{name}-load") for name in sorted(FAULTS.keys() - settled)),
         *(
             pytest.param(name, False, id=f"{name}-idle", marks=() if name in idle else rare)
             for name in FAULTS

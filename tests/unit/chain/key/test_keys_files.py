@@ -12,7 +12,8 @@ import pytest
 from cube.baseimage import base_files
 from cube.chain.key import keys, rooms, sources
 from cube.config import LAYER_ROLES
-from deploy.roles.validation import package_files
+from deploy.operations.programs import package_files
+from deploy.roles import monitoring, validation
 from deploy.runner.sources import ON_HOST
 from tests.unit.chain.project import (
     BASE,
@@ -136,7 +137,9 @@ def test_another_version_of_a_program_makes_the_base_anew(
         ("deploy/files/frameworks/new.txt", {4}),
         ("deploy/roles/monitoring.py", {5}),
         ("deploy/files/monitoring/new", {5}),
-        ("guest/suites/suite_report.py", {5}),
+        ("guest/suites/report.py", {5}),
+        ("guest/suites/vllm/server.py", {5}),
+        ("guest/cube_top/screen.py", {5}),
         ("guest/health/layer1.py", {5}),
         ("guest/gpus/new.py", {5}),
         ("guest/checking/report.py", {5}),
@@ -205,7 +208,13 @@ def test_ubuntu_is_made_from_its_own_files(checkout: Path, file: str, names: Nam
 def test_a_layer_has_the_files_of_its_own_roles_only(checkout: Path) -> None:
     made = layer_ingredients(checkout, 5, spec(**{"layers.layer5": ("monitoring",)}))
     guest = [name for name in made["sources"] if name.startswith("guest/")]
-    assert guest == ["guest/cube_top.py"]
+    assert {name.split("/")[1] for name in guest} == {
+        "__init__.py",
+        "__main__.py",
+        "checking",
+        "cube_top",
+        "gpus",
+    }
     assert not [name for name in made["sources"] if "validation" in name]
 
 
@@ -252,7 +261,8 @@ def test_a_role_takes_files_from_its_own_folders(role: Path) -> None:
 def test_a_key_covers_what_a_role_installs() -> None:
     """Every module of guest/ on the host is among the files of its layer."""
     covered = layer_ingredients(PROJECT, 5, spec())["sources"]
-    names = {f"guest/{path.removeprefix(f'{ON_HOST}/')}" for path in package_files()}
+    places = (monitoring.DASHBOARD, *validation.PLACES)
+    names = {f"guest/{path.removeprefix(f'{ON_HOST}/')}" for path in package_files(*places)}
     assert names <= covered.keys()
 
 

@@ -1,0 +1,1 @@
+"""TensorFlow: devices, operations against float64, memory, a training step."""

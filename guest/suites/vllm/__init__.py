@@ -1,0 +1,1 @@
+"""Inference with vLLM: load, throughput, memory, output, the OpenAI server."""
