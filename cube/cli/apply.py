@@ -7,7 +7,7 @@ from cube.cli.options import Commands, add
 from cube.cli.output import tell
 from cube.config import LAYER_ROLES, Spec
 from cube.config.values import parse_size_mib
-from cube.hosts import apply, drift, remote
+from cube.hosts import apply, drift, plan, remote
 from cube.hosts.apply import Outcome, Wanted
 from cube.hosts.choice import choose, is_pattern
 from cube.hosts.target import find
@@ -50,6 +50,18 @@ def add_apply(commands: "Commands[argparse.ArgumentParser]") -> None:
     command.add_argument(
         "--no-checks", dest="checks", action="store_false", help="do not judge the layers"
     )
+    command.add_argument(
+        "--plan",
+        action="store_true",
+        help="print what is on the host, what would change and what is refused; change nothing",
+    )
+    command.add_argument(
+        "--allow",
+        type=allow_list,
+        default=(),
+        metavar="WHAT",
+        help=f"do what is refused otherwise: {', '.join(plan.ALLOWABLE)} (several with commas)",
+    )
 
 
 def add_drift(commands: "Commands[argparse.ArgumentParser]") -> None:
@@ -91,6 +103,18 @@ def layer_list(word: str) -> tuple[int, ...]:
     return tuple(known[part] for part in words)
 
 
+def allow_list(word: str) -> tuple[str, ...]:
+    """Accept words of refusals, parted by commas.
+
+    Raises:
+        ArgumentTypeError: one is none.
+    """
+    words = tuple(part.strip() for part in word.split(","))
+    if not set(words) <= set(plan.ALLOWABLE):
+        raise argparse.ArgumentTypeError(f"{word!r}: write {', '.join(plan.ALLOWABLE)}")
+    return words
+
+
 def size_mib(word: str) -> int:
     """Accept a size with its unit.
 
@@ -112,13 +136,35 @@ def cmd_apply(args: argparse.Namespace, spec: Spec) -> int:
         reboot=args.reboot,
         snapshot=args.snapshot or bool(args.snapshot_size),
         snapshot_mib=args.snapshot_size,
+        allowed=args.allow,
     )
-    if not (host := one_host(args)):
+    host = one_host(args)
+    if args.plan:
+        return show_plans(args, spec, [host] if host else list(chosen(args, spec).values()))
+    if not host:
         return apply_many.apply_to(args, spec, chosen(args, spec), wanted)
     box = remote.reach(find(spec, host))
+    plan.guard(spec, box, wanted)
     outcomes = apply.apply(spec, box, wanted)
     data: dict[str, object] = {"box": box.name, "layers": [one.as_json() for one in outcomes]}
     tell(args.view, "applied", data, applied_text(box.name, outcomes))
+    return 0
+
+
+def show_plans(args: argparse.Namespace, spec: Spec, hosts: list[str]) -> int:
+    """Print what an application would do, host by host.
+
+    Raises:
+        PlanError: an application would be refused.
+    """
+    refused = []
+    for host in hosts:
+        box = remote.reach(find(spec, host))
+        made = plan.make(spec, box, args.layers, args.allow)
+        tell(args.view, "plan", {"box": box.name, **made.as_json()}, made.text(box.name))
+        refused += [(box, made.refusals)] if made.refusals else []
+    for box, refusals in refused:
+        plan.refuse(box, refusals)
     return 0
 
 
