@@ -62,6 +62,7 @@ def docker() -> Packages:
         name="Let containers pin memory and open many files, and leave no cores",
         dest=LIMITS,
         content=file_text("docker/limits.conf"),
+        read_by="containerd.service",
     )
     if data.docker_source == "docker":
         yield COMMON
