@@ -24,6 +24,7 @@ def put_atomic(
     group: str = "root",
     validate: str = "",
     read_by: str = "",
+    tried_by: str = "",
 ) -> Generator[StringCommand, None, None]:
     """Write a text file: beside its place, checked, then renamed over it.
 
@@ -37,6 +38,8 @@ def put_atomic(
             it fails.
         read_by: a unit that reads the file when it starts; the version before is kept until it
             has started with the new one, and comes back when it cannot (see `trial`).
+        tried_by: a command that fails where the new file, in its place, is no good; the version
+            before comes back then.
 
     Raises:
         OperationValueError: the content is no text file.
@@ -46,7 +49,7 @@ def put_atomic(
         host.noop(f"{dest} is as wanted")
         return
     reader = trial.read_by_unit(read_by) if read_by else ""
-    yield written(dest, content, wanted, validate=validate, reader=reader)
+    yield written(dest, content, wanted, validate=validate, reader=reader, tried_by=tried_by)
 
 
 @operation()
@@ -82,18 +85,25 @@ def described(dest: str, content: str, *, mode: str, user: str, group: str) -> S
 
 
 def written(
-    dest: str, content: str, wanted: Stat, *, validate: str, reader: str = ""
+    dest: str, content: str, wanted: Stat, *, validate: str, reader: str = "", tried_by: str = ""
 ) -> StringCommand:
     """Return the command that writes a file; show what it changes for --diff."""
     if state.config.DIFF:
         show_diff(dest, content)
     owner = {"mode": wanted.mode, "user": wanted.user, "group": wanted.group}
-    script = put_script(dest, **owner, validate=validate, reader=reader)
+    script = put_script(dest, **owner, validate=validate, reader=reader, tried_by=tried_by)
     return StringCommand(script, _stdin=content)
 
 
 def put_script(
-    dest: str, *, mode: str, user: str, group: str, validate: str, reader: str = ""
+    dest: str,
+    *,
+    mode: str,
+    user: str,
+    group: str,
+    validate: str,
+    reader: str = "",
+    tried_by: str = "",
 ) -> str:
     """Return the shell script that reads the new file from its standard input.
 
@@ -104,10 +114,12 @@ def put_script(
         group: group.
         validate: see `put_atomic`.
         reader: a command that succeeds where something reads the file at its start.
+        tried_by: a command that tries it at once.
     """
     folder = shlex.quote(str(PurePosixPath(dest).parent))
     check = validate.replace("%s", '"$new"') or "true"
-    kept = f" && {trial.keep(reader)}" if reader else ""
+    kept = f" && {trial.keep(reader)}" if reader or tried_by else ""
+    tried = f" && {trial.attempt(tried_by, [dest])}" if tried_by else ""
     own = f'chown {user}:{group} "$new" && chmod {mode} "$new"'
     if not user:
         same = 'chown --reference="$dest" "$new" && chmod --reference="$dest" "$new"'
@@ -116,7 +128,7 @@ def put_script(
         f"mkdir -p {folder} && dest=$(readlink -f {shlex.quote(dest)})"
         ' && new=$(mktemp "$dest.XXXXXX") && trap \'rm -f "$new"\' EXIT && cat > "$new"'
         f" && {own} && {check}{kept}"
-        ' && mv -f "$new" "$dest"'
+        f' && mv -f "$new" "$dest"{tried}'
     )
 
 

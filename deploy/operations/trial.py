@@ -23,10 +23,12 @@ def keep(reader: str) -> str:
     A version that no start has tried is not kept: the one before it is.
 
     Args:
-        reader: a command that succeeds where there is something that reads the file.
+        reader: a command that succeeds where there is something that reads the file; "" where
+            there always is.
     """
+    unread = f"! {reader} >/dev/null 2>&1 || " if reader else ""
     return (
-        f'{{ ! {reader} >/dev/null 2>&1 || {{ kept="{KEPT}$dest" && mkdir -p -m 700 {KEPT}'
+        f'{{ {unread}{{ kept="{KEPT}$dest" && mkdir -p -m 700 {KEPT}'
         ' && mkdir -p "${kept%/*}" && { [ -e "$kept" ] || [ -e "$kept.none" ]'
         ' || if [ -e "$dest" ]; then cp -p "$dest" "$kept.new" && mv "$kept.new" "$kept";'
         ' else : > "$kept.none"; fi; }; }; }'

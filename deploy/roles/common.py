@@ -108,6 +108,7 @@ def set_up_apt(data: Common) -> None:
             content=template_text("common/apt-proxy.j2", data),
         )
     trust_certificates(data)
+    apt_sources.make_way(name="Remove sources of ours that contradict somebody's")
     if data.mirrored:
         apt_sources.mirror(
             name="Copy apt's sources with the mirrors in them",

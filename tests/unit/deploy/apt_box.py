@@ -69,12 +69,12 @@ class AptBox:
         """Write a file of sources."""
         (self.root / "etc/apt/sources.list.d" / name).write_text(text)
 
-    def sh(self, script: str) -> "subprocess.CompletedProcess[str]":
+    def sh(self, script: str, stdin: str = "") -> "subprocess.CompletedProcess[str]":
         """Run a script of ours as it is, with this box in the place of the machine's own apt."""
         env = {"PATH": f"{self.root}/bin:{os.environ['PATH']}", "LC_ALL": "C.UTF-8"}
         env["APT_CONFIG"] = str(self.root / "apt.conf")
         return subprocess.run(
-            ["sh", "-c", script], env=env, capture_output=True, text=True, check=False
+            ["sh", "-c", script], input=stdin, env=env, capture_output=True, text=True, check=False
         )
 
     @property
