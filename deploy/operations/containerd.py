@@ -28,6 +28,9 @@ def without_cri() -> Generator[StringCommand, None, None]:
     if closes_cri(found.text):
         host.noop(f"{CONFIG} has no CRI")
         return
+    if found.kubernetes:
+        logger.warning(f"{host.print_prefix}{CONFIG} stays: kubelet needs containerd's CRI")
+        return
     if found.text and not found.of_package:
         logger.warning(
             f"{host.print_prefix}{CONFIG} stays, somebody set it: containerd's CRI listens on a TCP"

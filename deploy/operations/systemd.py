@@ -40,7 +40,7 @@ def units(
         return
     moved = [name for name in names if found[name].running != running]
     if running and reads:
-        yield from (trial.start(name, reads, verb="start") for name in moved)
+        yield from (trial.start(name, reads, f"systemctl start {name}") for name in moved)
     elif moved:
         yield f"systemctl {'start' if running else 'stop'} {' '.join(moved)}"
 
@@ -90,7 +90,9 @@ def restart_if_older(
     """
     newer = host.get_fact(ConfigNewer, unit=unit, paths=tuple(than))
     if newer:
-        yield (f"{guard} && " if guard else "") + trial.start(unit, than, verb=verb, check=check)
+        read_again = f"systemctl daemon-reload && systemctl {verb} {unit}"
+        tried = trial.start(unit, than, f"{check} && {read_again}" if check else read_again)
+        yield f"{guard} && {tried}" if guard else tried
         return
     if host.get_fact(Kept, paths=tuple(than), unit=unit):
         yield trial.forget(than)

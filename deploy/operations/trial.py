@@ -70,20 +70,18 @@ def attempt(command: str, files: Sequence[str]) -> str:
     )
 
 
-def start(unit: str, files: Sequence[str], *, verb: str = "restart", check: str = "") -> str:
+def start(unit: str, files: Sequence[str], command: str) -> str:
     """Return a command that has a unit start with files; if it fails, it starts as before.
 
     Args:
         unit: its name, with suffix.
         files: those that it reads.
-        verb: of systemctl: "start", "restart" or "reload".
-        check: a command that finds mistakes in the files without a start.
+        command: starts it, or has it read its files again.
     """
-    guard = f"{check} && " if check else ""
     journal = f"journalctl --unit {unit} --lines {LINES} --output cat --no-pager >&2"
     again = f"systemctl daemon-reload; systemctl reset-failed {unit} 2>/dev/null"
     return (
-        f"if {guard}systemctl daemon-reload && systemctl {verb} {unit} && {{ {stays(unit)}; }};"
+        f"if {command} && {{ {stays(unit)}; }};"
         f" then {forget(files)}; else"
         f' echo "{unit} fails with its files as they are now, its last lines:" >&2; {journal};'
         f" if {put_back(files)}; then {again};"

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from pyinfra import logger
 
-from deploy.facts.containerd import Config, ContainerdConfig
+from deploy.facts.containerd import MARK, Config, ContainerdConfig
 from deploy.operations import containerd
 from deploy.operations.files import put_atomic
 
@@ -93,6 +93,22 @@ def test_a_file_that_the_line_would_spoil_stays(monkeypatch: pytest.MonkeyPatch)
     there = 'version = 2\ndisabled_plugins = ["io.containerd.snapshotter.v1.zfs"]\n'
     (told,) = planned(Config(text=there, of_package=True), monkeypatch)
     assert "/etc/containerd/config.toml stays: disabled_plugins" in told
+
+
+def test_kubernetes_keeps_its_door(monkeypatch: pytest.MonkeyPatch) -> None:
+    (told,) = planned(Config(text=DEBIAN, of_package=True, kubernetes=True), monkeypatch)
+    assert "stays: kubelet needs containerd's CRI" in told
+
+
+@pytest.mark.parametrize(
+    ("output", "found"),
+    [
+        (["kubelet"], Config(kubernetes=True)),
+        (["kubelet", "0", MARK, "version = 2"], Config(text="version = 2\n", kubernetes=True)),
+    ],
+)
+def test_kubernetes_is_known_by_its_agent(output: list[str], found: Config) -> None:
+    assert ContainerdConfig().process(output) == found
 
 
 def test_nothing_is_done_twice(monkeypatch: pytest.MonkeyPatch) -> None:

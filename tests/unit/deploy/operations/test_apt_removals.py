@@ -8,7 +8,7 @@ import pytest
 
 from deploy.facts import apt as facts
 from deploy.facts.kernels import Kernels
-from deploy.operations import apt, driver
+from deploy.operations import apt, containers, driver
 from deploy.runner import allowed
 from tests.unit.deploy.apt_box import AptBox
 
@@ -19,6 +19,7 @@ ARCHIVE = {
     "bash": "Conflicts: chrony\n",
     "nvidia-smi": "Conflicts: nouveau-firmware\n",
 }
+UPGRADES = ["bash"]
 INSTALLED = ("bash", "chrony", "docker-ce", "nouveau-firmware")
 
 
@@ -26,7 +27,7 @@ def answer(fact: object, **_: object) -> object:
     answers: Mapping[object, object] = {
         facts.Installed: set(INSTALLED),
         facts.PackageLists: facts.Lists(age_s=0, usable=True),
-        facts.Upgradable: ["Inst bash [1] (2 . [all])"],
+        facts.Upgradable: [f"Inst {name} [1] (2 . [all])" for name in UPGRADES],
         Kernels: [],
     }
     return answers[fact]
@@ -99,3 +100,39 @@ def test_another_failure_is_apts_own(box: AptBox) -> None:
     assert done.returncode == 100
     assert "nobody-has-this" in done.stderr
     assert "apt would remove" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("upgrades", "harms", "guarded"),
+    [
+        (["bash"], (), False),
+        (["bash", "docker-ce"], (), True),
+        (["docker.io"], ("remove-packages",), True),
+        (["docker.io"], ("stop-containers",), False),
+        (["docker-ce-cli", "containerd.io"], (), False),
+    ],
+)
+def test_an_upgrade_that_restarts_docker_spares_containers(
+    monkeypatch: pytest.MonkeyPatch, upgrades: list[str], harms: tuple[str, ...], *, guarded: bool
+) -> None:
+    monkeypatch.setattr(f"{__name__}.UPGRADES", upgrades)
+    allow(monkeypatch, *harms)
+    (command,) = apt.full_upgrade._inner()
+    assert command.startswith(containers.LIVE_ON) is guarded
+
+
+def test_a_guarded_upgrade_is_not_begun(box: AptBox, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(f"{__name__}.UPGRADES", ["docker-ce"])
+    (box.root / "bin").mkdir()
+    docker = box.root / "bin/docker"
+    docker.write_text("#!/bin/sh\necho 0123\n")  # not "true": no live-restore, and one runs
+    docker.chmod(0o755)
+    allow(monkeypatch, "remove-packages")
+    done = box.sh(script("full-upgrade"))
+    assert done.returncode != 0
+    assert "would end the containers that run" in done.stderr
+    assert box.did == ""
+    docker.write_text("#!/bin/sh\n")
+    done = box.sh(script("full-upgrade"))
+    assert done.returncode == 0, done.stderr
+    assert box.did != ""

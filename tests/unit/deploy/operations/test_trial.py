@@ -52,8 +52,9 @@ class Box:
         done = self.sh(script, content)
         assert done.returncode == 0, done.stderr
 
-    def start(self, check: str = "") -> "subprocess.CompletedProcess[str]":
-        return self.sh(trial.start(UNIT, [str(self.file)], check=check))
+    def start(self, check: str = "true") -> "subprocess.CompletedProcess[str]":
+        command = f"{check} && systemctl restart {UNIT}"
+        return self.sh(trial.start(UNIT, [str(self.file)], command))
 
     def kept(self) -> list[str]:
         return sorted(path.name for path in (self.root / "before").rglob("*") if path.is_file())
