@@ -1,11 +1,13 @@
 """`cube apply` and `cube drift`: layers on a box on the network, or on several."""
 
 import argparse
+from collections.abc import Sequence
 
 from cube.cli import apply_many
 from cube.cli.options import Commands, add
 from cube.cli.output import tell
 from cube.config import LAYER_ROLES, Spec
+from cube.config.model import HARMS, Harm
 from cube.config.values import parse_size_mib
 from cube.hosts import apply, drift, plan, remote
 from cube.hosts.apply import Outcome, Wanted
@@ -60,7 +62,8 @@ def add_apply(commands: "Commands[argparse.ArgumentParser]") -> None:
         type=allow_list,
         default=(),
         metavar="WHAT",
-        help=f"do what is refused otherwise: {', '.join(plan.ALLOWABLE)} (several with commas)",
+        help=f"do what is refused otherwise: {', '.join(HARMS)} (several with commas);"
+        " [apply] allow in cube.toml allows it always",
     )
 
 
@@ -103,16 +106,16 @@ def layer_list(word: str) -> tuple[int, ...]:
     return tuple(known[part] for part in words)
 
 
-def allow_list(word: str) -> tuple[str, ...]:
-    """Accept words of refusals, parted by commas.
+def allow_list(word: str) -> tuple[Harm, ...]:
+    """Accept words of ``[apply] allow``, parted by commas.
 
     Raises:
         ArgumentTypeError: one is none.
     """
-    words = tuple(part.strip() for part in word.split(","))
-    if not set(words) <= set(plan.ALLOWABLE):
-        raise argparse.ArgumentTypeError(f"{word!r}: write {', '.join(plan.ALLOWABLE)}")
-    return words
+    words = {part.strip() for part in word.split(",")}
+    if not words <= set(HARMS):
+        raise argparse.ArgumentTypeError(f"{word!r}: write {', '.join(HARMS)}")
+    return tuple(harm for harm in HARMS if harm in words)
 
 
 def size_mib(word: str) -> int:
@@ -136,9 +139,9 @@ def cmd_apply(args: argparse.Namespace, spec: Spec) -> int:
         reboot=args.reboot,
         snapshot=args.snapshot or bool(args.snapshot_size),
         snapshot_mib=args.snapshot_size,
-        allowed=args.allow,
     )
     host = one_host(args)
+    spec = allowing(spec, args.allow)
     if args.plan:
         return show_plans(args, spec, [host] if host else list(chosen(args, spec).values()))
     if not host:
@@ -151,6 +154,12 @@ def cmd_apply(args: argparse.Namespace, spec: Spec) -> int:
     return 0
 
 
+def allowing(spec: Spec, more: Sequence[Harm]) -> Spec:
+    """Return a specification that allows more harms."""
+    allow = (*spec.apply.allow, *more)
+    return spec.model_copy(update={"apply": spec.apply.model_copy(update={"allow": allow})})
+
+
 def show_plans(args: argparse.Namespace, spec: Spec, hosts: list[str]) -> int:
     """Print what an application would do, host by host.
 
@@ -160,7 +169,7 @@ def show_plans(args: argparse.Namespace, spec: Spec, hosts: list[str]) -> int:
     refused = []
     for host in hosts:
         box = remote.reach(find(spec, host))
-        made = plan.make(spec, box, args.layers, args.allow)
+        made = plan.make(spec, box, args.layers)
         tell(args.view, "plan", {"box": box.name, **made.as_json()}, made.text(box.name))
         refused += [(box, made.refusals)] if made.refusals else []
     for box, refusals in refused:

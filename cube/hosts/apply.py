@@ -37,7 +37,6 @@ class Wanted:
         reboot: restart the box, once a layer, when it needs that.
         snapshot: take a snapshot of the root before each.
         snapshot_mib: room for changes in each snapshot; 0 takes a share of the root.
-        allowed: words of refusals that are not made; see `cube.hosts.plan`.
     """
 
     layers: tuple[int, ...] = ()
@@ -46,7 +45,6 @@ class Wanted:
     reboot: bool = False
     snapshot: bool = False
     snapshot_mib: int = 0
-    allowed: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,6 +4,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import asdict, dataclass
 
 from cube.config import Spec
+from cube.config.model import Harm
 from cube.hosts import survey
 from cube.hosts.apply import Side, Wanted, choose_layers
 from cube.hosts.dry_run import Prediction, predict
@@ -12,8 +13,6 @@ from cube.hosts.target import Box
 from cube.runtime import log
 from cube.runtime.errors import PlanError
 
-#: What a user can allow, each the word of a refusal.
-ALLOWABLE = ("root", "firewall", "containers", "jobs")
 #: Names that a line shows at most.
 SHOWN = 6
 #: Layers with roles that may restart Docker, and those that replace the driver.
@@ -30,12 +29,12 @@ class Refusal:
     Args:
         reason: what would happen, with its value.
         remedy: what the owner of the host can do first.
-        allow: the word that allows it all the same; empty when nothing does.
+        allow: the word of ``[apply] allow`` that allows it; None when nothing does.
     """
 
     reason: str
     remedy: str
-    allow: str = ""
+    allow: Harm | None = None
 
     @property
     def line(self) -> str:
@@ -71,14 +70,13 @@ class Plan:
         }
 
 
-def make(spec: Spec, box: Box, named: Sequence[int], allowed: Collection[str]) -> Plan:
+def make(spec: Spec, box: Box, named: Sequence[int]) -> Plan:
     """Look at a host, and ask every operation what it would change.
 
     Args:
-        spec: what the layers are made from.
+        spec: what the layers are made from, and what is allowed.
         box: that lets us in.
         named: layers; none means every layer that cube.toml enables.
-        allowed: words of refusals that are not made.
 
     Raises:
         SpecError: a layer is not enabled.
@@ -97,7 +95,7 @@ def make(spec: Spec, box: Box, named: Sequence[int], allowed: Collection[str]) -
     return Plan(
         survey=seen,
         layers=tuple(predictions),
-        refusals=tuple(one for one in refused if one.allow not in allowed),
+        refusals=tuple(one for one in refused if one.allow not in spec.apply.allow),
     )
 
 
@@ -121,7 +119,7 @@ def guard(spec: Spec, box: Box, wanted: Wanted, side: Side | None = None) -> Non
 
     seen = survey.ask(box, DANGERS)
     found = refusals(spec, box, layers, seen, ask)
-    refuse(box, [one for one in found if one.allow not in wanted.allowed])
+    refuse(box, [one for one in found if one.allow not in spec.apply.allow])
 
 
 def refuse(box: Box, found: Sequence[Refusal]) -> None:
@@ -163,26 +161,26 @@ def refusals(
         yield Refusal(
             reason="the login is root's, which layer 1 closes",
             remedy="name an account with sudo and a key as user of the host",
-            allow="root",
+            allow="close-root",
         )
     if "security" in roles and seen.firewalld:
         yield Refusal(
             reason="firewalld is running, and layer 1 turns on ufw beside it",
             remedy="sudo systemctl disable --now firewalld, or leave role security out",
-            allow="firewall",
+            allow="second-firewall",
         )
     if (names := seen.threatened_containers) and any_changes(layers, DOCKER_LAYERS, ask, docker):
         yield Refusal(
             reason=f"Docker would restart, which ends {counted(len(names), 'container')}:"
             f" {shortened(names)}",
             remedy="stop them, or set live-restore to true in /etc/docker/daemon.json",
-            allow="containers",
+            allow="stop-containers",
         )
     if (names := seen.of("jobs")) and any_changes(layers, DRIVER_LAYERS, ask, bool):
         yield Refusal(
             reason=f"the driver would change while jobs use the GPUs: {shortened(names)}",
             remedy="wait for them, or end them",
-            allow="jobs",
+            allow="stop-jobs",
         )
 
 

@@ -64,7 +64,7 @@ systemctl restart docker
 {CONTAINER}""",
         found=("container engine: ", "1 container running (a restart of Docker ends them): web"),
         kept="docker info --format '{{.LoggingDriver}} {{.LiveRestoreEnabled}}'",
-        refused="containers",
+        refused="stop-containers",
         settle="docker rm --force web",
     ),
     "firewall": Exhibit(

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from cube import config
 from cube.cli import apply as commands
 from cube.cli import command_line
 from cube.hosts import apply, drift, plan, remote
@@ -148,6 +149,17 @@ def test_only_what_is_refused_can_be_allowed(words: list[str]) -> None:
     assert caught.value.code == 2
 
 
+def test_a_command_line_allows_more_than_cube_toml(tmp_path: Path) -> None:
+    text = '[apply]\nallow = ["stop-jobs"]\n'
+    spec = config.load_text(text, tmp_path / "cube.toml")
+    words = commands.allow_list("stop-containers, close-root")
+    assert commands.allowing(spec, words).apply.allow == (
+        "stop-jobs",
+        "stop-containers",
+        "close-root",
+    )
+
+
 @pytest.fixture
 def planned(box: Box, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
     """Run `cube apply` with options on a host of which a plan is known; nothing is applied."""
@@ -166,7 +178,7 @@ def planned(box: Box, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callab
     return start
 
 
-REFUSED = Refusal(reason="containers would end", remedy="stop them", allow="containers")
+REFUSED = Refusal(reason="containers would end", remedy="stop them", allow="stop-containers")
 
 
 def test_a_plan_is_shown_and_nothing_is_applied(
@@ -183,7 +195,7 @@ def test_a_plan_that_would_be_refused_says_so(
 ) -> None:
     assert planned((REFUSED,), "--plan") == PlanError.exit_code
     printed = capsys.readouterr()
-    assert "REFUSED  containers would end (stop them, or --allow containers)" in printed.out
+    assert "REFUSED  containers would end (stop them, or --allow stop-containers)" in printed.out
     assert "nothing was changed: containers would end" in printed.err
 
 

@@ -8,6 +8,7 @@ import pytest
 
 from cube import config
 from cube.config import Spec
+from cube.config.model import Harm
 from cube.hosts import plan, survey
 from cube.hosts.apply import Wanted
 from cube.hosts.dry_run import Difference, Prediction
@@ -38,7 +39,7 @@ def refused(
     answers: dict[str, tuple[str, ...]],
     *changes: Prediction,
     layers: tuple[int, ...] = (1, 2, 5),
-) -> list[str]:
+) -> list[Harm | None]:
     """Return the words that allow what is refused."""
     known = {one.layer: one for one in changes}
 
@@ -56,14 +57,14 @@ def test_nothing_is_refused_on_an_empty_host(loaded: Spec, box: Box) -> None:
 @pytest.mark.parametrize(
     ("answers", "changes", "expected"),
     [
-        ({"unfinished": ("libc6",)}, (), [""]),
-        ({"firewall": ("Status: inactive", "firewalld")}, (), ["firewall"]),
-        (CONTAINERS, (prediction(1, "cat > /etc/docker/daemon.json"),), ["containers"]),
-        (CONTAINERS, (prediction(1, "apt-get install containerd"),), ["containers"]),
+        ({"unfinished": ("libc6",)}, (), [None]),
+        ({"firewall": ("Status: inactive", "firewalld")}, (), ["second-firewall"]),
+        (CONTAINERS, (prediction(1, "cat > /etc/docker/daemon.json"),), ["stop-containers"]),
+        (CONTAINERS, (prediction(1, "apt-get install containerd"),), ["stop-containers"]),
         (CONTAINERS, (prediction(1, "cat > /etc/motd"),), []),
         (CONTAINERS, (prediction(2, "apt-get install docker.io"),), []),
         ({**CONTAINERS, "live_restore": ("true",)}, (prediction(1, "docker"),), []),
-        ({"jobs": ("4711, python3",)}, (prediction(2, "apt-get install nvidia"),), ["jobs"]),
+        ({"jobs": ("4711, python3",)}, (prediction(2, "apt-get install nvidia"),), ["stop-jobs"]),
         ({"jobs": ("4711, python3",)}, (prediction(1, "apt-get install ufw"),), []),
     ],
 )
@@ -79,7 +80,7 @@ def test_what_would_harm_its_owner_is_refused(
 
 def test_the_login_of_root_is_refused_where_it_would_be_closed(loaded: Spec, box: Box) -> None:
     root = replace(box, endpoint=replace(box.endpoint, user="root"))
-    assert refused(loaded, root, {}) == ["root"]
+    assert refused(loaded, root, {}) == ["close-root"]
     assert refused(loaded, root, {}, layers=(5,)) == []
 
 
@@ -95,7 +96,7 @@ def guarding(
     """Guard an application on a host with answers; return the questions that were asked."""
     asked: list[tuple[str, ...]] = []
 
-    def guard(answers: dict[str, tuple[str, ...]], wanted: Wanted, one: Box = box) -> object:
+    def guard(answers: dict[str, tuple[str, ...]], *allow: Harm, one: Box = box) -> object:
         def ask(_: Box, questions: tuple[str, ...]) -> Survey:
             asked.append(questions)
             return Survey(answers=answers)
@@ -104,7 +105,8 @@ def guarding(
         monkeypatch.setattr(
             plan, "predict", lambda layer, *_, **__: prediction(layer, "docker restart")
         )
-        plan.guard(loaded, one, wanted)
+        allowed = loaded.apply.model_copy(update={"allow": allow})
+        plan.guard(loaded.model_copy(update={"apply": allowed}), one, Wanted())
         return asked
 
     return guard  # type: ignore[return-value]
@@ -114,34 +116,34 @@ def test_a_refusal_says_why_what_to_do_and_what_allows_it(
     guarding: Callable[..., list[tuple[str, ...]]],
 ) -> None:
     with pytest.raises(PlanError) as caught:
-        guarding(CONTAINERS, Wanted())
+        guarding(CONTAINERS)
     error = caught.value
     assert error.message == (
         "desk1: nothing was changed: Docker would restart, which ends 2 containers: web, db"
     )
     assert error.hint.startswith("stop them, or set live-restore to true")
-    assert error.hint.endswith("or --allow containers")
+    assert error.hint.endswith("or --allow stop-containers")
 
 
 def test_what_is_allowed_is_not_refused(guarding: Callable[..., list[tuple[str, ...]]]) -> None:
-    asked = guarding(CONTAINERS, Wanted(allowed=("containers",)))
+    asked = guarding(CONTAINERS, "stop-containers")
     assert asked == [survey.DANGERS]
 
 
 def test_another_permission_is_none(guarding: Callable[..., list[tuple[str, ...]]]) -> None:
     with pytest.raises(PlanError):
-        guarding(CONTAINERS, Wanted(allowed=("jobs",)))
+        guarding(CONTAINERS, "stop-jobs")
 
 
 def test_a_machine_of_the_pipeline_is_not_asked(
     guarding: Callable[..., list[tuple[str, ...]]], box: Box
 ) -> None:
-    assert guarding(CONTAINERS, Wanted(), replace(box, building=True)) == []
+    assert guarding(CONTAINERS, one=replace(box, building=True)) == []
 
 
 def test_all_reasons_are_told(guarding: Callable[..., list[tuple[str, ...]]]) -> None:
     with pytest.raises(PlanError, match="and 1 more") as caught:
-        guarding({**CONTAINERS, "unfinished": ("libc6",)}, Wanted())
+        guarding({**CONTAINERS, "unfinished": ("libc6",)})
     assert "packages are half installed: libc6" in caught.value.details
     assert "dpkg --configure -a" in caught.value.hint
 
@@ -175,7 +177,7 @@ def test_a_plan_reads_like_this(loaded: Spec, box: Box) -> None:
         "  changes    docker: do cat > /etc/docker/daemon.json",
         "  changes  layer 2: skipped: no GPU",
         "  REFUSED  Docker would restart, which ends 2 containers: web, db (stop them, or set"
-        " live-restore to true in /etc/docker/daemon.json, or --allow containers)",
+        " live-restore to true in /etc/docker/daemon.json, or --allow stop-containers)",
     ]
 
 
