@@ -24,6 +24,7 @@ LEFTOVERS = {
     "backups of account files": ("etc/passwd-", "etc/shadow-", "etc/group-", "etc/gshadow-",
                                  "etc/subuid-", "etc/subgid-", "var/backups/*"),
     "results of health checks": ("var/lib/cube/health.json",),
+    "versions of files before a trial": ("var/lib/cube/before/**",),
     "files of pyinfra": ("root/.pyinfra*/**", "home/*/.pyinfra*/**", "usr/local/**/pyinfra-*"),
     "mail": ("var/mail/*", "var/spool/mail/*"),
 }  # fmt: skip

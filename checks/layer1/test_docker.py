@@ -27,6 +27,8 @@ tar --create . | docker import - {IMAGE}
 RUN = "docker run --rm --volume /usr:/usr:ro --volume /etc/alternatives:/etc/alternatives:ro"
 #: Limits that any machine grants: where limits cannot be raised, the engine's own do not work.
 MODEST = f"{RUN} --ulimit memlock=65536 --ulimit nofile=1024"
+#: Drivers that keep logs of their own; on a host, its owner may have chosen another.
+ON_DISK = {"json-file", "local"}
 #: Who owns the engine's program, by docker.source.
 PACKAGES = {"distribution": "docker.io", "docker": "docker-ce"}
 
@@ -80,9 +82,10 @@ def test_docker_starts_at_boot(host: Host) -> None:
     assert host.check_output("systemctl is-enabled docker.service") == "enabled"
 
 
-def test_docker_comes_from_the_source_asked_for(host: Host, spec: Spec) -> None:
+def test_docker_comes_from_a_known_source(host: Host) -> None:
+    """A host that somebody uses keeps its engine, whatever docker.source says."""
     owner = host.check_output("dpkg --search $(readlink -f $(command -v dockerd))")
-    assert owner.split(":")[0] == PACKAGES[spec.docker.source]
+    assert owner.split(":")[0] in PACKAGES.values()
 
 
 def test_configuration_is_valid(host: Host) -> None:
@@ -100,7 +103,8 @@ def test_admin_uses_docker_without_sudo(host: Host, spec: Spec) -> None:
 
 
 def test_containers_outlive_a_restart_of_the_engine(info: dict[str, Any]) -> None:
-    assert info["LiveRestoreEnabled"] is True
+    in_swarm = info["Swarm"]["LocalNodeState"] != "inactive"  # it does not allow this
+    assert info["LiveRestoreEnabled"] is not in_swarm
 
 
 def test_engine_uses_the_second_generation_of_cgroups(info: dict[str, Any]) -> None:
@@ -159,7 +163,8 @@ def test_a_container_has_shared_memory_for_frameworks(container: dict[str, Any])
 
 @pytest.mark.parametrize("option", LOG_LIMITS)
 def test_log_of_a_new_container_is_limited_by(container: dict[str, Any], option: str) -> None:
-    assert size_bytes(container["HostConfig"]["LogConfig"]["Config"].get(option, "0")) > 0
+    logs = container["HostConfig"]["LogConfig"]
+    assert logs["Type"] not in ON_DISK or size_bytes(logs["Config"].get(option, "0")) > 0
 
 
 @pytest.mark.parametrize("net", NETS)

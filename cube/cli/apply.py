@@ -1,13 +1,15 @@
 """`cube apply` and `cube drift`: layers on a box on the network, or on several."""
 
 import argparse
+from collections.abc import Sequence
 
 from cube.cli import apply_many
 from cube.cli.options import Commands, add
 from cube.cli.output import tell
 from cube.config import LAYER_ROLES, Spec
+from cube.config.model import HARMS, Harm
 from cube.config.values import parse_size_mib
-from cube.hosts import apply, drift, remote
+from cube.hosts import apply, drift, plan, remote
 from cube.hosts.apply import Outcome, Wanted
 from cube.hosts.choice import choose, is_pattern
 from cube.hosts.target import find
@@ -50,6 +52,19 @@ def add_apply(commands: "Commands[argparse.ArgumentParser]") -> None:
     command.add_argument(
         "--no-checks", dest="checks", action="store_false", help="do not judge the layers"
     )
+    command.add_argument(
+        "--plan",
+        action="store_true",
+        help="print what is on the host, what would change and what is refused; change nothing",
+    )
+    command.add_argument(
+        "--allow",
+        type=allow_list,
+        default=(),
+        metavar="WHAT",
+        help=f"do what is refused otherwise: {', '.join(HARMS)} (several with commas);"
+        " [apply] allow in cube.toml allows it always",
+    )
 
 
 def add_drift(commands: "Commands[argparse.ArgumentParser]") -> None:
@@ -91,6 +106,18 @@ def layer_list(word: str) -> tuple[int, ...]:
     return tuple(known[part] for part in words)
 
 
+def allow_list(word: str) -> tuple[Harm, ...]:
+    """Accept words of ``[apply] allow``, parted by commas.
+
+    Raises:
+        ArgumentTypeError: one is none.
+    """
+    words = {part.strip() for part in word.split(",")}
+    if not words <= set(HARMS):
+        raise argparse.ArgumentTypeError(f"{word!r}: write {', '.join(HARMS)}")
+    return tuple(harm for harm in HARMS if harm in words)
+
+
 def size_mib(word: str) -> int:
     """Accept a size with its unit.
 
@@ -113,12 +140,40 @@ def cmd_apply(args: argparse.Namespace, spec: Spec) -> int:
         snapshot=args.snapshot or bool(args.snapshot_size),
         snapshot_mib=args.snapshot_size,
     )
-    if not (host := one_host(args)):
+    host = one_host(args)
+    spec = allowing(spec, args.allow)
+    if args.plan:
+        return show_plans(args, spec, [host] if host else list(chosen(args, spec).values()))
+    if not host:
         return apply_many.apply_to(args, spec, chosen(args, spec), wanted)
     box = remote.reach(find(spec, host))
+    plan.guard(spec, box, wanted)
     outcomes = apply.apply(spec, box, wanted)
     data: dict[str, object] = {"box": box.name, "layers": [one.as_json() for one in outcomes]}
     tell(args.view, "applied", data, applied_text(box.name, outcomes))
+    return 0
+
+
+def allowing(spec: Spec, more: Sequence[Harm]) -> Spec:
+    """Return a specification that allows more harms."""
+    allow = (*spec.apply.allow, *more)
+    return spec.model_copy(update={"apply": spec.apply.model_copy(update={"allow": allow})})
+
+
+def show_plans(args: argparse.Namespace, spec: Spec, hosts: list[str]) -> int:
+    """Print what an application would do, host by host.
+
+    Raises:
+        PlanError: an application would be refused.
+    """
+    refused = []
+    for host in hosts:
+        box = remote.reach(find(spec, host))
+        made = plan.make(spec, box, args.layers)
+        tell(args.view, "plan", {"box": box.name, **made.as_json()}, made.text(box.name))
+        refused += [(box, made.refusals)] if made.refusals else []
+    for box, refusals in refused:
+        plan.refuse(box, refusals)
     return 0
 
 

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 from cube.cli.output import tell
 from cube.config import Spec
-from cube.hosts import apply, drift, remote
+from cube.hosts import apply, drift, plan, remote
 from cube.hosts.apply import Outcome, Side, Wanted
 from cube.hosts.drift import LayerDrift
 from cube.hosts.fan_out import FanOut, Result
@@ -92,6 +92,7 @@ def apply_to(args: argparse.Namespace, spec: Spec, hosts: dict[str, str], wanted
     apply.choose_layers(spec, wanted.layers)
 
     def work(box: Box, side: Side) -> list[Outcome]:
+        plan.guard(spec, box, wanted, side)
         return apply.apply(spec, box, wanted, side)
 
     results = work_on(args, spec, hosts, work, applied_line)

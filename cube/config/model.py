@@ -160,6 +160,17 @@ class Docker(Section):
     source: Literal["distribution", "docker"] = "distribution"
 
 
+#: What is refused on a host that somebody uses, unless cube.toml allows it.
+Harm = Literal["remove-packages", "stop-containers", "stop-jobs", "close-root", "second-firewall"]
+HARMS: tuple[Harm, ...] = get_args(Harm)
+
+
+class Apply(Section):
+    """What `cube apply` may do to a host beyond adding to it."""
+
+    allow: tuple[Harm, ...] = ()
+
+
 class Network(Section):
     """How the world is reached while building, and by the image."""
 
@@ -236,6 +247,7 @@ class Spec(Section):
     gpu: Gpu = Gpu()
     stack: Stack = Stack()
     docker: Docker = Docker()
+    apply: Apply = Apply()
     network: Network = Network()
     build: Build
     os: OsTable = OsTable()

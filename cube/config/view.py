@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from cube.config import certificates
-from cube.config.model import Spec
+from cube.config.model import HARMS, Spec
 from cube.stack import profile
 
 #: Where a machine keeps certificates of its own. Source: update-ca-certificates(8).
@@ -114,6 +114,7 @@ def build_data(spec: Spec) -> dict[str, object]:
     return {
         **host_data(spec),
         "building": True,
+        "allow": list(HARMS),
         "apt_mirror": spec.network.apt_mirror,
         "apt_security_mirror": security_mirror(spec),
         "ca_certificates": ca_files(spec),

@@ -134,6 +134,12 @@ class HostsError(CubeError):
     exit_code = 20
 
 
+class PlanError(CubeError):
+    """Layers were not applied to a host, as they would harm what its owner has there."""
+
+    exit_code = 21
+
+
 class CommandError(CubeError):
     """A program that we called failed, timed out or is missing.
 

@@ -161,16 +161,3 @@ class FileExists(FactBase[bool]):
     def process(self, output: list[str]) -> bool:
         """Any word means yes."""
         return bool(output)
-
-
-class FirstLine(FactBase[str]):
-    """The first line of a file; empty when there is none."""
-
-    def command(self, path: str) -> str:
-        """Print it."""
-        return f"head -n 1 {path} 2>/dev/null || true"
-
-    @staticmethod
-    def default() -> str:
-        """Return no line."""
-        return ""

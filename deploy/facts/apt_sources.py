@@ -7,14 +7,18 @@ MARK = "--cube-- "
 
 
 class Sources(FactBase[dict[str, str]]):
-    """The text of apt's own files of sources, by their names below /etc/apt."""
+    """The text of apt's files of sources, by their names below their folder."""
 
-    def command(self) -> str:
-        """Print each file; what a build adds is in another folder."""
+    def command(self, folder: str = "/etc/apt") -> str:
+        """Print each file.
+
+        Args:
+            folder: apt's own; what a build adds is in another.
+        """
         return (
-            "cd /etc/apt && for file in sources.list sources.list.d/*.list"
+            f"if cd {folder} 2>/dev/null; then for file in sources.list sources.list.d/*.list"
             f' sources.list.d/*.sources; do if test -f "$file"; then echo "{MARK}$file";'
-            ' cat "$file"; echo; fi; done'
+            ' cat "$file"; echo; fi; done; fi'
         )
 
     @staticmethod

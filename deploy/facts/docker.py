@@ -60,6 +60,126 @@ def parse_note(text: str) -> dict[str, Settings]:
     return noted if isinstance(noted, dict) else {}
 
 
+#: Long flags of the daemon whose settings have another name. Source: moby, cmd/dockerd/config.go.
+SETTINGS_OF = {
+    "add-runtime": "runtimes",
+    "authorization-plugin": "authorization-plugins",
+    "default-address-pool": "default-address-pools",
+    "default-ulimit": "default-ulimits",
+    "dns-opt": "dns-opts",
+    "exec-opt": "exec-opts",
+    "feature": "features",
+    "host": "hosts",
+    "insecure-registry": "insecure-registries",
+    "label": "labels",
+    "log-opt": "log-opts",
+    "registry-mirror": "registry-mirrors",
+    "storage-opt": "storage-opts",
+}
+SHORT = {
+    "-b": "bridge", "-D": "debug", "-G": "group", "-H": "hosts", "-l": "log-level",
+    "-p": "pidfile", "-s": "storage-driver",
+}  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class Surroundings:
+    """What Docker's daemon is told and does beside its file.
+
+    Args:
+        installed: whether docker.service is there.
+        flags: the settings that it is given by flags.
+        config: the file that a flag names; "" for none.
+        swarm: whether the engine is part of a swarm.
+    """
+
+    installed: bool = True
+    flags: frozenset[str] = frozenset()
+    config: str = ""
+    swarm: bool = False
+
+
+class DockerSurroundings(FactBase[Surroundings]):
+    """What Docker's daemon is told and does beside its file."""
+
+    def command(self, root: str) -> str:
+        """Print the unit's command, variables and those of its file, and a word for a swarm.
+
+        Args:
+            root: where the engine keeps its data: it knows there of its swarm while it is off.
+        """
+        return (
+            "if systemctl cat docker.service >/dev/null 2>&1; then echo installed; fi;"
+            " systemctl show --property=ExecStart,Environment docker.service 2>/dev/null;"
+            " cat /etc/default/docker 2>/dev/null;"
+            " { tr '\\0' '\\n' <\"/proc/$(cat /run/docker.pid)/cmdline\"; } 2>/dev/null;"
+            " state=$(docker info --format '{{.Swarm.LocalNodeState}}' 2>/dev/null);"
+            f" if test -s {quote(root)}/swarm/docker-state.json"
+            ' || [ "${state:-inactive}" != inactive ]; then echo swarm; fi'
+        )
+
+    @staticmethod
+    def default() -> Surroundings:
+        """Return that there is no daemon."""
+        return Surroundings(installed=False)
+
+    def process(self, output: list[str]) -> Surroundings:
+        """Read the flags; quotes do not matter, and a comment gives none."""
+        lines = [line for line in output if not line.lstrip().startswith("#")]
+        words = " ".join(lines).replace("DOCKER_OPTS=", " ").replace('"', " ").replace("'", " ")
+        return Surroundings(
+            installed="installed" in output,
+            flags=frozenset(filter(None, map(setting_of, words.split()))),
+            config=config_of(words.split()),
+            swarm="swarm" in output,
+        )
+
+
+def setting_of(word: str) -> str:
+    """Return the setting that a word of the daemon's command gives; "" for no flag."""
+    if word.startswith("--"):
+        name = word[2:].partition("=")[0]
+        return SETTINGS_OF.get(name, name)
+    return SHORT.get(word[:2], "") if word.startswith("-") else ""
+
+
+def config_of(words: Sequence[str]) -> str:
+    """Return the file that --config-file names; "" for none."""
+    for word, following in zip(words, [*words[1:], ""], strict=True):
+        name, _, value = word.partition("=")
+        if name == "--config-file":
+            return value or following
+    return ""
+
+
+#: Packages of an engine, or of what takes its place.
+ENGINES = ("docker-ce", "docker.io", "moby-engine", "podman-docker")
+SNAP = "/snap/bin/docker"
+
+
+class DockerEngines(FactBase[list[str]]):
+    """Whose engine is there: a package of `ENGINES`, `SNAP`, or a program of no package."""
+
+    def command(self) -> str:
+        """Print what is there, or half there."""
+        return (
+            "dpkg-query --show --showformat '${db:Status-Abbrev} ${Package}\\n'"
+            f" {' '.join(ENGINES)} 2>/dev/null | awk '$1 ~ /^.[iUFWtH]/ {{ print $2 }}';"
+            f" if test -e {SNAP}; then echo {SNAP}; fi;"
+            ' if program=$(command -v dockerd) && program=$(readlink -f "$program")'
+            ' && ! dpkg-query --search "$program" >/dev/null 2>&1; then echo "$program"; fi'
+        )
+
+    @staticmethod
+    def default() -> list[str]:
+        """Return none."""
+        return []
+
+    def process(self, output: list[str]) -> list[str]:
+        """Return the lines."""
+        return output
+
+
 class DockerImages(FactBase[set[str]]):
     """Those of a list of images that the engine has: names with digests, or ids."""
 

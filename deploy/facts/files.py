@@ -62,3 +62,29 @@ class FileState(FactBase[Stat | None]):
         """Split the two lines."""
         mode, user, group = output[0].split()
         return Stat(mode=mode, user=user, group=group, sha256=output[1].split()[0])
+
+
+#: Where `deploy.operations.trial` keeps versions until their successors are tried, by whole path.
+KEPT = "/var/lib/cube/before"
+
+
+class Kept(FactBase[bool]):
+    """Whether versions of files are still kept though their reader runs with their successors."""
+
+    def command(self, paths: Sequence[str], unit: str) -> str:
+        """Print a word for each, where the unit runs."""
+        return (
+            f"test -d {KEPT} && systemctl is-active --quiet {quote(unit)}"
+            f" && for file in {' '.join(map(quote, paths))}; do"
+            f' kept="{KEPT}$(readlink -f "$file")";'
+            ' if [ -e "$kept" ] || [ -e "$kept.none" ]; then echo kept; fi; done; true'
+        )
+
+    @staticmethod
+    def default() -> bool:
+        """Return that there is none."""
+        return False
+
+    def process(self, output: list[str]) -> bool:
+        """Any word means yes."""
+        return "kept" in output

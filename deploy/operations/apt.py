@@ -11,7 +11,9 @@ from pyinfra.api import StringCommand, operation
 from deploy.facts import apt as facts
 from deploy.operations import beside
 from deploy.operations.apt_beside import AHEAD, AHEAD_UNIT, CONFIGURE, FORGET, TAKE
+from deploy.operations.containers import ENGINES, spared
 from deploy.operations.files import put_atomic
+from deploy.runner.allowed import advice, allows
 
 #: A day: as often as the distributions' own timer. In seconds.
 MAX_AGE_S = 24 * 3600
@@ -22,6 +24,30 @@ APT_GET = (
     "DEBIAN_FRONTEND=noninteractive NEEDRESTART_MODE=l apt-get --yes --quiet"
     " -o Dpkg::Options::=--force-confdef -o Dpkg::Options::=--force-confold"
 )
+
+
+HARM = "remove-packages"
+#: Lines of a simulated plan. Source: apt-get(8), --simulate.
+REMOVED = """awk '$1 == "Remv" || $1 == "Purg" { printf " %s", $2 }'"""
+
+
+def get(words: str) -> str:
+    """Return a call of apt-get; where it would remove packages, it fails before it does anything.
+
+    Nothing is removed by its name here, so whatever goes is what nobody named.
+
+    Args:
+        words: options and what to do, "install nano".
+    """
+    if allows(HARM):
+        return f"{APT_GET} {words}"
+    refusal = f"which nobody named: remove them yourself if they may go, {advice(HARM)}"
+    return (
+        f"{APT_GET} --no-remove {words} || {{ code=$?;"
+        f" gone=$(LC_ALL=C.UTF-8 {APT_GET} --simulate {words} 2>/dev/null | {REMOVED});"
+        f' [ -z "$gone" ] || echo "apt would remove$gone,"{shlex.quote(f" {refusal}")} >&2;'
+        " (exit $code); }"
+    )
 
 
 @operation()
@@ -46,8 +72,12 @@ def refresh(max_age_s: int = MAX_AGE_S) -> Generator[str, None, None]:
 @operation()
 def full_upgrade() -> Generator[str, None, None]:
     """Bring every package to its newest version."""
-    if host.get_fact(facts.Upgradable):
-        yield f"{APT_GET} full-upgrade"
+    plan = host.get_fact(facts.Upgradable)
+    if not plan:
+        return
+    restarts = any(line.split()[:2] == ["Inst", name] for line in plan for name in ENGINES)
+    guard = spared() if restarts else ""
+    yield f"{guard} && {{ {get('full-upgrade')}; }}" if guard else get("full-upgrade")
 
 
 @operation()
@@ -70,8 +100,8 @@ def install(
     yield from refresh._inner(MAX_AGE_S)
     if loaded_ahead:
         yield TAKE
-    unpack = " -o DPkg::ConfigurePending=false" if initramfs_later else ""
-    yield f"{APT_GET}{unpack} --no-install-recommends install {shlex.join(sorted(missing))}"
+    unpack = "-o DPkg::ConfigurePending=false " if initramfs_later else ""
+    yield get(f"{unpack}--no-install-recommends install {shlex.join(sorted(missing))}")
     if initramfs_later:
         yield CONFIGURE
 

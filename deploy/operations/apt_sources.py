@@ -1,19 +1,19 @@
 """Where apt's packages come from."""
 
 import shlex
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 
 from pyinfra import host
 from pyinfra.api import OperationValueError, StringCommand, operation
 
-from deploy.facts import apt as facts
 from deploy.facts.apt_sources import Sources
+from deploy.operations import source_entries
 from deploy.operations.files import put_atomic
 from deploy.operations.mirrors import Mirrors, names_archive
+from deploy.operations.source_entries import Entry
 
-#: Source: the package debian-archive-keyring.
-KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
-
+#: How the names of our own files of sources begin.
+OURS = "cube-"
 #: What only a build has: the seal finds both by their names.
 FOLDER = "/etc/apt/cube-build"
 LOGINS = "/etc/apt/auth.conf.d/99cube-build-mirror.conf"
@@ -48,7 +48,9 @@ def mirror(url: str, security_url: str) -> Generator[str | StringCommand, None, 
 
 
 @operation()
-def components(names: str, *, suites: str, folder: str) -> Generator[str, None, None]:
+def components(
+    names: str, *, suites: str, folder: str
+) -> Generator[str | StringCommand, None, None]:
     """Let the distribution's archive serve more components; its address is the one in use.
 
     Args:
@@ -56,19 +58,101 @@ def components(names: str, *, suites: str, folder: str) -> Generator[str, None, 
         suites: "trixie trixie-updates"; the first must be among the sources already.
         folder: of apt's sources, "/etc/apt".
     """
-    target, first = f"{folder}/sources.list.d/cube-components.sources", suites.split(maxsplit=1)[0]
-    head = f"# {suites}: {names}, beside main"
-    if host.get_fact(facts.FirstLine, path=target) == head:
-        host.noop(f"{target} has {names}")
+    files = host.get_fact(Sources, folder=folder)
+    name = f"sources.list.d/{OURS}components.sources"
+    others = [one for one in source_entries.parse(files) if one.file != name]
+    first, *_ = suites.split()
+    main = next((one for one in others if one.suite == first and has_main(one)), None)
+    if main is None:
+        yield f"echo {shlex.quote(f'{folder}: no source has {first} main: add it')} >&2; exit 1"
         return
-    sources = f"-o Dir::Etc::SourceList={folder}/sources.list"
-    sources += f" -o Dir::Etc::SourceParts={folder}/sources.list.d"
-    # Source: apt-get(8), indextargets; doc/acquire-additional-files.md of apt, its fields.
-    yield (
-        f"url=$(apt-get indextargets {sources} --format '$(REPO_URI)' 'Created-By: Packages'"
-        f" 'Release: {first}' 'Component: main' | head -n 1) && if [ -z \"$url\" ]; then"
-        f" echo '{folder}: no source has {first} main: add it' >&2; exit 1; fi"
-        " && printf '%s\\n'"
-        f" {shlex.quote(head)} 'Types: deb' \"URIs: $url\" 'Suites: {suites}'"
-        f" 'Components: {names}' 'Signed-By: {KEYRING}' > {target}.new && mv {target}.new {target}"
+    text = "\n".join(lacking(main, suite, names.split(), others) for suite in suites.split())
+    if text.strip():
+        yield from put_atomic._inner(
+            dest=f"{folder}/{name}", content=text.strip() + "\n", tried_by=readable(folder)
+        )
+    elif name in files:
+        yield f"rm -f {folder}/{name}"
+    else:
+        host.noop(f"{folder} has {names}")
+
+
+def has_main(found: Entry) -> bool:
+    """Tell whether an entry has the packages of the component main."""
+    return found.serves and "main" in found.components
+
+
+def lacking(main: Entry, suite: str, names: Sequence[str], entries: Sequence[Entry]) -> str:
+    """Return a stanza with the components that no source of a suite has; empty for none.
+
+    Args:
+        main: the source whose address is used.
+        suite: whose components they are.
+        names: the components that are wanted.
+        entries: of apt's sources. What apt compares is taken from those of the same suite.
+    """
+    wanted = source_entries.place(main.uri, suite)
+    there = [one for one in entries if one.place == wanted]
+    served = {name for one in there if one.serves for name in one.components}
+    missing = [name for name in names if name not in served]
+    like = there[0] if there else main
+    if not missing:
+        return ""
+    return render(like.uri, suite, missing, like.signed_by, trusted=like.trusted)
+
+
+def render(
+    uri: str,
+    suite: str,
+    names: Sequence[str],
+    signed_by: str,
+    *,
+    architectures: str = "",
+    trusted: str = "",
+) -> str:
+    """Return a source in the deb822 format; fields without a value are left out.
+
+    Source: sources.list(5), "Deb822-style format".
+    """
+    fields = {
+        "Types": "deb",
+        "URIs": uri,
+        "Suites": suite,
+        "Components": " ".join(names),
+        "Architectures": architectures,
+        "Signed-By": signed_by,
+        "Trusted": trusted,
+    }
+    lines = [f"{name}:{gap(value)}{value}\n" for name, value in fields.items() if value]
+    return "".join(lines)
+
+
+def gap(value: str) -> str:
+    """Return what stands before a field's value; one of several lines begins on the next."""
+    return "" if value.startswith("\n") else " "
+
+
+def readable(folder: str) -> str:
+    """Return a command that fails where apt cannot read its sources together.
+
+    Source: apt-get(8), indextargets; apt.conf(5), Dir::Etc.
+    """
+    return (
+        f"apt-get indextargets -o Dir::Etc::SourceList={folder}/sources.list"
+        f" -o Dir::Etc::SourceParts={folder}/sources.list.d >/dev/null"
     )
+
+
+@operation()
+def make_way() -> Generator[str, None, None]:
+    """Remove sources of ours that contradict one that somebody has added since.
+
+    Apt reads nothing at all while two sources of an archive name different keys.
+    """
+    files = host.get_fact(Sources)
+    entries = source_entries.parse(files)
+    ours = [one for one in entries if one.file.startswith(f"sources.list.d/{OURS}")]
+    others = [one for one in entries if one not in ours]
+    gone = {one.file for one in ours if any(one.contradicts(other) for other in others)}
+    for name in sorted(gone):
+        yield f"rm -f /etc/apt/{name}"

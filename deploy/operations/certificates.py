@@ -9,6 +9,7 @@ from pyinfra import host
 from pyinfra.api import operation
 
 from deploy.facts.system import Newer
+from deploy.operations.apt import get
 
 FOLDER = "/usr/local/share/ca-certificates"
 BUNDLE = "/etc/ssl/certs/ca-certificates.crt"
@@ -50,6 +51,6 @@ def trust(names: Sequence[str]) -> Generator[str, None, None]:
     if host.get_fact(Newer, than=BUNDLE, paths=tuple(files)):
         yield (
             "{ command -v update-ca-certificates >/dev/null"
-            " || { apt-get update && apt-get --yes install ca-certificates; }; }"
+            f" || {{ apt-get update && {{ {get('install ca-certificates')}; }}; }}; }}"
             f" && update-ca-certificates && touch {BUNDLE}"
         )

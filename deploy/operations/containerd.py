@@ -13,6 +13,10 @@ from deploy.operations.files import put_atomic
 #: Source: containerd, docs/cri/config.md; containerd-config.toml(5), disabled_plugins.
 CRI = "io.containerd.grpc.v1.cri"
 LINE = f'disabled_plugins = ["{CRI}"]\n'
+#: containerd reads the file before it replaces the old one, once there is a containerd.
+VALIDATE = (
+    "if command -v containerd >/dev/null; then containerd --config %s config dump >/dev/null; fi"
+)
 #: What a file begins with where the package brings none.
 VERSION = "version = 2\n"
 
@@ -24,13 +28,22 @@ def without_cri() -> Generator[StringCommand, None, None]:
     if closes_cri(found.text):
         host.noop(f"{CONFIG} has no CRI")
         return
+    if found.kubernetes:
+        logger.warning(f"{host.print_prefix}{CONFIG} stays: kubelet needs containerd's CRI")
+        return
     if found.text and not found.of_package:
         logger.warning(
             f"{host.print_prefix}{CONFIG} stays, somebody set it: containerd's CRI listens on a TCP"
             f" port of loopback unless it has {LINE.strip()}"
         )
         return
-    yield from put_atomic._inner(dest=CONFIG, content=added(found.text or VERSION))
+    content = added(found.text or VERSION)
+    if not closes_cri(content):
+        logger.warning(f"{host.print_prefix}{CONFIG} stays: {LINE.strip()} has no place in it")
+        return
+    yield from put_atomic._inner(
+        dest=CONFIG, content=content, validate=VALIDATE, read_by="containerd.service"
+    )
 
 
 def closes_cri(text: str) -> bool:

@@ -3,7 +3,7 @@
 import json
 import shlex
 import tarfile
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,20 +11,23 @@ from pyinfra import host, logger
 from pyinfra.api import OperationValueError, StringCommand, operation
 from pyinfra.api.command import FileUploadCommand
 
-from deploy.facts.docker import DAEMON, NOTED, Daemon, DockerDaemon, DockerImages, Settings
-from deploy.operations import beside
+from deploy.facts.docker import (
+    DAEMON,
+    NOTED,
+    Daemon,
+    DockerDaemon,
+    DockerEngines,
+    DockerImages,
+    DockerSurroundings,
+    Settings,
+)
+from deploy.operations import beside, containers, docker_settings, trial
 from deploy.operations.files import put_script
 
 #: The daemon reads the file before it replaces the old one, once there is a daemon.
 VALIDATE = "if command -v dockerd >/dev/null; then dockerd --validate --config-file=%s; fi"
-#: Docker is not restarted under containers that would not outlive it.
-#: Source: docs.docker.com, "Live restore".
-CONTAINERS_LIVE_ON = (
-    "{ [ \"$(docker info --format '{{.LiveRestoreEnabled}}')\" = true ]"
-    ' || [ -z "$(docker ps -q)" ]'
-    " || { echo 'a restart of Docker would end the containers that run: stop them, or set"
-    f" live-restore to true in {DAEMON}' >&2; false; }}; }}"
-)
+#: docker.source by the package of the engine.
+SOURCES = {"docker.io": "distribution", "docker-ce": "docker"}
 #: Where an archive lies until it is loaded.
 INCOMING = "/var/lib/cube/incoming-image.tar"
 #: Attempts at a registry, and seconds between them.
@@ -40,7 +43,8 @@ def settings(role: str, wanted: Settings) -> Generator[StringCommand, None, None
     """Add settings to Docker's file; what somebody else has put there stays.
 
     A value that differs from the wanted one is replaced only when the role had written it
-    itself, at an earlier application. Otherwise it stays, and is told.
+    itself, at an earlier application. Otherwise it stays, and is told; so is what has no place
+    beside the others (see `docker_settings`).
 
     Args:
         role: whose settings they are.
@@ -48,48 +52,72 @@ def settings(role: str, wanted: Settings) -> Generator[StringCommand, None, None
     """
     found: Daemon = host.get_fact(DockerDaemon)
     if found.fault:
-        complaint = f"{DAEMON}: {found.fault}: correct it by hand, nothing was changed"
-        yield StringCommand(f"echo {shlex.quote(complaint)} >&2; false")
+        yield refusal([f"{found.fault}: correct it by hand"])
         return
-    merged, kept = merge(found.settings, wanted, before=found.noted.get(role, {}))
+    root = str(found.settings.get("data-root", "/var/lib/docker"))
+    around = host.get_fact(DockerSurroundings, root=root)
+    before = found.noted.get(role, {})
+    merged, kept = docker_settings.merge(found.settings, wanted, before=before, around=around)
+    if faults := docker_settings.faults(merged, around):
+        yield refusal(faults)
+        return
     for line in kept:
         logger.warning(f"{host.print_prefix}{DAEMON}: {line}")
-    note = {**found.noted, role: wanted}
-    for path, now, then, check in (
-        (DAEMON, found.settings, merged, VALIDATE),
-        (NOTED, found.noted, note, ""),
-    ):
-        if now != then:
-            script = put_script(path, mode="644", user="root", group="root", validate=check)
-            yield StringCommand(script, _stdin=json.dumps(then, indent=2) + "\n")
+    yield from written(found, merged, {**found.noted, role: wanted})
 
 
-def merge(
-    current: Mapping[str, Any], wanted: Mapping[str, Any], *, before: Mapping[str, Any]
-) -> tuple[Settings, list[str]]:
-    """Merge settings that are wanted into those that are there.
+def refusal(lines: Sequence[str]) -> StringCommand:
+    """Return a command that says what is wrong with the file and fails."""
+    told = "; ".join(lines)
+    return StringCommand(f"echo {shlex.quote(f'{DAEMON}: {told}: nothing was changed')} >&2; false")
+
+
+def written(
+    found: Daemon, settings: Settings, noted: Mapping[str, Settings]
+) -> Iterator[StringCommand]:
+    """Yield the commands that write both files; the daemon's own is tried by its next start.
+
+    It is not written under containers that this start would end. Its owner and mode stay.
+    """
+    if found.settings != settings:
+        reader = trial.read_by_unit("docker.service")
+        script = put_script(DAEMON, mode="644", user="", group="", validate=VALIDATE, reader=reader)
+        guard = containers.spared()
+        yield json_put(f"{guard} && {script}" if guard else script, settings)
+    if found.noted != noted:
+        yield json_put(put_script(NOTED, mode="644", user="root", group="root", validate=""), noted)
+
+
+def json_put(script: str, data: Mapping[str, Any]) -> StringCommand:
+    """Return a command that hands data to a script of `put_script`."""
+    return StringCommand(script, _stdin=json.dumps(data, indent=2) + "\n")
+
+
+@operation()
+def no_other_engine() -> Generator[str, None, None]:
+    """Refuse a host where something else stands in the place of Docker Engine."""
+    if others := [name for name in host.get_fact(DockerEngines) if name not in SOURCES]:
+        told = (
+            f"{', '.join(others)} is there in the place of Docker Engine, and both cannot be:"
+            " remove it, or leave the role docker out of [layers] layer1"
+        )
+        yield f"echo {shlex.quote(told)} >&2; exit 1"
+
+
+def kept_engine(source: str) -> str:
+    """Return the package of an engine that stays though docker.source is another; "" for none.
 
     Args:
-        current: what is there.
-        wanted: what a role wants.
-        before: what the same role wanted the last time.
-
-    Returns:
-        The merged settings; and one line for each value of somebody else's that stays.
+        source: docker.source.
     """
-    merged, kept = dict(current), list[str]()
-    for key, value in wanted.items():
-        old, last = current.get(key), before.get(key)
-        if isinstance(value, Mapping) and isinstance(old, Mapping):
-            nested = last if isinstance(last, Mapping) else {}
-            merged[key], lines = merge(old, value, before=nested)
-            kept += [f"{key}.{line}" for line in lines]
-        elif key not in current or (key in before and old == last):
-            merged[key] = value
-        elif old != value:
-            is_there, is_wanted = json.dumps(old), json.dumps(value)
-            kept.append(f"{key} stays {is_there}, somebody set it; {is_wanted} was wanted")
-    return merged, kept
+    for name in host.get_fact(DockerEngines):
+        if SOURCES.get(name, source) != source:
+            logger.warning(
+                f"{host.print_prefix}{name} is there and stays as it is, though docker.source is"
+                f' "{source}": remove it to have the other one'
+            )
+            return name
+    return ""
 
 
 @operation()

@@ -10,7 +10,7 @@ from pyinfra.api import StringCommand, operation
 from deploy.facts.apt import FileExists, Installed, Package, Packages
 from deploy.facts.kernels import Kernel, Kernels, StaleInitramfs
 from deploy.facts.nvidia import InstalledSinceBoot, StartCommand
-from deploy.operations.apt import APT_GET, MAX_AGE_S, refresh
+from deploy.operations.apt import MAX_AGE_S, get, refresh
 from deploy.operations.files import put_atomic
 
 #: Metapackages that bring the newest kernel of a flavour: "linux-image-generic-hwe-24.04".
@@ -55,7 +55,7 @@ def install(packages: Sequence[str], *, signed: str = "") -> Generator[str, None
     needed = [name for name in missing if name in per_kernel]
     guard = f"{require(needed, signed)} && " if needed else ""
     yield (
-        f"{guard}{{ {APT_GET} --no-install-recommends install {shlex.join(missing)}"
+        f"{guard}{{ {get(f'--no-install-recommends install {shlex.join(missing)}')}"
         f" || {{ {SAY_WHY}; exit 1; }}; }}"
     )
 

@@ -11,6 +11,7 @@ from pyinfra.facts.files import FileContents
 from pyinfra.operations.util.files import generate_color_diff
 
 from deploy.facts.files import FileState, FileStates, Stat
+from deploy.operations import trial
 
 
 @operation()
@@ -22,6 +23,8 @@ def put_atomic(
     user: str = "root",
     group: str = "root",
     validate: str = "",
+    read_by: str = "",
+    tried_by: str = "",
 ) -> Generator[StringCommand, None, None]:
     """Write a text file: beside its place, checked, then renamed over it.
 
@@ -33,6 +36,10 @@ def put_atomic(
         group: group.
         validate: a command in which ``%s`` stands for the new file; the old file stays when
             it fails.
+        read_by: a unit that reads the file when it starts; the version before is kept until it
+            has started with the new one, and comes back when it cannot (see `trial`).
+        tried_by: a command that fails where the new file, in its place, is no good; the version
+            before comes back then.
 
     Raises:
         OperationValueError: the content is no text file.
@@ -41,7 +48,8 @@ def put_atomic(
     if host.get_fact(FileState, path=dest) == wanted:
         host.noop(f"{dest} is as wanted")
         return
-    yield written(dest, content, wanted, validate=validate)
+    reader = trial.read_by_unit(read_by) if read_by else ""
+    yield written(dest, content, wanted, validate=validate, reader=reader, tried_by=tried_by)
 
 
 @operation()
@@ -76,22 +84,51 @@ def described(dest: str, content: str, *, mode: str, user: str, group: str) -> S
     return Stat(mode=mode, user=user, group=group, sha256=digest)
 
 
-def written(dest: str, content: str, wanted: Stat, *, validate: str) -> StringCommand:
+def written(
+    dest: str, content: str, wanted: Stat, *, validate: str, reader: str = "", tried_by: str = ""
+) -> StringCommand:
     """Return the command that writes a file; show what it changes for --diff."""
     if state.config.DIFF:
         show_diff(dest, content)
     owner = {"mode": wanted.mode, "user": wanted.user, "group": wanted.group}
-    return StringCommand(put_script(dest, **owner, validate=validate), _stdin=content)
+    script = put_script(dest, **owner, validate=validate, reader=reader, tried_by=tried_by)
+    return StringCommand(script, _stdin=content)
 
 
-def put_script(dest: str, *, mode: str, user: str, group: str, validate: str) -> str:
-    """Return the shell script that reads the new file from its standard input."""
+def put_script(
+    dest: str,
+    *,
+    mode: str,
+    user: str,
+    group: str,
+    validate: str,
+    reader: str = "",
+    tried_by: str = "",
+) -> str:
+    """Return the shell script that reads the new file from its standard input.
+
+    Args:
+        dest: absolute path.
+        mode: octal; without `user`, a file that is there keeps its mode and its owner.
+        user: owner; may be empty.
+        group: group.
+        validate: see `put_atomic`.
+        reader: a command that succeeds where something reads the file at its start.
+        tried_by: a command that tries it at once.
+    """
     folder = shlex.quote(str(PurePosixPath(dest).parent))
     check = validate.replace("%s", '"$new"') or "true"
+    kept = f" && {trial.keep(reader)}" if reader or tried_by else ""
+    tried = f" && {trial.attempt(tried_by, [dest])}" if tried_by else ""
+    own = f'chown {user}:{group} "$new" && chmod {mode} "$new"'
+    if not user:
+        same = 'chown --reference="$dest" "$new" && chmod --reference="$dest" "$new"'
+        own = f'if [ -e "$dest" ]; then {same}; else chmod {mode} "$new"; fi'
     return (
         f"mkdir -p {folder} && dest=$(readlink -f {shlex.quote(dest)})"
         ' && new=$(mktemp "$dest.XXXXXX") && trap \'rm -f "$new"\' EXIT && cat > "$new"'
-        f' && chown {user}:{group} "$new" && chmod {mode} "$new" && {check} && mv -f "$new" "$dest"'
+        f" && {own} && {check}{kept}"
+        f' && mv -f "$new" "$dest"{tried}'
     )
 
 

@@ -40,7 +40,8 @@ def locale(locale_name: str) -> Generator[str, None, None]:
     if locale_name == "C.UTF-8" or locale_name.replace("UTF-8", "utf8") in known:
         host.noop(f"{locale_name} is generated")
         return
-    yield f"echo '{locale_name} UTF-8' > /etc/locale.gen && locale-gen"
+    # The others in the file stay: locale-gen removes what it does not name.
+    yield f"printf '\\n%s\\n' '{locale_name} UTF-8' >> /etc/locale.gen && locale-gen"
 
 
 @operation()

@@ -5,12 +5,18 @@ from collections.abc import Generator, Sequence
 from pyinfra import host, logger
 from pyinfra.api import operation
 
+from deploy.facts.files import Kept
 from deploy.facts.systemd import ConfigNewer, Units
+from deploy.operations import trial
 
 
 @operation()
 def units(
-    names: str | Sequence[str], *, enabled: bool = True, running: bool | None = None
+    names: str | Sequence[str],
+    *,
+    enabled: bool = True,
+    running: bool | None = None,
+    reads: Sequence[str] = (),
 ) -> Generator[str, None, None]:
     """Enable or disable units, and start or stop them.
 
@@ -19,6 +25,8 @@ def units(
         enabled: whether they start at boot. A masked unit is unmasked first.
         running: whether they run now; None leaves that to the next boot. A unit whose
             Condition forbids a start on this machine counts as running.
+        reads: files that they read at their start; if one cannot, what was there before a
+            change of this or of a broken run comes back (see `trial`).
     """
     names = (names,) if isinstance(names, str) else tuple(names)
     found = host.get_fact(Units, names=names)
@@ -31,7 +39,9 @@ def units(
     if running is None:
         return
     moved = [name for name in names if found[name].running != running]
-    if moved:
+    if running and reads:
+        yield from (trial.start(name, reads, f"systemctl start {name}") for name in moved)
+    elif moved:
         yield f"systemctl {'start' if running else 'stop'} {' '.join(moved)}"
 
 
@@ -58,22 +68,33 @@ def masked(unit: str, *, harm: str, by_anybody: bool) -> Generator[str, None, No
 
 @operation()
 def restart_if_older(
-    unit: str, than: Sequence[str], *, check: str = "", verb: str = "restart"
+    unit: str,
+    than: Sequence[str],
+    *,
+    check: str = "",
+    guard: str = "",
+    verb: str = "restart",
 ) -> Generator[str, None, None]:
     """Restart a running unit when a file it reads is newer than its start.
 
     It looks at what is on the host, not at what this run did: a run that breaks off between
-    a new file and the restart is made good by the next.
+    a new file and the restart is made good by the next. If the unit does not start, its files are
+    put back as they were (see `trial`), it is started with those, and the operation fails.
 
     Args:
         unit: the unit; one that does not run is left alone.
         than: its files.
-        check: a command that must succeed first, such as ``sshd -t``.
+        check: a command that finds mistakes in the files, such as ``sshd -t``.
+        guard: a command that says whether the unit may be restarted now; the files stay.
         verb: the systemctl verb, "restart" or "reload".
     """
     newer = host.get_fact(ConfigNewer, unit=unit, paths=tuple(than))
-    if not newer:
-        host.noop(f"{unit} has read all of its files")
+    if newer:
+        read_again = f"systemctl daemon-reload && systemctl {verb} {unit}"
+        tried = trial.start(unit, than, f"{check} && {read_again}" if check else read_again)
+        yield f"{guard} && {tried}" if guard else tried
         return
-    guard = f"{check} && " if check else ""
-    yield f"{guard}systemctl daemon-reload && systemctl {verb} {unit}"
+    if host.get_fact(Kept, paths=tuple(than), unit=unit):
+        yield trial.forget(than)
+        return
+    host.noop(f"{unit} has read all of its files")

@@ -108,6 +108,7 @@ def set_up_apt(data: Common) -> None:
             content=template_text("common/apt-proxy.j2", data),
         )
     trust_certificates(data)
+    apt_sources.make_way(name="Remove sources of ours that contradict somebody's")
     if data.mirrored:
         apt_sources.mirror(
             name="Copy apt's sources with the mirrors in them",
@@ -156,6 +157,7 @@ def set_names_and_time(data: Common) -> None:
             name="Choose the time servers",
             dest="/etc/systemd/timesyncd.conf.d/50-cube.conf",
             content=template_text("common/timesyncd.conf.j2", data),
+            read_by="systemd-timesyncd.service",
         )
         systemd.restart_if_older(
             name="Ask the time servers at once",
@@ -172,6 +174,7 @@ def ask_no_neighbours() -> None:
         name="Ask no neighbours for names",
         dest=RESOLVED,
         content=file_text("common/resolved.conf"),
+        read_by="systemd-resolved.service",
     )
     systemd.restart_if_older(
         name="Let the resolver read its settings again",

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 from deploy.facts.containerd import CONFIG
 from deploy.facts.docker import DAEMON
-from deploy.operations import accounts, apparmor, apt, archives, containerd, systemd
-from deploy.operations.docker import CONTAINERS_LIVE_ON, settings
+from deploy.operations import accounts, apparmor, apt, archives, containerd, containers, systemd
+from deploy.operations.docker import kept_engine, no_other_engine, settings
 from deploy.operations.files import put_atomic
 from deploy.runner import supported
 from deploy.runner.data import read
@@ -52,6 +52,8 @@ def docker() -> Packages:
     """Install and set up Docker Engine."""
     data = read(Docker)
     os_name = supported.check()
+    no_other_engine(name="Expect no other container engine in Docker's place")
+    kept = kept_engine(data.docker_source)
     # Before the package, which starts the daemon: the first bridge gets its address from here.
     settings(
         name="Rotate logs, keep containers over restarts, choose networks and limits",
@@ -62,19 +64,24 @@ def docker() -> Packages:
         name="Let containers pin memory and open many files, and leave no cores",
         dest=LIMITS,
         content=file_text("docker/limits.conf"),
+        read_by="containerd.service",
     )
-    if data.docker_source == "docker":
+    if kept:
+        yield COMMON
+    elif data.docker_source == "docker":
         yield COMMON
         # The role common installs what this needs, and only now it is there.
         add_repository(data, os_name)
-        apt.install(name="Install Docker Engine of its makers", packages=VENDOR_PACKAGES)
+        apt.install(
+            name="Install Docker Engine from Docker's apt repository", packages=VENDOR_PACKAGES
+        )
     else:
         yield (*COMMON, *PACKAGES[os_name])
     if data.building:
         # A minute of the first boot of a guest without KVM.
         apparmor.compile_profiles(name="Compile AppArmor's profiles for the image's kernel")
     containerd.without_cri(name="Close Kubernetes' door to containerd")
-    systemd.units(names="docker.service", name="Run Docker", running=True)
+    systemd.units(names="docker.service", name="Run Docker", running=True, reads=(DAEMON,))
     systemd.restart_if_older(
         name="Let containerd read its settings again",
         unit="containerd.service",
@@ -84,7 +91,8 @@ def docker() -> Packages:
         name="Let Docker read its settings again",
         unit="docker.service",
         than=(DAEMON,),
-        check=f"dockerd --validate --config-file={DAEMON} && {CONTAINERS_LIVE_ON}",
+        check=f"dockerd --validate --config-file={DAEMON}",
+        guard=containers.spared(),
     )
     accounts.account(
         name="Let the administrator use Docker", user=data.admin_user, groups=("docker",)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pyinfra.api import deploy
 
 from deploy.facts.docker import DAEMON
-from deploy.operations import apt, archives, docker, systemd
+from deploy.operations import apt, archives, containers, docker, systemd
 from deploy.operations.files import put_atomic
 from deploy.runner.data import read
 from deploy.runner.sources import file_text, template_text
@@ -77,7 +77,8 @@ def gpu_runtime() -> None:
         name="Let Docker read its settings again",
         unit="docker.service",
         than=(DAEMON,),
-        check=f"dockerd --validate --config-file={DAEMON} && {docker.CONTAINERS_LIVE_ON}",
+        check=f"dockerd --validate --config-file={DAEMON}",
+        guard=containers.spared(),
     )
     if data.image_archives:
         docker.loaded(name="Load container images", archives=data.image_archives)

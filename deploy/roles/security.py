@@ -77,11 +77,13 @@ def security() -> Packages:
         name="Describe fail2ban's sshd jail on the journal",
         dest=JAILS,
         content=file_text("security/fail2ban.local"),
+        read_by="fail2ban.service",
     )
     put_atomic(
         name="Close to fail2ban what it does not need",
         dest=FAIL2BAN_SANDBOX,
         content=file_text("security/fail2ban-sandbox.conf"),
+        read_by="fail2ban.service",
     )
     yield PACKAGES
     harden_ssh(name, data)
@@ -111,11 +113,13 @@ def harden_ssh(os_name: str, data: Security) -> None:
             "security/sshd.conf.j2", host_keys=HOST_KEYS, rsa_bits=rsa_bits, kex=KEX[os_name]
         ),
         validate="mkdir -p /run/sshd && sshd -t -f %s",
+        read_by="ssh.service",
     )
     put_atomic(
         name="Let no connection fail while sshd restarts",
         dest=SSH_SERVICE,
         content=file_text("security/ssh-service.conf"),
+        read_by="ssh.service",
     )
     systemd.restart_if_older(
         name="Let sshd read its settings again",

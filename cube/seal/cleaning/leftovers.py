@@ -145,7 +145,10 @@ def clean_logs(tree: Tree) -> None:
         "var/lib/lastlog",
     )
     tree.remove(
-        "var/lib/logrotate/status", "var/lib/fail2ban/fail2ban.sqlite3*", "var/lib/cube/health.json"
+        "var/lib/logrotate/status",
+        "var/lib/fail2ban/fail2ban.sqlite3*",
+        "var/lib/cube/health.json",
+        "var/lib/cube/before",
     )
     for path in tree.find("core*"):
         if path.is_file() and not path.is_symlink():

@@ -2,17 +2,21 @@
 
 import argparse
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from cube import config
 from cube.cli import apply as commands
 from cube.cli import command_line
-from cube.hosts import drift, remote
+from cube.hosts import apply, drift, plan, remote
 from cube.hosts.apply import Outcome
 from cube.hosts.drift import LayerDrift
+from cube.hosts.plan import Plan, Refusal
+from cube.hosts.survey import Survey
 from cube.hosts.target import Box
-from cube.runtime.errors import CubeError, DriftError
+from cube.runtime.errors import CubeError, DriftError, PlanError
 
 
 def parsed(*words: str) -> argparse.Namespace:
@@ -136,3 +140,69 @@ def test_a_program_gets_all_of_it(
     assert (result["kind"], result["box"], result["drift"]) == ("drift", "desk1", True)
     assert result["layers"][0]["problem"] == "gone"
     assert (error["kind"], error["exit_code"]) == ("error", DriftError.exit_code)
+
+
+@pytest.mark.parametrize("words", [["--allow", "everything"], ["--allow", ""]])
+def test_only_what_is_refused_can_be_allowed(words: list[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        command_line.main(["apply", "desk1", *words])
+    assert caught.value.code == 2
+
+
+def test_a_command_line_allows_more_than_cube_toml(tmp_path: Path) -> None:
+    text = '[apply]\nallow = ["stop-jobs"]\n'
+    spec = config.load_text(text, tmp_path / "cube.toml")
+    words = commands.allow_list("stop-containers, close-root")
+    assert commands.allowing(spec, words).apply.allow == (
+        "stop-jobs",
+        "stop-containers",
+        "close-root",
+    )
+
+
+@pytest.fixture
+def planned(box: Box, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
+    """Run `cube apply` with options on a host of which a plan is known; nothing is applied."""
+    file = tmp_path / "cube.toml"
+    file.write_text('[build]\ndir = "build"\n')
+
+    def start(refusals: tuple[Refusal, ...], *options: str) -> int:
+        made = Plan(survey=Survey(answers={}), layers=(), refusals=refusals)
+        monkeypatch.setattr(commands, "find", lambda *_: [box])
+        monkeypatch.setattr(remote, "reach", lambda ways: ways[0])
+        monkeypatch.setattr(plan, "make", lambda *_: made)
+        monkeypatch.setattr(plan, "guard", lambda _s, found, _w: plan.refuse(found, refusals))
+        monkeypatch.setattr(apply, "apply", lambda *_: [Outcome(layer=1, operations=3)])
+        return command_line.main(["apply", "desk1", "--spec", str(file), "--plain", *options])
+
+    return start
+
+
+REFUSED = Refusal(reason="containers would end", remedy="stop them", allow="stop-containers")
+
+
+def test_a_plan_is_shown_and_nothing_is_applied(
+    planned: Callable[..., int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert planned((), "--plan") == 0
+    told = capsys.readouterr().out
+    assert "apt sources: none" in told
+    assert "layer 1" not in told
+
+
+def test_a_plan_that_would_be_refused_says_so(
+    planned: Callable[..., int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert planned((REFUSED,), "--plan") == PlanError.exit_code
+    printed = capsys.readouterr()
+    assert "REFUSED  containers would end (stop them, or --allow stop-containers)" in printed.out
+    assert "nothing was changed: containers would end" in printed.err
+
+
+def test_what_is_refused_is_not_applied(
+    planned: Callable[..., int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert planned((REFUSED,)) == PlanError.exit_code
+    assert "layer 1" not in capsys.readouterr().out
+    assert planned(()) == 0
+    assert "layer 1" in capsys.readouterr().out

@@ -10,7 +10,7 @@ import pytest
 
 from cube import config
 from cube.cli import apply_many, command_line
-from cube.hosts import apply, drift, remote
+from cube.hosts import apply, drift, plan, remote
 from cube.hosts.apply import Outcome
 from cube.hosts.drift import LayerDrift
 from cube.hosts.target import Box
@@ -35,7 +35,13 @@ def run(box: Box, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[.
         if box.name == "desk2":
             raise MachineError("desk2: refused", hint="look")
 
+    guarded: list[str] = []
+
+    def guard(_spec: object, box: Box, *_: object) -> None:
+        guarded.append(box.name)
+
     def applied(_spec: object, box: Box, *_: object) -> list[Outcome]:
+        assert box.name in guarded  # before anything is changed
         enter(box)
         return [Outcome(layer=1, operations=9, changed=("a", "b"))]
 
@@ -46,6 +52,7 @@ def run(box: Box, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[.
     monkeypatch.setattr(boot, "greets", lambda _endpoint: True)
     monkeypatch.setattr(apply_many, "find", find)
     monkeypatch.setattr(remote, "hang_up", lambda _box: None)
+    monkeypatch.setattr(plan, "guard", guard)
     monkeypatch.setattr(apply, "apply", applied)
     monkeypatch.setattr(drift, "compare", compared)
     return lambda *words: command_line.main([*words, "--spec", str(tmp_path / "cube.toml")])

@@ -5,6 +5,8 @@ from pathlib import Path
 import pytest
 
 from cube import config
+from cube.config.live_host import box_data
+from cube.config.model import HARMS
 from cube.config.values import parse_size_mib
 from cube.runtime.errors import SpecError
 
@@ -125,6 +127,8 @@ BAD = [
     ("no checksum", '[os."ubuntu-24.04"]\niso_url = "http://x/y"', "iso_sha256: missing"),
     ("not TOML", "[image\n", "not valid TOML"),
     ("key given twice", "[image]\nname='a'\nname='b'", "not valid TOML"),
+    ("no such harm", "[apply]\nallow = ['remove-package']",
+     "choose 'remove-packages', 'stop-containers', 'stop-jobs'"),
     ("internal key", "file = 'x'", "file: unknown key"),
 ]  # fmt: skip
 
@@ -161,6 +165,7 @@ GOOD = [
     "[build]\nrefresh = '2026-11-23'",
     UBUNTU.replace("http://x/y", "file:///isos/my%20ubuntu.iso"),
     "[layers]\nenabled = [1]\nlayer5 = []",
+    "[apply]\nallow = ['remove-packages', 'stop-containers']",
 ]
 
 
@@ -197,6 +202,12 @@ def test_an_unreadable_specification_is_told(tmp_path: Path) -> None:
     (tmp_path / "binary.toml").write_bytes(b"\xff\xfe")
     with pytest.raises(SpecError, match="not UTF-8"):
         config.load(tmp_path / "binary.toml")
+
+
+def test_a_host_may_come_to_harm_only_where_that_is_allowed(tmp_path: Path) -> None:
+    loaded = config.load_text("[apply]\nallow = ['stop-containers']", tmp_path / "cube.toml")
+    assert box_data(loaded)["allow"] == ["stop-containers"]
+    assert config.build_data(loaded)["allow"] == list(HARMS)
 
 
 def test_host_data_is_plain_data() -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from pyinfra import logger
 
-from deploy.facts.containerd import Config, ContainerdConfig
+from deploy.facts.containerd import MARK, Config, ContainerdConfig
 from deploy.operations import containerd
 from deploy.operations.files import put_atomic
 
@@ -62,8 +62,10 @@ def planned(found: Config, monkeypatch: pytest.MonkeyPatch) -> list[str]:
         def noop(self, _: str) -> None:
             """Nothing is to be done."""
 
-    def put(*, dest: str, content: str) -> list[str]:
+    def put(*, dest: str, content: str, validate: str, read_by: str) -> list[str]:
         assert dest == "/etc/containerd/config.toml"
+        assert "containerd --config %s config dump" in validate
+        assert read_by == "containerd.service"
         return [content]
 
     monkeypatch.setattr(containerd, "host", Host())
@@ -85,6 +87,28 @@ def test_where_there_is_no_file_one_is_made(monkeypatch: pytest.MonkeyPatch) -> 
 def test_what_somebody_set_stays_and_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     (told,) = planned(Config(text=DEBIAN), monkeypatch)
     assert "/etc/containerd/config.toml stays, somebody set it" in told
+
+
+def test_a_file_that_the_line_would_spoil_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    there = 'version = 2\ndisabled_plugins = ["io.containerd.snapshotter.v1.zfs"]\n'
+    (told,) = planned(Config(text=there, of_package=True), monkeypatch)
+    assert "/etc/containerd/config.toml stays: disabled_plugins" in told
+
+
+def test_kubernetes_keeps_its_door(monkeypatch: pytest.MonkeyPatch) -> None:
+    (told,) = planned(Config(text=DEBIAN, of_package=True, kubernetes=True), monkeypatch)
+    assert "stays: kubelet needs containerd's CRI" in told
+
+
+@pytest.mark.parametrize(
+    ("output", "found"),
+    [
+        (["kubelet"], Config(kubernetes=True)),
+        (["kubelet", "0", MARK, "version = 2"], Config(text="version = 2\n", kubernetes=True)),
+    ],
+)
+def test_kubernetes_is_known_by_its_agent(output: list[str], found: Config) -> None:
+    assert ContainerdConfig().process(output) == found
 
 
 def test_nothing_is_done_twice(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,57 +1,15 @@
-"""Docker's settings: what is merged, and what somebody else's stays."""
+"""Docker's files and images: what is read of them."""
 
 import io
 import json
 import tarfile
 from pathlib import Path
-from typing import Any
 
 import pytest
 from pyinfra.api import OperationValueError
 
 from deploy.facts.docker import MARK, Daemon, DockerDaemon
-from deploy.operations.docker import image_ids, merge
-
-RUNTIMES = {"nvidia": {"path": "nvidia-container-runtime", "args": []}}
-
-#: What is there, what is wanted, what the role wanted before; what comes of it.
-MERGES: list[tuple[str, dict[str, Any], dict[str, Any], dict[str, Any], dict[str, Any]]] = [
-    ("nothing there", {}, {"a": 1}, {}, {"a": 1}),
-    ("the same", {"a": 1}, {"a": 1}, {}, {"a": 1}),
-    ("others stay", {"b": 2}, {"a": 1}, {}, {"b": 2, "a": 1}),
-    ("own value moves on", {"a": 1}, {"a": 2}, {"a": 1}, {"a": 2}),
-    ("beside other runtimes", {"runtimes": {"kata": {}}}, {"runtimes": RUNTIMES}, {},
-     {"runtimes": {"kata": {}, **RUNTIMES}}),
-    ("own value inside", {"o": {"x": 1, "y": 1}}, {"o": {"x": 2}}, {"o": {"x": 1}},
-     {"o": {"x": 2, "y": 1}}),
-    ("a value of false is a value", {"a": False}, {"a": False}, {}, {"a": False}),
-]  # fmt: skip
-
-KEPT: list[tuple[str, dict[str, Any], dict[str, Any], dict[str, Any], str]] = [
-    ("set by hand", {"a": 3}, {"a": 1}, {}, "a stays 3, somebody set it; 1 was wanted"),
-    ("changed by hand since", {"a": 3}, {"a": 2}, {"a": 1}, "a stays 3"),
-    ("inside", {"o": {"x": "9"}}, {"o": {"x": "5"}}, {}, 'o.x stays "9"'),
-    ("a null by hand", {"a": None}, {"a": 1}, {}, "a stays null, somebody set it; 1 was wanted"),
-    ("another kind", {"o": 1}, {"o": {"x": 1}}, {}, "o stays 1"),
-]
-
-
-@pytest.mark.parametrize(("current", "wanted", "before", "result"), [m[1:] for m in MERGES],
-                         ids=[m[0] for m in MERGES])  # fmt: skip
-def test_settings_are_added(
-    current: dict[str, Any], wanted: dict[str, Any], before: dict[str, Any], result: dict[str, Any]
-) -> None:
-    assert merge(current, wanted, before=before) == (result, [])
-
-
-@pytest.mark.parametrize(("current", "wanted", "before", "told"), [k[1:] for k in KEPT],
-                         ids=[k[0] for k in KEPT])  # fmt: skip
-def test_what_somebody_set_stays_and_is_told(
-    current: dict[str, Any], wanted: dict[str, Any], before: dict[str, Any], told: str
-) -> None:
-    merged, kept = merge(current, wanted, before=before)
-    assert merged == current
-    assert [line[: len(told)] for line in kept] == [told]
+from deploy.operations.docker import image_ids
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ from deploy.operations import apt, apt_beside, apt_timers
 from deploy.operations.files import put_script
 from deploy.operations.firewall import has_rule
 from deploy.operations.system import parse_settings
+from deploy.runner import allowed
 from deploy.runner.sources import ROOT, file_text
 
 
@@ -119,7 +120,9 @@ def planned(
         asked.append(fact)
         return answers[fact]
 
-    patch.setattr(apt, "host", SimpleNamespace(get_fact=get_fact, noop=lambda _: None))
+    host = SimpleNamespace(get_fact=get_fact, noop=lambda _: None, data={"allow": [apt.HARM]})
+    patch.setattr(apt, "host", host)
+    patch.setattr(allowed, "host", host)
     return list(apt.install._inner(packages, loaded_ahead=loaded)), asked
 
 

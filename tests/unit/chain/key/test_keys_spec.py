@@ -59,6 +59,7 @@ TABLE: list[tuple[str, Any, Names]] = [
     ("stack.jupyter", True, {4}),
     ("stack.images", ("example.org/base@sha256:" + "0" * 64,), {3}),
     ("docker.source", "docker", {1}),
+    ("apply.allow", ("remove-packages",), NOTHING),  # a build has no owner: all is allowed
     ("network.ca_certificates", (Path(__file__),), {1}),
     ("network.keep_ca_certificates", True, {1, IMAGE}),
     ("network.proxy", "http://proxy.example:3128/", {BASE, 1, 2, 3, 4}),

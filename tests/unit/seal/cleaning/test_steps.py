@@ -62,7 +62,8 @@ TRACES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     ),
     "logs": (
         ("var/log/syslog", "var/log/apt/history.log", "var/log/journal/id/system.journal",
-         "var/crash/x", "var/mail/ada", "var/lib/cube/health.json", "core.123"),
+         "var/crash/x", "var/mail/ada", "var/lib/cube/health.json", "core.123",
+         "var/lib/cube/before/etc/ssh/sshd_config"),
         ("var/lib/cube/layers.json", "core-dump-tool/x"),
     ),
     "temporary files": (
