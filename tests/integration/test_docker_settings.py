@@ -41,7 +41,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def steps(folder: Path, *lines: str) -> list[str]:
     """Run steps of the script; return all lines that they print."""
     namespaces = ["unshare", "--mount", "--net", "--pid", "--fork", "--kill-child"]
-    command = [*namespaces, "sh", SCRIPT, folder, *lines]
+    command = [*namespaces, "sh", str(SCRIPT), str(folder), *lines]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=LIMIT_S)
     assert done.returncode == 0, done.stderr
     return done.stdout.splitlines()
