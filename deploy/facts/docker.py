@@ -159,7 +159,7 @@ def config_of(words: Sequence[str]) -> str:
 
 
 #: Packages of an engine, or of what takes its place.
-ENGINES = ("docker-ce", "docker.io", "moby-engine", "podman-docker")
+ENGINES = ("docker-ce", "docker-ee", "docker.io", "moby-engine", "podman-docker")
 SNAP = "/snap/bin/docker"
 
 
