@@ -1,6 +1,7 @@
 """What Docker is told, and what it has."""
 
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from shlex import quote
@@ -108,12 +109,15 @@ class DockerSurroundings(FactBase[Surroundings]):
         Args:
             root: where the engine keeps its data: it knows there of its swarm while it is off.
         """
+        show = "systemctl show docker.service"
         return (
             "if systemctl cat docker.service >/dev/null 2>&1; then echo installed; fi;"
-            " systemctl show --property=ExecStart,Environment docker.service 2>/dev/null;"
-            " cat /etc/default/docker 2>/dev/null;"
-            " { tr '\\0' '\\n' <\"/proc/$(cat /run/docker.pid)/cmdline\"; } 2>/dev/null;"
-            " state=$(docker info --format '{{.Swarm.LocalNodeState}}' 2>/dev/null);"
+            f" {show} --property=ExecStart,Environment 2>/dev/null;"
+            f" {show} --property=EnvironmentFiles --value 2>/dev/null | cut -d ' ' -f 1"
+            " | xargs -r cat 2>/dev/null; state=inactive;"
+            # Its socket would start an engine that is off.
+            " if systemctl is-active --quiet docker.service; then"
+            " state=$(docker info --format '{{.Swarm.LocalNodeState}}' 2>/dev/null); fi;"
             f" if test -s {quote(root)}/swarm/docker-state.json"
             ' || [ "${state:-inactive}" != inactive ]; then echo swarm; fi'
         )
@@ -126,11 +130,13 @@ class DockerSurroundings(FactBase[Surroundings]):
     def process(self, output: list[str]) -> Surroundings:
         """Read the flags; quotes do not matter, and a comment gives none."""
         lines = [line for line in output if not line.lstrip().startswith("#")]
-        words = " ".join(lines).replace("DOCKER_OPTS=", " ").replace('"', " ").replace("'", " ")
+        words = re.sub(
+            r"""["']|(?<!\S)(Environment=)?\w+=(?=["']?-)""", " ", "\n".join(lines)
+        ).split()
         return Surroundings(
             installed="installed" in output,
-            flags=frozenset(filter(None, map(setting_of, words.split()))),
-            config=config_of(words.split()),
+            flags=frozenset(filter(None, map(setting_of, words))),
+            config=config_of(words),
             swarm="swarm" in output,
         )
 
@@ -153,7 +159,7 @@ def config_of(words: Sequence[str]) -> str:
 
 
 #: Packages of an engine, or of what takes its place.
-ENGINES = ("docker-ce", "docker.io", "moby-engine", "podman-docker")
+ENGINES = ("docker-ce", "docker-ee", "docker.io", "moby-engine", "podman-docker")
 SNAP = "/snap/bin/docker"
 
 

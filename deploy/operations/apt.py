@@ -26,6 +26,9 @@ APT_GET = (
 )
 
 
+#: They fail where apt cannot read its settings, or its preferences. Source: apt-config(8).
+READS = "apt-config dump >/dev/null"
+PREFERS = "apt-cache policy >/dev/null"
 HARM = "remove-packages"
 #: Lines of a simulated plan. Source: apt-get(8), --simulate.
 REMOVED = """awk '$1 == "Remv" || $1 == "Purg" { printf " %s", $2 }'"""
@@ -161,7 +164,7 @@ def held_together(
     """
     installed = host.get_fact(facts.Packages)
     if content:
-        yield from put_atomic._inner(dest=file, content=content)
+        yield from put_atomic._inner(dest=file, content=content, tried_by=READS)
         if free := loose(installed, (), patterns=patterns, but=""):
             yield f"apt-mark hold {shlex.join(free)}"
     elif host.get_fact(facts.FileExists, path=file):

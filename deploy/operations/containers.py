@@ -12,7 +12,8 @@ _REFUSAL = (
 )
 #: Succeeds where a restart ends no container. Source: docs.docker.com, "Live restore".
 LIVE_ON = (
-    "{ [ \"$(docker info --format '{{.LiveRestoreEnabled}}' 2>/dev/null)\" = true ]"
+    "{ ! systemctl is-active --quiet docker.service"
+    " || [ \"$(docker info --format '{{.LiveRestoreEnabled}}' 2>/dev/null)\" = true ]"
     ' || [ -z "$(docker ps -q 2>/dev/null)" ]'
     f" || {{ echo {quote(_REFUSAL)} >&2; false; }}; }}"
 )

@@ -106,6 +106,7 @@ def set_up_apt(data: Common) -> None:
             name="Use the proxy while building",
             dest="/etc/apt/apt.conf.d/99cube-build-proxy",
             content=template_text("common/apt-proxy.j2", data),
+            tried_by=apt.READS,
         )
     trust_certificates(data)
     apt_sources.make_way(name="Remove sources of ours that contradict somebody's")

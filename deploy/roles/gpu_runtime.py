@@ -101,6 +101,7 @@ def install_toolkit(data: GpuRuntime) -> None:
         content=template_text(
             "gpu_runtime/toolkit.pref.j2", packages=PACKAGES, version=data.toolkit_version
         ),
+        tried_by=apt.PREFERS,
     )
     apt.install(name="Install the container toolkit", packages=PACKAGES)
     apt.hold(name="Hold the container toolkit", packages=PACKAGES)

@@ -145,6 +145,7 @@ def add_nvidia(data: NvidiaDriver, os_name: str) -> None:
         name="Prefer NVIDIA's packages to others of the same names",
         dest="/etc/apt/preferences.d/60-cube-nvidia",
         content=template_text("nvidia_driver/preferences.j2", host=urlsplit(base).hostname),
+        tried_by=apt.PREFERS,
     )
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pyinfra import host, logger
 
 from deploy.facts.system import ShortRsaKeys
-from deploy.operations import apt_timers, firewall, system, systemd
+from deploy.operations import apt, apt_timers, firewall, system, systemd
 from deploy.operations.files import put_atomic
 from deploy.operations.held import HELD
 from deploy.roles.common import UNATTENDED
@@ -166,6 +166,7 @@ def set_up_updates(os_name: str) -> None:
         content=template_text(
             "security/unattended-upgrades.j2", origins=ORIGINS[os_name], held=HELD
         ),
+        tried_by=apt.READS,
     )
     apt_timers.release_timers(name="Let apt's timers run")
     systemd.units(

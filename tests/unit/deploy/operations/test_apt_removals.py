@@ -124,6 +124,8 @@ def test_an_upgrade_that_restarts_docker_spares_containers(
 def test_a_guarded_upgrade_is_not_begun(box: AptBox, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(f"{__name__}.UPGRADES", ["docker-ce"])
     (box.root / "bin").mkdir()
+    (box.root / "bin/systemctl").write_text("#!/bin/sh\n")  # docker.service runs
+    (box.root / "bin/systemctl").chmod(0o755)
     docker = box.root / "bin/docker"
     docker.write_text("#!/bin/sh\necho 0123\n")  # not "true": no live-restore, and one runs
     docker.chmod(0o755)

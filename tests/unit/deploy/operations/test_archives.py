@@ -9,7 +9,7 @@ import pytest
 from deploy.facts.apt_sources import Sources
 from deploy.facts.files import KEPT, FileState
 from deploy.facts.keys import TRUSTED, KeyFingerprint, Signers
-from deploy.operations import apt_sources, archives, files, keyring
+from deploy.operations import apt, apt_sources, archives, files, keyring
 from deploy.operations.archives import Archive
 from deploy.operations.source_entries import parse
 from tests.unit.deploy.apt_box import AptBox
@@ -284,6 +284,29 @@ def test_a_box_without_the_release_is_told_what_it_lacks(box: Box) -> None:
     done = apt_sources.components._inner("contrib", suites="trixie", folder="/etc/apt")
     (line,) = box.carry_out(done)
     assert "no source has trixie main: add it" in line
+
+
+@pytest.mark.parametrize(
+    ("name", "good", "bad", "tried_by"),
+    [
+        ("apt.conf.d/50cube", 'APT::Color "no";\n', "APT { nonsense\n", apt.READS),
+        ("preferences.d/50cube", "Package: *\nPin: release a=x\nPin-Priority: 1\n",
+         "Package: *\nPin: release a=x\n", apt.PREFERS),
+    ],
+)  # fmt: skip
+def test_a_file_of_apts_own_that_apt_cannot_read_is_put_back(
+    box: Box, name: str, good: str, bad: str, tried_by: str
+) -> None:
+    def put(content: str) -> list[str]:
+        return box.carry_out(
+            files.put_atomic._inner(dest=f"/etc/apt/{name}", content=content, tried_by=tried_by)
+        )
+
+    assert put(bad)[-1].startswith("put back as before:")
+    assert not (box.root / "etc/apt" / name).exists()
+    assert put(good) == []
+    assert put(bad)[-1].startswith("put back as before:")
+    assert (box.root / "etc/apt" / name).read_text() == good
 
 
 def test_facts_that_these_tests_ask() -> None:

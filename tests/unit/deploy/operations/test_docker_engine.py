@@ -27,9 +27,15 @@ case "$*" in
     "ps -q") echo "$RUN" ;;
 esac
 """
-#: The daemon's own check of a file, and a unit that is there and sets no flag.
+#: The daemon's own check of a file, and a unit that is there, runs where RUN is set, and sets no
+#: flag but in a file.
 DOCKERD = "#!/bin/sh\nexit 0\n"
-SYSTEMCTL = "#!/bin/sh\ntrue\n"
+SYSTEMCTL = """#!/bin/sh
+case "$*" in
+    is-active*) [ -n "${RUN+x}" ] ;;
+    *EnvironmentFiles*) [ -z "$OPTIONS" ] || echo "$OPTIONS (ignore_errors=yes)" ;;
+esac
+"""
 
 
 @dataclass(frozen=True)
@@ -48,7 +54,7 @@ class Box:
     def sh(
         self, script: str, stdin: str = "", **variables: str
     ) -> "subprocess.CompletedProcess[str]":
-        for place in (DAEMON, NOTED, KEPT, SNAP, "/run/docker.pid", "/etc/default/docker"):
+        for place in (DAEMON, NOTED, KEPT, SNAP):
             script = script.replace(place, f"{self.root}{place}")
         script = script.replace("chown root:root", "true")
         env = {"PATH": f"{self.root}/bin:{os.environ['PATH']}", **variables}
@@ -246,6 +252,13 @@ def test_a_swarm_is_known_while_its_engine_is_off(
     there = json.dumps({"data-root": f"{box.root}/data"})
     told, text = put(box, monkeypatch, {}, there=there)
     assert (told, text) == ("", there)
+
+
+def test_flags_in_the_units_own_file_are_seen(box: Box, monkeypatch: pytest.MonkeyPatch) -> None:
+    options = box.root / "default"
+    options.write_text('# DOCKER_OPTS="--dns 192.0.2.1"\nDOCKER_OPTS="--live-restore"\n')
+    told, text = put(box, monkeypatch, {"OPTIONS": str(options)})
+    assert (told, json.loads(text)) == ("", {})
 
 
 @pytest.mark.parametrize("there", ["{", "[]", '{"hosts": []}', '\ufeff{"a": 1}'])

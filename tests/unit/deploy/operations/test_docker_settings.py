@@ -179,6 +179,8 @@ DEBIAN = (
          flags("storage-driver", "runtimes")),
         (["installed", "dockerd --config-file /srv/a.json", "swarm"],
          Surroundings(flags=frozenset({"config-file"}), config="/srv/a.json", swarm=True)),
+        (["installed", "Environment=A=b OPTIONS=--live-restore", "OTHER='-D'"],
+         flags("live-restore", "debug")),
         (["ExecStart=", "Environment="], Surroundings(installed=False)),
     ],
 )  # fmt: skip
