@@ -8,7 +8,7 @@ from pathlib import Path
 from pyinfra import host
 from pyinfra.api import operation
 
-from deploy.facts.system import Newer
+from deploy.facts.certificates import Untrusted
 
 FOLDER = "/usr/local/share/ca-certificates"
 BUNDLE = "/etc/ssl/certs/ca-certificates.crt"
@@ -44,12 +44,12 @@ def trust(names: Sequence[str]) -> Generator[str, None, None]:
     """Put certificates of `FOLDER` into the bundle that programs read.
 
     Args:
-        names: their file names; the bundle is made again when one of them is newer.
+        names: their file names; the bundle is made again when it lacks one of them.
     """
     files = [f"{FOLDER}/{name}" for name in names]
-    if host.get_fact(Newer, than=BUNDLE, paths=tuple(files)):
+    if host.get_fact(Untrusted, bundle=BUNDLE, paths=tuple(files)):
         yield (
             "{ command -v update-ca-certificates >/dev/null"
             " || { apt-get update && apt-get --yes install ca-certificates; }; }"
-            f" && update-ca-certificates && touch {BUNDLE}"
+            " && update-ca-certificates"
         )

@@ -5,7 +5,7 @@ from collections.abc import Generator, Sequence
 from pyinfra import host, logger
 from pyinfra.api import operation
 
-from deploy.facts.systemd import ConfigNewer, Units
+from deploy.facts.systemd import READ, Units, Unread, digest
 
 
 @operation()
@@ -60,7 +60,7 @@ def masked(unit: str, *, harm: str, by_anybody: bool) -> Generator[str, None, No
 def restart_if_older(
     unit: str, than: Sequence[str], *, check: str = "", verb: str = "restart"
 ) -> Generator[str, None, None]:
-    """Restart a running unit when a file it reads is newer than its start.
+    """Restart a running unit that has not read its files as they are now.
 
     It looks at what is on the host, not at what this run did: a run that breaks off between
     a new file and the restart is made good by the next.
@@ -71,9 +71,17 @@ def restart_if_older(
         check: a command that must succeed first, such as ``sshd -t``.
         verb: the systemctl verb, "restart" or "reload".
     """
-    newer = host.get_fact(ConfigNewer, unit=unit, paths=tuple(than))
-    if not newer:
+    if not host.get_fact(Unread, unit=unit, paths=tuple(than)):
         host.noop(f"{unit} has read all of its files")
         return
     guard = f"{check} && " if check else ""
-    yield f"{guard}systemctl daemon-reload && systemctl {verb} {unit}"
+    yield f"{guard}{reading(unit, than, verb=verb)}"
+
+
+def reading(unit: str, paths: Sequence[str], *, verb: str = "restart") -> str:
+    """Build the command that lets a unit read its files, and notes what it has read."""
+    invocation = f"$(systemctl show --property=InvocationID --value {unit})"
+    return (
+        f"systemctl daemon-reload && read={digest(paths)} && systemctl {verb} {unit}"
+        f' && mkdir -p {READ} && echo "{invocation} $read" >{READ}/{unit}'
+    )
