@@ -6,6 +6,7 @@ import pytest
 from testinfra.host import Host
 
 from checks.layer1.network_peer import CLOSE_WIRE, OPEN_WIRE, SPACE, Stranger, serve
+from checks.layer1.ssh_listeners import ASK, Listener, parse
 
 
 @pytest.fixture(scope="module")
@@ -32,6 +33,23 @@ def outside(host: Host, stranger: Stranger) -> Iterator[int]:  # noqa: ARG001 (t
 
 
 @pytest.fixture(scope="module")
-def ssh_port(host: Host) -> int:
-    """The port of sshd."""
-    return int(host.check_output("sshd -T | sed -n 's/^port //p'").split()[0])
+def ssh_listener(host: Host) -> Listener:
+    """Where sshd listens, on all addresses if there is such a place."""
+    found = parse(host.check_output(ASK))
+    assert found, "sshd listens nowhere"
+    return found[0]
+
+
+@pytest.fixture(scope="module")
+def ssh_port(ssh_listener: Listener) -> int:
+    """The port of sshd, as somebody on another machine sees it."""
+    if not ssh_listener.everywhere:
+        pytest.skip(f"deferred: sshd listens on {ssh_listener.address} only")
+    return ssh_listener.port
+
+
+@pytest.fixture(scope="module")
+def ipv6(host: Host) -> bool:
+    """Whether the firewall lets IPv6 through. Source: ufw-init-functions, ufw_start."""
+    asked = "grep -qiE '^IPV6=\"?yes\"?' /etc/default/ufw && ip6tables --wait 10 -S INPUT"
+    return bool(host.run(asked).rc == 0)

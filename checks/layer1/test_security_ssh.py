@@ -5,6 +5,7 @@ import re
 import pytest
 from testinfra.host import Host
 
+from checks.layer1.ssh_listeners import Listener
 from cube.config import Spec
 
 Settings = dict[str, str]
@@ -16,10 +17,10 @@ WEAK = re.compile(
 )
 
 #: Log in with a key that is let in for a moment: the public half goes to a file that sshd reads
-#: and is gone afterwards, whatever happens. Arguments: account, file, port.
+#: and is gone afterwards, whatever happens. Arguments: account, file, port, address.
 LOGIN = """
 set -eu
-user=$1 keys=$2 port=$3 scratch=$(mktemp -d)
+user=$1 keys=$2 port=$3 address=$4 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"; sed -i /cube-check-login/d "$keys"; [ -s "$keys" ] || rm -f "$keys"' EXIT
 trap 'exit 1' HUP INT TERM
 ssh-keygen -q -t ed25519 -N '' -C cube-check-login -f "$scratch/key"
@@ -29,7 +30,7 @@ cat "$scratch/key.pub" >>"$keys"
 chown "$user" "$keys"
 ssh -F none -i "$scratch/key" -o IdentitiesOnly=yes -o BatchMode=yes -o ConnectTimeout=20 \
     -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null -o LogLevel=ERROR \
-    -p "$port" "$user@localhost" echo is-in 2>&1 || true
+    -p "$port" "$user@$address" echo is-in 2>&1 || true
 """
 
 
@@ -90,19 +91,20 @@ def test_no_weak_algorithm_is_offered(sshd: Settings, kind: str) -> None:
     assert [name for name in sshd[kind].split(",") if WEAK.search(name)] == []
 
 
-def test_only_keys_are_offered_to_who_knocks(host: Host, sshd: Settings) -> None:
+def test_only_keys_are_offered_to_who_knocks(host: Host, ssh_listener: Listener) -> None:
     # The running daemon answers, whatever its files say by now.
     answer = host.check_output(
         "ssh -F none -o PreferredAuthentications=none -o BatchMode=yes -o ConnectTimeout=20 "
         "-o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null -o LogLevel=ERROR "
-        f"-p {sshd['port']} nobody@localhost 2>&1 || true"
+        f"-p {ssh_listener.port} nobody@{ssh_listener.local} 2>&1 || true"
     )
     assert re.findall(r"Permission denied \((.*)\)", answer) == ["publickey"]
 
 
-def test_host_keys_are_strong(host: Host, sshd: Settings) -> None:
+def test_host_keys_are_strong(host: Host, ssh_listener: Listener) -> None:
     # Source: RFC 8709 (Ed25519), RFC 8332 (RSA); ECDSA's curves are left out.
-    scan = host.check_output(f"ssh-keyscan -p {sshd['port']} localhost 2>/dev/null")
+    place = f"-p {ssh_listener.port} {ssh_listener.local}"
+    scan = host.check_output(f"ssh-keyscan {place} 2>/dev/null")
     keys = {line.split()[1] for line in scan.splitlines() if not line.startswith("#")}
     assert keys == {"ssh-ed25519", "ssh-rsa"}
 
@@ -111,26 +113,28 @@ def test_short_rsa_keys_let_nobody_in(sshd: Settings) -> None:
     assert int(sshd["requiredrsasize"]) >= 3072
 
 
-def log_in(host: Host, user: str, keys: str, port: str) -> str:
+def log_in(host: Host, user: str, keys: str, at: Listener) -> str:
     """Try to log in with a key that the account accepts, and return what came of it."""
     home: str = host.user(user).home
     file = keys.replace("%h", home).replace("%u", user)
     path = file if file.startswith("/") else f"{home}/{file}"
-    answer: str = host.check_output("sh -c %s login %s %s %s", LOGIN, user, path, port)
+    answer: str = host.check_output(
+        "sh -c %s login %s %s %s %s", LOGIN, user, path, str(at.port), at.local
+    )
     return answer.strip()
 
 
 def test_admin_gets_in_with_a_key(
-    host: Host, spec: Spec, sshd: Settings, scratch_keys: str
+    host: Host, spec: Spec, ssh_listener: Listener, scratch_keys: str
 ) -> None:
-    answer = log_in(host, spec.admin.user, scratch_keys, sshd["port"])
+    answer = log_in(host, spec.admin.user, scratch_keys, ssh_listener)
     assert answer.splitlines()[-1] == "is-in"
 
 
 def test_root_does_not_get_in_even_with_a_key(
-    host: Host, sshd: Settings, scratch_keys: str
+    host: Host, ssh_listener: Listener, scratch_keys: str
 ) -> None:
-    answer = log_in(host, "root", scratch_keys, sshd["port"])
+    answer = log_in(host, "root", scratch_keys, ssh_listener)
     assert "Permission denied" in answer
 
 

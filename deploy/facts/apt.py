@@ -4,9 +4,13 @@ from dataclasses import dataclass
 
 from pyinfra.api import FactBase
 
+from deploy.facts import clock
+
 #: Written by our own refresh and by apt's timer.
 #: Source: apt.systemd.daily of the package apt, update-success-stamp.
 STAMP = "/var/lib/apt/periodic/update-success-stamp"
+#: Begins the command that finds files of sources. Source: sources.list(5).
+SOURCES = "find /etc/apt '(' -name '*.sources' -o -name '*.list' ')'"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,12 +33,11 @@ class PackageLists(FactBase[Lists]):
     """How fresh the package lists are."""
 
     def command(self) -> str:
-        """Print the stamp's age, a list file and a source that is newer than the stamp."""
+        """Print the clocks, a list file, and when the stamp and each source were written."""
         return (
-            f'echo "age $(( $(date +%s) - $(stat -c %Y {STAMP} 2>/dev/null || echo 0) ))";'
+            f"{clock.NOW}; stat -c 'stamp %.6Y' {STAMP} 2>/dev/null;"
             " find /var/lib/apt/lists -maxdepth 1 -name '*_Packages*' -printf 'list\\n' -quit;"
-            f" find /etc/apt -name '*.sources' -newer {STAMP} -printf 'newer\\n' 2>/dev/null;"
-            f" find /etc/apt -name '*.list' -newer {STAMP} -printf 'newer\\n' 2>/dev/null; true"
+            f" {SOURCES} -printf 'source %T@\\n' 2>/dev/null; true"
         )
 
     @staticmethod
@@ -43,9 +46,16 @@ class PackageLists(FactBase[Lists]):
         return Lists(age_s=2**31, usable=False)
 
     def process(self, output: list[str]) -> Lists:
-        """Read the words."""
-        age = next(line for line in output if line.startswith("age "))
-        return Lists(age_s=int(age.split()[1]), usable="list" in output and "newer" not in output)
+        """Read the lines; a stamp of the future was made before the clock was set back."""
+        now, *lines = output
+        moment = clock.parse_now(now)
+        times = [line.split() for line in lines if line != "list"]
+        stamp = max((float(time) for word, time in times if word == "stamp"), default=0.0)
+        sources = [float(time) for word, time in times if word == "source"]
+        unfit = clock.is_older(stamp, sources, moment)
+        return Lists(
+            age_s=int(moment.wall_s - stamp), usable="list" in lines and stamp > 0 and not unfit
+        )
 
 
 class Installed(FactBase[set[str]]):

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 from pyinfra.api import FactBase
 
+from deploy.facts import clock
+
 
 @dataclass(frozen=True, kw_only=True)
 class Module:
@@ -66,15 +68,13 @@ class Kernels(FactBase[list[Kernel]]):
 
 
 class StaleInitramfs(FactBase[list[str]]):
-    """Initramfs images that are older than a file that goes into them."""
+    """Initramfs images that are older than a file that goes into them, or may be."""
 
     def command(self, paths: tuple[str, ...]) -> str:
-        """Print their names."""
-        files = " ".join(paths)
+        """Print the clocks, and when each image and each file was written."""
         return (
-            "for image in /boot/initrd.img-*; do test -e $image || continue;"
-            f" for file in {files}; do if test $file -nt $image; then echo $image; break; fi;"
-            " done; done"
+            f"{clock.NOW}; stat -L -c 'image %.6Y %n' /boot/initrd.img-* 2>/dev/null;"
+            f" stat -L -c 'file %.6Y %n' {' '.join(paths)} 2>/dev/null; true"
         )
 
     @staticmethod
@@ -83,5 +83,10 @@ class StaleInitramfs(FactBase[list[str]]):
         return []
 
     def process(self, output: list[str]) -> list[str]:
-        """Return the lines."""
-        return output
+        """Compare."""
+        now, *lines = output
+        moment = clock.parse_now(now)
+        rows = [line.split(" ", 2) for line in lines]
+        files = [float(time) for kind, time, _ in rows if kind == "file"]
+        images = [(float(time), name) for kind, time, name in rows if kind == "image"]
+        return [name for made, name in images if clock.is_older(made, files, moment)]

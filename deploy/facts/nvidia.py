@@ -4,6 +4,8 @@ from shlex import quote
 
 from pyinfra.api import FactBase
 
+from deploy.facts import clock
+
 
 class StartCommand(FactBase[str]):
     """The command that a package's unit starts, from its own file; empty without one."""
@@ -30,14 +32,14 @@ class InstalledSinceBoot(FactBase[list[str]]):
     """Packages of a list that came after the system started, while no restart is asked for."""
 
     def command(self, names: tuple[str, ...]) -> str:
-        """Compare dpkg's lists with the start of systemd, which a container has of its own."""
+        """Print the clocks, systemd's own start, which a container has, too, and dpkg's lists."""
+        fields = "UserspaceTimestamp,UserspaceTimestampMonotonic"
         return (
             "test -e /run/reboot-required && exit 0;"
-            " boot=$(systemctl show --timestamp=unix --value --property=UserspaceTimestamp);"
+            f" {clock.NOW}; systemctl show --timestamp=us+utc --property={fields};"
             f" for name in {' '.join(map(quote, names))}; do"
-            " for list in /var/lib/dpkg/info/$name.list /var/lib/dpkg/info/$name:*.list; do"
-            ' if test -e "$list" && test "$(stat -c %Y "$list")" -ge "${boot#@}"; then'
-            ' echo "$name"; fi; done; done; true'
+            ' stat -c "%.6Z $name"'
+            " /var/lib/dpkg/info/$name.list /var/lib/dpkg/info/$name:*.list 2>/dev/null; done; true"
         )
 
     @staticmethod
@@ -46,5 +48,16 @@ class InstalledSinceBoot(FactBase[list[str]]):
         return []
 
     def process(self, output: list[str]) -> list[str]:
-        """Return the lines."""
-        return output
+        """Compare; an empty answer is of a host that is to restart anyway."""
+        if not output:
+            return []
+        now, *lines = output
+        values = dict(line.split("=", 1) for line in lines if "=" in line)
+        start = clock.parse_start(
+            values["UserspaceTimestamp"], values["UserspaceTimestampMonotonic"]
+        )
+        rows = [line.split(" ", 1) for line in lines if "=" not in line]
+        moment = clock.parse_now(now)
+        return [
+            name for changed, name in rows if clock.changed_since(float(changed), start, moment)
+        ]

@@ -152,44 +152,6 @@ class ShortRsaKeys(FactBase[dict[str, int]]):
         return {f"{row[-1]} {row[1]}": int(row[0]) for row in rows if int(row[0]) < self.bits}
 
 
-class SshPorts(FactBase[list[int]]):
-    """Ports on which sshd listens, from its own reading of its files."""
-
-    def requires_command(self) -> str:
-        """Name the program."""
-        return "sshd"
-
-    def command(self) -> str:
-        """Ask for the effective configuration."""
-        return "mkdir -p /run/sshd && sshd -T 2>/dev/null | sed -n 's/^port //p'"
-
-    @staticmethod
-    def default() -> list[int]:
-        """Return the standard port."""
-        return [22]
-
-    def process(self, output: list[str]) -> list[int]:
-        """Read the numbers."""
-        return [int(line) for line in output]
-
-
-class Firewall(FactBase[str]):
-    """What ufw says of itself."""
-
-    def requires_command(self) -> str:
-        """Name the program."""
-        return "ufw"
-
-    def command(self) -> str:
-        """Ask for state, policies and rules."""
-        return "ufw status verbose"
-
-    @staticmethod
-    def default() -> str:
-        """Return a firewall that is off."""
-        return ""
-
-
 class Missing(FactBase[list[str]]):
     """Files of a list that are not there."""
 
@@ -197,26 +159,6 @@ class Missing(FactBase[list[str]]):
         """Print their names."""
         names = " ".join(map(quote, paths))
         return f'for file in {names}; do test -e "$file" || echo "$file"; done'
-
-    @staticmethod
-    def default() -> list[str]:
-        """Return none."""
-        return []
-
-    def process(self, output: list[str]) -> list[str]:
-        """Return the lines."""
-        return output
-
-
-class Newer(FactBase[list[str]]):
-    """Files of a list that are newer than another file, or all when that is missing."""
-
-    def command(self, than: str, paths: Sequence[str]) -> str:
-        """Print their names."""
-        return (
-            f"for file in {' '.join(map(quote, paths))}; do"
-            f' if test "$file" -nt {quote(than)}; then echo "$file"; fi; done'
-        )
 
     @staticmethod
     def default() -> list[str]:

@@ -1,14 +1,19 @@
 """The state of systemd's units."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from shlex import quote
 
 from pyinfra.api import FactBase
 
+from deploy.facts import clock
+
 #: Source: systemctl(1), is-enabled: states that start a unit at boot or need no symlink.
 ENABLED = {"enabled", "enabled-runtime", "static", "generated", "alias", "indirect"}
+
+#: The beginning of a ``Name=value`` line.
+NAME = re.compile(r"[A-Za-z]+=")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,16 +72,29 @@ def parse_unit(block: str) -> Unit:
     )
 
 
-class ConfigNewer(FactBase[list[str]]):
-    """The files of a list that are newer than the start of a running unit."""
+#: Where a restart notes what a unit has read: its invocation and the digest of its files. It is
+#: gone with the boot, as the invocation is. Source: systemd.exec(5), INVOCATION_ID.
+READ = "/run/cube/read"
+
+
+def digest(paths: Sequence[str]) -> str:
+    """Return a shell word: the digest of the files that are there."""
+    return f"$(sha256sum {' '.join(map(quote, paths))} 2>/dev/null | sha256sum | cut -c 1-64)"
+
+
+class Unread(FactBase[list[str]]):
+    """The files of a list that a running unit has not read as they are now, or may not have.
+
+    What our own restart noted counts first; without a note, the clocks do.
+    """
 
     def command(self, unit: str, paths: Sequence[str]) -> str:
-        """Print the unit's start and each file's time of change, both in seconds."""
-        files = " ".join(map(quote, paths))
+        """Print the clocks, the unit's start, what was noted and when each file changed."""
+        fields = "ActiveState,ActiveEnterTimestamp,ActiveEnterTimestampMonotonic,InvocationID"
         return (
-            "systemctl show --timestamp=us+utc --value --property=ActiveEnterTimestamp"
-            f" {quote(unit)} && systemctl is-active {quote(unit)};"
-            f" stat -c '%.6Y %n' {files} 2>/dev/null; true"
+            f"{clock.NOW}; systemctl show --timestamp=us+utc --property={fields} {quote(unit)};"
+            f' echo "Digest={digest(paths)}"; echo "Read=$(cat {READ}/{quote(unit)} 2>/dev/null)";'
+            f" stat -L -c '%.6Z %n' {' '.join(map(quote, paths))} 2>/dev/null; true"
         )
 
     @staticmethod
@@ -86,15 +104,17 @@ class ConfigNewer(FactBase[list[str]]):
 
     def process(self, output: list[str]) -> list[str]:
         """Compare; a unit that does not run has nothing to read again."""
-        start, active, *files = output
-        if active != "active" or not start:
+        now, *lines = output
+        values = dict(line.split("=", 1) for line in lines if NAME.match(line))
+        if values["ActiveState"] != "active" or not values["ActiveEnterTimestamp"]:
             return []
-        since = parse_timestamp(start)
-        newer = [line.split(" ", 1) for line in files]
-        return [path for changed, path in newer if float(changed) > since]
-
-
-def parse_timestamp(text: str) -> float:
-    """Turn "Mon 2026-11-23 20:29:53.123456 UTC" into seconds since the epoch."""
-    stamp = datetime.strptime(text, "%a %Y-%m-%d %H:%M:%S.%f UTC")  # noqa: DTZ007
-    return stamp.replace(tzinfo=UTC).timestamp()
+        if values["Read"] == f"{values['InvocationID']} {values['Digest']}":
+            return []
+        start = clock.parse_start(
+            values["ActiveEnterTimestamp"], values["ActiveEnterTimestampMonotonic"]
+        )
+        files = [line.split(" ", 1) for line in lines if not NAME.match(line)]
+        moment = clock.parse_now(now)
+        return [
+            path for changed, path in files if clock.changed_since(float(changed), start, moment)
+        ]

@@ -66,9 +66,11 @@ def refresh(max_age_s: int = MAX_AGE_S) -> Generator[str, None, None]:
         return
     # Without Error-Mode, apt-get succeeds with old lists when a mirror is down.
     # Source: apt-get(8), "APT::Update::Error-Mode".
+    # A source of the future, from before the clock was set back, would be newer at every run.
     yield (
         f"{APT_GET} -o APT::Update::Error-Mode=any update"
         f" && mkdir -p {facts.STAMP.rsplit('/', 1)[0]} && touch {facts.STAMP}"
+        f" && {facts.SOURCES} -newer {facts.STAMP} -exec touch -r {facts.STAMP} {{}} +"
     )
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from pyinfra import host
 from pyinfra.api import operation
 
-from deploy.facts.system import Newer
+from deploy.facts.certificates import Untrusted
 from deploy.operations.apt import get
 
 FOLDER = "/usr/local/share/ca-certificates"
@@ -45,12 +45,12 @@ def trust(names: Sequence[str]) -> Generator[str, None, None]:
     """Put certificates of `FOLDER` into the bundle that programs read.
 
     Args:
-        names: their file names; the bundle is made again when one of them is newer.
+        names: their file names; the bundle is made again when it lacks one of them.
     """
     files = [f"{FOLDER}/{name}" for name in names]
-    if host.get_fact(Newer, than=BUNDLE, paths=tuple(files)):
+    if host.get_fact(Untrusted, bundle=BUNDLE, paths=tuple(files)):
         yield (
             "{ command -v update-ca-certificates >/dev/null"
             f" || {{ apt-get update && {{ {get('install ca-certificates')}; }}; }}; }}"
-            f" && update-ca-certificates && touch {BUNDLE}"
+            " && update-ca-certificates"
         )

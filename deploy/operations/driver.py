@@ -103,7 +103,8 @@ def persist(unit: str, dest: str) -> Generator[StringCommand, None, None]:
 def refresh_initramfs(files: Sequence[str]) -> Generator[str, None, None]:
     """Rebuild every initramfs if one is older than a file that goes into it."""
     if host.get_fact(StaleInitramfs, paths=tuple(files)):
-        yield "update-initramfs -u -k all"
+        # A file of the future, from before the clock was set back, would be newer at every run.
+        yield f"touch -c {' '.join(files)} && update-initramfs -u -k all"
 
 
 @operation()

@@ -6,7 +6,7 @@ from pyinfra import host, logger
 from pyinfra.api import operation
 
 from deploy.facts.files import Kept
-from deploy.facts.systemd import ConfigNewer, Units
+from deploy.facts.systemd import READ, Units, Unread, digest
 from deploy.operations import trial
 
 
@@ -75,7 +75,7 @@ def restart_if_older(
     guard: str = "",
     verb: str = "restart",
 ) -> Generator[str, None, None]:
-    """Restart a running unit when a file it reads is newer than its start.
+    """Restart a running unit that has not read its files as they are now.
 
     It looks at what is on the host, not at what this run did: a run that breaks off between
     a new file and the restart is made good by the next. If the unit does not start, its files are
@@ -88,9 +88,8 @@ def restart_if_older(
         guard: a command that says whether the unit may be restarted now; the files stay.
         verb: the systemctl verb, "restart" or "reload".
     """
-    newer = host.get_fact(ConfigNewer, unit=unit, paths=tuple(than))
-    if newer:
-        read_again = f"systemctl daemon-reload && systemctl {verb} {unit}"
+    if host.get_fact(Unread, unit=unit, paths=tuple(than)):
+        read_again = reading(unit, than, verb=verb)
         tried = trial.start(unit, than, f"{check} && {read_again}" if check else read_again)
         yield f"{guard} && {tried}" if guard else tried
         return
@@ -98,3 +97,12 @@ def restart_if_older(
         yield trial.forget(than)
         return
     host.noop(f"{unit} has read all of its files")
+
+
+def reading(unit: str, paths: Sequence[str], *, verb: str = "restart") -> str:
+    """Build the command that lets a unit read its files, and notes what it has read."""
+    invocation = f"$(systemctl show --property=InvocationID --value {unit})"
+    return (
+        f"systemctl daemon-reload && read={digest(paths)} && systemctl {verb} {unit}"
+        f' && mkdir -p {READ} && echo "{invocation} $read" >{READ}/{unit}'
+    )

@@ -1,11 +1,13 @@
 """Role security: SSH, firewall, fail2ban, updates by themselves."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from pyinfra import host, logger
 
 from deploy.facts.system import ShortRsaKeys
-from deploy.operations import apt, apt_timers, firewall, system, systemd
+from deploy.operations import apt, apt_timers, firewall, lockout, system, systemd
 from deploy.operations.files import put_atomic
 from deploy.operations.held import HELD
 from deploy.roles.common import UNATTENDED
@@ -76,7 +78,7 @@ def security() -> Packages:
     put_atomic(
         name="Describe fail2ban's sshd jail on the journal",
         dest=JAILS,
-        content=file_text("security/fail2ban.local"),
+        content=template_text("security/fail2ban.local.j2", ports=firewall.ssh_ports()),
         read_by="fail2ban.service",
     )
     put_atomic(
@@ -106,7 +108,9 @@ def harden_ssh(os_name: str, data: Security) -> None:
         unit="cube-ssh-host-keys.service",
     )
     rsa_bits = RSA_BITS if data.building else shortest_key()
-    put_atomic(
+    change = changing(data)
+    change(
+        put_atomic,
         name="Allow SSH with keys only, not as root, with modern algorithms",
         dest=SSHD,
         content=template_text(
@@ -115,18 +119,36 @@ def harden_ssh(os_name: str, data: Security) -> None:
         validate="mkdir -p /run/sshd && sshd -t -f %s",
         read_by="ssh.service",
     )
-    put_atomic(
+    change(
+        put_atomic,
         name="Let no connection fail while sshd restarts",
         dest=SSH_SERVICE,
         content=file_text("security/ssh-service.conf"),
         read_by="ssh.service",
     )
-    systemd.restart_if_older(
+    change(
+        systemd.restart_if_older,
         name="Let sshd read its settings again",
         unit="ssh.service",
         than=(SSHD, SSH_SERVICE),
         check="sshd -t",
     )
+    if not data.building:
+        lockout.confirm(name="Keep sshd's settings if a new login gets in")
+
+
+def changing(data: Security) -> Callable[..., object]:
+    """Return what runs an operation that could lock us out; a build's machine needs no care."""
+    return (
+        apply
+        if data.building
+        else partial(lockout.armed, program=file_text("security/cube-lockout"))
+    )
+
+
+def apply(inner: Callable[..., object], **arguments: object) -> None:
+    """Run an operation as it is."""
+    inner(**arguments)
 
 
 def shortest_key() -> int:
@@ -148,14 +170,18 @@ def set_up_firewall(data: Security) -> None:
         harm=FLUSHES,
         by_anybody=data.building,
     )
-    put_atomic(
+    change = changing(data)
+    change(
+        put_atomic,
         name="Put Docker's published ports behind the firewall",
         dest=AFTER_INIT,
         content=file_text("security/ufw-docker"),
         mode="750",
         validate="sh -n %s",
     )
-    firewall.deny_all_but_ssh(name="Refuse what comes in except SSH", files=(AFTER_INIT,))
+    change(firewall.deny_all_but_ssh, name="Refuse what comes in except SSH", files=(AFTER_INIT,))
+    if not data.building:
+        lockout.confirm(name="Keep the firewall if a new login gets in")
 
 
 def set_up_updates(os_name: str) -> None:

@@ -9,27 +9,24 @@ written. Commands, differences and errors go to logs: they are told without the 
 """
 
 import contextlib
-import json
 import logging
-import os
 import re
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextvars import ContextVar
-from pathlib import Path
 from typing import Any
 
 from paramiko import SSHException
 from pyinfra import logger
 from pyinfra.api.command import PyinfraCommand, StringCommand
-from pyinfra.api.exceptions import PyinfraError
 from pyinfra.api.host import Host
 from pyinfra.api.state import BaseStateCallback, State, StateOperationHostData
 
-from deploy.runner.redact import masked, masked_data
+from deploy.runner.event_file import VARIABLE, cause_of, destination, emit, exit_host
+from deploy.runner.redact import masked
 
-#: Names the file; see `cube.provision.pyinfra_run`, which reads it while pyinfra runs.
-VARIABLE = "CUBE_EVENTS"
+#: Of `event_file`, for those who use both modules.
+__all__ = ["VARIABLE", "cause_of", "destination", "emit", "exit_host"]
 
 #: Lines of a failed command's output that go into an event.
 TAIL_LINES = 20
@@ -40,37 +37,6 @@ COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
 #: What a greenlet that listens to itself has heard.
 _heard: ContextVar[list[str] | None] = ContextVar("heard", default=None)
-
-
-def destination() -> Path | None:
-    """Return the file for events; None when nobody wants them."""
-    name = os.environ.get(VARIABLE)
-    return Path(name) if name else None
-
-
-def emit(event: str, **fields: object) -> None:
-    """Append one event to the file, if there is one."""
-    if place := destination():
-        with place.open("a") as file:
-            file.write(json.dumps(masked_data({"event": event, **fields})) + "\n")
-
-
-#: Hosts whose `exit` is written.
-_ended: set[str] = set()
-
-
-def exit_host(host: str, *, code: int = 0, cause: str = "") -> None:
-    """Write the last event of a host; only the first call for a host counts."""
-    if host not in _ended:
-        _ended.add(host)
-        emit("exit", host=host, code=code, cause=cause)
-
-
-def cause_of(error: Exception) -> str:
-    """Return why a host failed, in one line; a mistake of ours is named by its type."""
-    expected = isinstance(error, PyinfraError | OSError)
-    text = str(error) if expected else f"{type(error).__name__}: {error}"
-    return " ".join(text.split()) or type(error).__name__
 
 
 def give_up(state: State, host: Host, error: Exception) -> bool:

@@ -129,7 +129,7 @@ class Screen:
         line = self.text("")
         line.append(f"{self.glyphs.dot} {WORDS.get(health.outcome, 'NOT CHECKED')}", style=color)
         if health.age_s is not None:
-            stale = health.age_s > STALE_S
+            stale = not 0 <= health.age_s <= STALE_S  # the clock may have been set back
             line.append(f" {age_text(health.age_s)} ago", style="yellow" if stale else "dim")
         line.append("   layers")
         for layer in shot.layers:

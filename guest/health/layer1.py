@@ -15,6 +15,10 @@ SETTLING_S = 900
 MOUNTS = ("/", "/boot", "/boot/efi", "/var", "/var/lib/docker", "/home")
 ENGINE = "Engine {{.ServerVersion}}"
 VENV = 'import venv, ensurepip; print("venv and ensurepip")'
+#: "listenaddress [::]:22", "Listen=0.0.0.0:22 (Stream)".
+LISTENER = re.compile(r"^(?:listenaddress |Listen=)\[?([^\]\s]+?)\]?:(\d+)\b", re.MULTILINE)
+#: How the machine itself reaches "any address".
+LOCAL = {"0.0.0.0": "127.0.0.1", "*": "127.0.0.1", "::": "::1"}  # noqa: S104 (a name, no server)
 KERNEL_PACKAGE = re.compile(r"linux-(image|headers|modules)-")
 
 
@@ -134,8 +138,7 @@ def check_sshd(report: Report) -> None:
     if answer.code != 0:
         report.fail("sshd configuration", answer.explain())
         return
-    port = next(settings(answer, "port"), "")
-    check_banner(report, port)
+    check_banners(report, listeners(answer.text))
     for key in ("passwordauthentication", "permitrootlogin"):
         value = next(settings(answer, key), "unset")
         report.check_that(f"sshd {key}", value == "no", value, f"{value}, wanted no")
@@ -149,15 +152,40 @@ def settings(answer: Answer, key: str) -> Iterator[str]:
             yield value.split()[0] if value.split() else ""
 
 
-def check_banner(report: Report, port: str) -> None:
-    """Check that sshd greets on its port."""
+def listeners(settings_text: str) -> list[tuple[str, int]]:
+    """Return where sshd listens, as address for the machine itself and port.
+
+    With a port in ListenAddress, or with systemd's socket, `port` is not the place.
+    Source: sshd(8), -T; systemd.socket(5), ListenStream=.
+    """
+    text = settings_text
+    if ask("systemctl", "is-active", "ssh.socket").first == "active":
+        text = ask("systemctl", "show", "--property=Listen", "ssh.socket").text
+    places = {(LOCAL.get(host, host), int(port)) for host, port in LISTENER.findall(text)}
+    both = {port for host, port in places if host == "127.0.0.1"}
+    return sorted(place for place in places if place[0] != "::1" or place[1] not in both)
+
+
+def check_banners(report: Report, places: list[tuple[str, int]]) -> None:
+    """Check that sshd greets wherever it listens."""
+    lines = {port: read_banner(host, port) for host, port in places}
+    silent = [str(port) for port, line in lines.items() if not line.startswith("SSH-2.0-")]
+    ports = ", ".join(map(str, lines))
+    report.check_that(
+        "sshd answers",
+        bool(lines) and not silent,
+        f"{next(iter(lines.values()), '')} on port {ports}",
+        f"nothing on port {', '.join(silent)}" if silent else "it listens nowhere",
+    )
+
+
+def read_banner(host: str, port: int) -> str:
+    """Return what a server says first; empty when nobody answers."""
     try:
-        with socket.create_connection(("127.0.0.1", int(port)), timeout=LIMIT_S) as connection:
-            line = connection.makefile("rb").readline().decode(errors="replace").strip()
-    except (OSError, ValueError):
-        line = ""
-    good = line.startswith("SSH-2.0-")
-    report.check_that("sshd answers", good, f"{line} on port {port}", f"nothing on port {port}")
+        with socket.create_connection((host, port), timeout=LIMIT_S) as connection:
+            return connection.makefile("rb").readline().decode(errors="replace").strip()
+    except OSError:
+        return ""
 
 
 def check_firewall(report: Report) -> None:

@@ -74,12 +74,14 @@ def check_freshness(report: Report) -> None:
         age = int(time.time() - HEALTH.stat().st_mtime)
     except FileNotFoundError:
         age = None
-    if age is not None and age <= STALE_S:
+    if age is not None and 0 <= age <= STALE_S:
         report.ok(name, f"{age} s old")
     elif uptime_s() < SETTLING_S:
         report.skip(name, "the first run after the boot is to come")
     elif age is None:
         report.fail(name, "there is none: journalctl -u cube-health")
+    elif age < 0:
+        report.fail(name, f"{-age} s in the future: the clock was set back since then")
     else:
         report.fail(name, f"{age} s old, limit {STALE_S} s")
 

@@ -40,10 +40,10 @@ FAILED = "failed"
 #: folder.
 ORDER = (
     *SAME_FOLDER, "test_package_cache", "test_packer", "test_workloads", "test_faults_cold",
-    "test_machines", "test_layers", "test_gpu_runtime", "test_frameworks", "test_wheel_cache",
-    "test_gpu_archive", "test_ahead", "test_audits", "test_disks", "test_hosts", "test_kills",
-    "test_mirrors", "test_repack", "test_planted_secrets", "test_secure_boot", "test_company",
-    "test_faults", "test_chain", "test_vm", "test_box",
+    "test_machines", "test_layers", "test_lockout", "test_gpu_runtime", "test_frameworks",
+    "test_wheel_cache", "test_gpu_archive", "test_ahead", "test_audits", "test_disks", "test_hosts",
+    "test_kills", "test_mirrors", "test_repack", "test_planted_secrets", "test_secure_boot",
+    "test_company", "test_faults", "test_chain", "test_vm", "test_box",
 )  # fmt: skip
 
 

@@ -1,14 +1,21 @@
 """Facts: what a host prints, and what is made of it."""
 
+import os
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
 
-from deploy.facts.apt import Installed, Lists, Package, PackageLists, Packages, Upgradable
+from deploy.facts.apt import STAMP, Installed, Lists, Package, PackageLists, Packages, Upgradable
+from deploy.facts.certificates import Untrusted
 from deploy.facts.files import FileState, FileStates, Stat
+from deploy.facts.kernels import StaleInitramfs
+from deploy.facts.nvidia import InstalledSinceBoot
 from deploy.facts.system import AccountState, AuthorizedKeys, KernelSettings, bare_key
-from deploy.facts.systemd import ConfigNewer, Unit, Units, parse_timestamp
+from deploy.facts.systemd import Unit, Units, Unread
+
+GOLDEN = Path(__file__).parents[2] / "golden"
 
 
 def sh(command: object) -> list[str]:
@@ -89,33 +96,144 @@ def test_a_host_that_says_nothing_has_no_units() -> None:
     assert Units().default()["docker.service"] == Unit()
 
 
-@pytest.mark.parametrize(
-    ("output", "newer"),
-    [
-        (["Mon 2026-11-23 20:29:53.500000 UTC", "active", "1795465793.400000 /a"], []),
-        (["Mon 2026-11-23 20:29:53.500000 UTC", "active", "1795465793.600000 /a"], ["/a"]),
-        (["", "inactive", "1795465793.600000 /a"], []),
-        (["Mon 2026-11-23 20:29:53.500000 UTC", "active"], []),
-    ],
-)
-def test_a_file_is_newer_to_the_microsecond(output: list[str], newer: list[str]) -> None:
-    assert ConfigNewer().process(output) == newer
-
-
-def test_timestamps_of_systemd_are_utc() -> None:
-    assert parse_timestamp("Thu 1970-01-01 00:01:40.250000 UTC") == 100.25
+START = "ActiveState=active\nActiveEnterTimestamp=Mon 2026-11-23 20:29:53.500000 UTC"
+#: The unit started an hour after the boot, at 1795465793.5; now is an hour later.
+RUNNING = [
+    "now 1795469393.500000000 7200.000000000",
+    *START.splitlines(),
+    "ActiveEnterTimestampMonotonic=3600000000",
+    "InvocationID=0123",
+    "Digest=abc",
+]
 
 
 @pytest.mark.parametrize(
-    ("output", "lists"),
+    ("noted", "changed", "unread"),
     [
-        (["age 60", "list"], Lists(age_s=60, usable=True)),
-        (["age 60"], Lists(age_s=60, usable=False)),
-        (["age 60", "list", "newer"], Lists(age_s=60, usable=False)),
+        ("", "1795465793.400000", False),  # read, to the tenth of a second
+        ("", "1795465793.600000", True),
+        ("", "1795469394.000000", True),  # a time in the future tells nothing
+        ("0123 abc", "1795465793.600000", False),  # we have noted that it was read
+        ("0123 abc", "1795469394.000000", False),
+        ("0123 abd", "1795465793.600000", True),  # it has another content since then
+        ("4567 abc", "1795465793.600000", True),  # another start was noted
     ],
 )
-def test_package_lists_fit_the_sources(output: list[str], lists: Lists) -> None:
-    assert PackageLists().process(output) == lists
+def test_a_file_is_read_when_it_was_noted_or_is_older(
+    noted: str, changed: str, unread: bool
+) -> None:
+    output = [*RUNNING, f"Read={noted}", f"{changed} /a file"]
+    assert Unread().process(output) == (["/a file"] if unread else [])
+
+
+def test_a_unit_that_does_not_run_has_nothing_to_read() -> None:
+    output = [line.replace("=active", "=inactive") for line in RUNNING]
+    assert Unread().process([*output, "Read=", "1795469394.000000 /a"]) == []
+
+
+def test_what_a_unit_has_read_is_asked_in_real_words(tmp_path: Path) -> None:
+    file = tmp_path / "a file"
+    file.write_text("x\n")
+    lines = sh(Unread().command(unit="no-such-unit.service", paths=(str(file), "/gone")))
+    assert lines[0].startswith("now ")
+    assert [line.split(" ", 1)[1] for line in lines if line.endswith("a file")] == [str(file)]
+    digests = [line for line in lines if line.startswith("Digest=")]
+    file.write_text("y\n")
+    again = sh(Unread().command(unit="no-such-unit.service", paths=(str(file), "/gone")))
+    assert [len(line) for line in digests] == [len("Digest=") + 64]
+    assert [line for line in again if line.startswith("Digest=")] != digests
+
+
+@pytest.mark.parametrize(
+    ("output", "age_s", "usable"),
+    [
+        (["stamp 1000.0", "list", "source 900.5"], 60, True),
+        (["stamp 1000.0", "source 900.5"], 60, False),  # there are no lists
+        (["stamp 1000.0", "list", "source 900.5", "source 1000.5"], 60, False),
+        (["stamp 1000.0", "list", "source 2000.0"], 60, False),  # from before a clock's setting
+        (["stamp 2000.0", "list", "source 900.5"], -939, False),
+        (["list", "source 900.5"], 1060, False),  # nobody has fetched them
+    ],
+)
+def test_package_lists_fit_the_sources(output: list[str], age_s: int, usable: bool) -> None:
+    found = PackageLists().process(["now 1060.5 10.0", *output])
+    assert found == Lists(age_s=age_s, usable=usable)
+
+
+def test_a_source_of_the_future_is_dated_anew_once(tmp_path: Path) -> None:
+    stamp, past, future = (tmp_path / name for name in ("stamp", "a.list", "b.sources"))
+    for file in (stamp, past, future):
+        file.touch()
+    os.utime(past, (1000, 1000))
+    os.utime(future, (time.time() + 7200,) * 2)
+    script = refresh_script().split(" && ", 3)[3]
+    sh(script.replace(STAMP, str(stamp)).replace("/etc/apt", str(tmp_path)))
+    assert (past.stat().st_mtime, future.stat().st_mtime) == (1000, stamp.stat().st_mtime)
+
+
+def refresh_script() -> str:
+    (script,) = [
+        line.strip()
+        for line in (GOLDEN / "layer1-debian-13.txt").read_text().splitlines()
+        if f"touch {STAMP}" in line
+    ][:1]
+    return script
+
+
+@pytest.mark.parametrize(
+    ("image", "files", "stale"),
+    [
+        ("100.5", ["50.0", "100.4"], False),
+        ("100.5", ["50.0", "100.6"], True),
+        ("2000.0", ["50.0"], True),  # made before the clock was set back
+        ("100.5", [], False),
+    ],
+)
+def test_an_initramfs_is_older_than_what_goes_into_it(
+    image: str, files: list[str], stale: bool
+) -> None:
+    lines = [f"image {image} /boot/initrd.img-6", *(f"file {time} /etc/a b" for time in files)]
+    found = StaleInitramfs().process(["now 1060.5 10.0", *lines])
+    assert found == (["/boot/initrd.img-6"] if stale else [])
+
+
+@pytest.mark.parametrize(
+    ("changed", "fresh"), [("1795465793.4", False), ("1795465793.6", True), ("1795469394.0", True)]
+)
+def test_a_package_came_after_the_start_of_the_system(changed: str, fresh: bool) -> None:
+    output = [
+        "now 1795469393.5 7200.0",
+        "UserspaceTimestamp=Mon 2026-11-23 20:29:53.500000 UTC",
+        "UserspaceTimestampMonotonic=3600000000",
+        f"{changed} nvidia-driver",
+    ]
+    assert InstalledSinceBoot().process(output) == (["nvidia-driver"] if fresh else [])
+    assert InstalledSinceBoot().process([]) == []  # a restart is asked for already
+
+
+PEM = "-----BEGIN CERTIFICATE-----\n{}\n-----END CERTIFICATE-----\n"
+
+
+@pytest.mark.parametrize(
+    ("bundle", "missing"),
+    [
+        (PEM.format("other") + PEM.format("ours"), False),
+        (PEM.format("other"), True),
+        (PEM.format("ours and more"), True),
+        ("", True),
+        (None, True),
+    ],
+)
+def test_a_certificate_is_trusted_when_it_is_in_the_bundle(
+    tmp_path: Path, bundle: str | None, missing: bool
+) -> None:
+    certificate, place = tmp_path / "our own.crt", tmp_path / "bundle"
+    certificate.write_text(PEM.format("ours"))
+    if bundle is not None:
+        place.write_text(bundle)
+    os.utime(certificate, (0, 0))  # as a clock that was set back would date it
+    command = Untrusted().command(bundle=str(place), paths=(str(certificate), "/gone"))
+    assert sh(command) == ([str(certificate)] if missing else [])
 
 
 def test_only_whole_packages_are_installed() -> None:

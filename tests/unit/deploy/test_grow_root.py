@@ -54,7 +54,7 @@ class Box:
     @property
     def changes(self) -> list[str]:
         """Return the calls that change something."""
-        readers = ("findmnt", "lvs", "pvs", "vgs", "lsblk")
+        readers = ("findmnt", "lvs", "pvs", "vgs", "lsblk", "btrfs filesystem show")
         lines = self.log.read_text().splitlines()
         return [line for line in lines if not line.startswith(readers)]
 
@@ -114,6 +114,22 @@ def test_a_subvolume_is_on_its_device(box: Box) -> None:
     tools = {**PLAIN, "findmnt": f"{source} *) echo btrfs ;; esac", "btrfs": "true"}
     assert box.run(tools).returncode == 0
     assert box.changes == ["growpart /dev/vda 3", "btrfs filesystem resize max /"]
+
+
+def test_of_several_devices_the_one_whose_partition_grew_is_grown(box: Box) -> None:
+    source = 'case "$*" in *SOURCE*) echo /dev/vda3 ;; *) echo btrfs ;; esac'
+    rows = "printf '\\tdevid %d size 1 used 1 path %s\\n' 1 /dev/vdb 2 /dev/vda3"
+    tools = {**PLAIN, "findmnt": source, "btrfs": f'[ "$2" != show ] || {rows}'}
+    assert box.run(tools).returncode == 0
+    assert box.changes == ["growpart /dev/vda 3", "btrfs filesystem resize 2:max /"]
+
+
+@pytest.mark.parametrize("kind", ["zfs", "overlay", "f2fs"])
+def test_a_file_system_that_cannot_grow_is_told(box: Box, kind: str) -> None:
+    source = f'case "$*" in *SOURCE*) echo pool/root ;; *) echo {kind} ;; esac'
+    done = box.run({**PLAIN, "findmnt": source})
+    assert (done.returncode, box.changes) == (1, [])
+    assert f"cannot grow a file system of type {kind}" in done.stdout
 
 
 def test_a_device_that_is_no_partition_is_told(box: Box) -> None:

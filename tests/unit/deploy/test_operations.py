@@ -13,7 +13,6 @@ from deploy.facts import apt as facts
 from deploy.facts.apt import Package
 from deploy.operations import apt, apt_beside, apt_timers
 from deploy.operations.files import put_script
-from deploy.operations.firewall import has_rule
 from deploy.operations.system import parse_settings
 from deploy.runner import allowed
 from deploy.runner.sources import ROOT, file_text
@@ -158,23 +157,6 @@ def test_a_load_that_goes_on_ends_before_what_it_has_loaded_goes(tmp_path: Path)
     subprocess.run(["sh", "-c", script], env=env, check=True)
     assert (tmp_path / "did").read_text() == "stop cube-ahead.service\n"
     assert not ahead.exists()
-
-
-STATUS = """\
-Status: active
-Default: deny (incoming), allow (outgoing), deny (routed)
-
-To                         Action      From
---                         ------      ----
-22/tcp                     ALLOW IN    Anywhere                   # SSH
-2222/tcp                   ALLOW IN    10.0.0.0/8
-22/tcp (v6)                ALLOW IN    Anywhere (v6)
-"""
-
-
-@pytest.mark.parametrize(("port", "open_"), [(22, True), (2222, False), (80, False)])
-def test_a_rule_counts_when_it_lets_everybody_in(port: int, open_: bool) -> None:
-    assert has_rule(STATUS, port) is open_
 
 
 def test_settings_are_read_like_sysctl_does() -> None:

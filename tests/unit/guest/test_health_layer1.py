@@ -14,7 +14,7 @@ SYSTEMCTL = """case "$1 $2" in
   "is-enabled nftables.service") echo "${NFTABLES:-masked}"; exit 1 ;;
 esac"""
 DOCKER = "[[ -z ${NO_DOCKER:-} ]] || { echo no daemon; exit 1; }; echo 27"
-SSHD = "echo permitrootlogin no; echo passwordauthentication no; echo port"
+SSHD = "echo permitrootlogin no; echo passwordauthentication no; echo listenaddress 0.0.0.0"
 UFW = "Status: active\nDefault: deny (incoming), allow (outgoing), deny (routed)"
 
 
@@ -50,7 +50,7 @@ def healthy(box: Box, port: int) -> Box:
     box.fake("timedatectl", "yes")
     box.fake_script("id", "echo cube sudo docker")
     box.fake("getent", "root:!:20000:0:99999:7:::\ncube:!:20000:0:99999:7:::")
-    box.fake_script("sshd", f"{SSHD} {port}")
+    box.fake_script("sshd", f"{SSHD}:{port}")
     box.fake("ufw", UFW)
     box.fake("fail2ban-client", "Status for the jail: sshd\n   |- Currently banned: 0")
     box.fake("apt-config", "Unattended-Upgrade='1'")
@@ -77,7 +77,7 @@ FAULTS = {
     "admin account": {"id": "echo cube"},
     "no empty password": {"getent": "echo 'eve::20000:0:99999:7:::'"},
     "sshd configuration": {"sshd": "echo 'line 3: Bad configuration option: Prot' >&2; exit 255"},
-    "sshd answers": {"sshd": f"{SSHD} 1"},
+    "sshd answers": {"sshd": f"{SSHD}:1"},
     "firewall active": {"ufw": "echo 'Status: inactive'"},
     "fail2ban guards sshd": {"fail2ban-client": "echo 'no such jail'; exit 255"},
     "old kernels": {"apt-get": "echo 'E: broken'; exit 100"},
@@ -103,8 +103,34 @@ def test_one_fault_is_found_and_named(healthy: Box, name: str) -> None:
 def test_a_lax_sshd_is_found(healthy: Box, port: int, option: str, value: str) -> None:
     settings = {"permitrootlogin": "no", "passwordauthentication": "no", option: value}
     lines = "".join(f"echo {key} {word};" for key, word in settings.items())
-    healthy.fake_script("sshd", f"echo port {port}; {lines}")
+    healthy.fake_script("sshd", f"echo listenaddress 0.0.0.0:{port}; {lines}")
     assert failed(healthy.judge("health-check-layer1.sh")[1]) == [f"sshd {option}"]
+
+
+@pytest.mark.parametrize(
+    ("answer", "status"),
+    [
+        ("echo port 22; echo listenaddress 0.0.0.0:{port}", "OK"),
+        ("echo port {port}; echo listenaddress 127.0.0.1:1", "FAIL"),
+        ("echo listenaddress [::]:{port}; echo listenaddress 0.0.0.0:{port}", "OK"),
+        ("echo listenaddress 0.0.0.0:{port}; echo listenaddress 127.0.0.1:1", "FAIL"),
+    ],
+)
+def test_sshd_is_asked_where_it_listens(healthy: Box, port: int, answer: str, status: str) -> None:
+    strict = "echo permitrootlogin no; echo passwordauthentication no;"
+    healthy.fake_script("sshd", strict + answer.format(port=port))
+    assert statuses(healthy.judge("health-check-layer1.sh")[1])["sshd answers"] == status
+
+
+def test_a_socket_of_systemd_says_where_sshd_listens(healthy: Box, port: int) -> None:
+    healthy.fake_script("sshd", f"{SSHD}:1")
+    socket_ = (
+        f'case "$1 $2 $3" in "is-active ssh.socket "*) echo active ;;'
+        f' "show --property=Listen ssh.socket") echo "Listen=[::]:{port} (Stream)";'
+        f' echo "Listen=0.0.0.0:{port} (Stream)" ;; esac\n'
+    )
+    healthy.fake_script("systemctl", socket_ + SYSTEMCTL)
+    assert statuses(healthy.judge("health-check-layer1.sh")[1])["sshd answers"] == "OK"
 
 
 def test_a_firewall_that_lets_in_is_found(healthy: Box) -> None:

@@ -264,6 +264,15 @@ def test_layer5_finds_a_stale_result(layer5: Box, missing: bool) -> None:
     assert failed(layer5.judge("health-check-layer5.sh")[1]) == ["last result fresh"]
 
 
+def test_layer5_finds_a_result_from_before_the_clock_was_set_back(layer5: Box) -> None:
+    then = time.time() + 7200
+    os.utime(layer5.root / "var/lib/cube/health.json", (then, then))
+    _, data = layer5.judge("health-check-layer5.sh")
+    (row,) = [one for one in data["checks"] if one["name"] == "last result fresh"]
+    assert row["status"] == "FAIL"
+    assert "in the future: the clock was set back" in row["detail"]
+
+
 def test_a_stale_result_is_no_fault_just_after_a_boot(layer5: Box) -> None:
     make_stale(layer5)
     layer5.fake("ps", "     60")

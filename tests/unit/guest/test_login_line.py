@@ -1,5 +1,8 @@
 """The login line: whatever the state files hold, it says something and ends well."""
 
+import os
+import time
+
 import pytest
 
 from .conftest import Box
@@ -19,6 +22,12 @@ def test_it_names_image_layers_health_and_the_dashboard(complete: Box) -> None:
     text = complete.run("60-cube").stdout
     for word in ("vault-cube 0.1.0", "layers: 1 5", "healthy (0 min ago)", "cube-top"):
         assert word in text
+
+
+def test_it_says_that_the_clock_was_set_back(complete: Box) -> None:
+    then = time.time() + 7200
+    os.utime(complete.root / "var/lib/cube/health.json", (then, then))
+    assert "healthy (before the clock was set back)" in complete.run("60-cube").stdout
 
 
 def test_it_says_what_is_wrong(complete: Box) -> None:
