@@ -7,18 +7,21 @@ up to half a second on a guest without KVM. In a shell that is open already it c
 import contextlib
 import os
 import selectors
-import shlex
 import subprocess
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from cube.runtime import run
+from cube.runtime.errors import CommandError
 from deploy.connector import framing
 
 #: Bytes of one read.
 CHUNK = 1 << 16
 #: Seconds that a shell has to end by itself.
 END_S = 2.0
+#: Seconds for one command: an apt that waits for a lock takes minutes.
+ANSWER_S = 900.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,21 +50,30 @@ class Shell:
         self._process: subprocess.Popen[bytes] | None = None
         self.answered = False  #: whether any command has come back
 
-    def run(self, command: str) -> Answer:
+    def run(self, command: str, *, timeout_s: float = ANSWER_S) -> Answer:
         """Run a command to its end, with an empty standard input.
 
+        Args:
+            command: for ``/bin/sh -c``.
+            timeout_s: seconds until it must have ended.
+
         Raises:
-            CommandError: the program that starts the shell is missing.
+            CommandError: the program that starts the shell is missing, or the command took too
+                long.
         """
+        lines = "" if self._process else framing.LOCALE
         process = self._process = self._process or run.converse(self.argv)
         mark = framing.new_mark()
         # A shell of its own runs it: neither its exit nor its mistakes in syntax reach ours.
-        lines = framing.frame(f"/bin/sh -c {shlex.quote(command)}", mark, errors=True)
+        lines += framing.script(command, mark)
+        deadline = time.monotonic() + timeout_s
         try:
             with contextlib.suppress(BrokenPipeError):  # it is gone: its streams say why
                 assert process.stdin is not None
                 process.stdin.write(lines.encode())
-            out, err = collect(process, mark)
+            out, err = collect(process, mark, deadline)
+            if time.monotonic() > deadline:
+                raise CommandError(f"{command}: no end after {timeout_s:.0f} s")
             if not (framing.is_whole(out, mark) and framing.is_whole(err, mark)):
                 return self._lost(out, err)
         except BaseException:
@@ -69,7 +81,7 @@ class Shell:
             raise
         self.answered = True
         ((stdout, code),) = framing.split(out, mark)
-        return Answer(returncode=code, stdout=stdout, stderr=err.rpartition(mark.encode())[0])
+        return Answer(returncode=code, stdout=stdout, stderr=framing.between(err, mark))
 
     def _lost(self, out: bytes, err: bytes) -> Answer:
         process = self._process
@@ -92,8 +104,10 @@ class Shell:
             process.wait()
 
 
-def collect(process: "subprocess.Popen[bytes]", mark: str) -> tuple[bytes, bytes]:
-    """Read both outputs up to their marks, or to their ends."""
+def collect(
+    process: "subprocess.Popen[bytes]", mark: str, deadline: float
+) -> tuple[bytes, bytes]:
+    """Read both outputs up to their marks, to their ends, or to a time of the monotonic clock."""
     assert process.stdout is not None
     assert process.stderr is not None
     out, err = process.stdout.fileno(), process.stderr.fileno()
@@ -101,8 +115,8 @@ def collect(process: "subprocess.Popen[bytes]", mark: str) -> tuple[bytes, bytes
     with selectors.DefaultSelector() as waiting:
         for stream in read:
             waiting.register(stream, selectors.EVENT_READ)
-        while waiting.get_map():
-            for key, _ in waiting.select():
+        while waiting.get_map() and (left_s := deadline - time.monotonic()) > 0:
+            for key, _ in waiting.select(left_s):
                 chunk = os.read(key.fd, CHUNK)
                 read[key.fd] += chunk
                 if not chunk or framing.is_whole(read[key.fd], mark):

@@ -1,5 +1,6 @@
 """One shell on the machine that stays open and answers commands that only read."""
 
+import time
 from collections.abc import Callable, Sequence
 
 from paramiko import Channel, SSHException
@@ -11,6 +12,8 @@ from deploy.connector.answers import Answer
 CHUNK = 1 << 16
 #: Seconds without a byte after which the shell is given up.
 SILENCE_S = 30.0
+#: Seconds for all answers to one question, however much is printed meanwhile.
+ANSWER_S = 120.0
 
 
 class Shell:
@@ -50,10 +53,13 @@ class Shell:
             self._channel = self._open()
             self._channel.settimeout(SILENCE_S)
             self._channel.exec_command(self._start)
+            self._channel.sendall(framing.LOCALE.encode())
         mark = framing.new_mark()
         lines = "".join(framing.frame(command, mark) for command in commands)
         self._channel.sendall(lines.encode())
         answers = framing.split(received(self._channel, mark, len(commands)), mark)
+        if len(answers) != len(commands):
+            raise ValueError("an answer is missing")
         return [text(output) if code == 0 else None for output, code in answers]
 
     def close(self) -> None:
@@ -68,10 +74,12 @@ def received(channel: Channel, mark: str, count: int) -> bytes:
 
     Raises:
         EOFError: the shell ended before.
-        TimeoutError: it was silent for too long.
+        TimeoutError: it was silent for too long, or took too long.
     """
-    read = bytearray()
+    read, deadline = bytearray(), time.monotonic() + ANSWER_S
     while not framing.is_whole(read, mark, count):
+        if time.monotonic() > deadline:
+            raise TimeoutError
         chunk = channel.recv(CHUNK)
         if not chunk:
             raise EOFError

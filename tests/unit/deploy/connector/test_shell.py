@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 from paramiko import SSHException
 
-from deploy.connector import framing
+from deploy.connector import framing, shell
 from deploy.connector.answers import Answer
 from deploy.connector.shell import Shell
 
@@ -118,5 +118,29 @@ def test_a_second_question_meanwhile_is_left_to_pyinfra(opened: Shell) -> None:
 
 
 def test_output_without_its_mark_is_no_answer() -> None:
-    with pytest.raises(ValueError, match="invalid literal"):
+    with pytest.raises(ValueError, match="no mark"):
         framing.split(b"words and no mark", "m" * 32)
+
+
+LOUD = "echo welcome; echo; echo 'last login: today >0'; exec sh"
+
+
+def test_what_a_login_prints_is_no_answer() -> None:
+    loud = Shell(Channel, LOUD)  # type: ignore[arg-type]
+    assert loud.ask(["sh -c 'echo one'", "sh -c true"]) == ["one\n", ""]
+    loud.close()
+
+
+def test_answers_are_in_plain_english(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LC_ALL", "de_DE.UTF-8")
+    monkeypatch.setenv("LANGUAGE", "de:fr")
+    made = Shell(Channel, "exec sh")  # type: ignore[arg-type]
+    assert made.ask(["sh -c 'echo $LC_ALL ${LANGUAGE-none}'"]) == ["C.UTF-8 none\n"]
+    made.close()
+
+
+def test_a_machine_that_prints_for_ever_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shell, "ANSWER_S", 0.3)
+    endless = Shell(Channel, "yes")  # type: ignore[arg-type]
+    assert endless.ask(["sh -c true"]) == [None]
+    assert endless.lost
