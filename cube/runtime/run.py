@@ -50,7 +50,7 @@ def tail(text: str, lines: int = TAIL_LINES) -> str:
 def environment(extra: Mapping[str, str] | None) -> dict[str, str]:
     """Return this process's environment with ours on top; outputs are in plain English.
 
-    LANGUAGE would go before a locale of C.UTF-8. Source: GNU gettext manual, "The LANGUAGE variable".
+    LANGUAGE would go before a locale of C.UTF-8. Source: GNU gettext manual, "LANGUAGE variable".
     """
     kept = {name: value for name, value in os.environ.items() if name != "LANGUAGE"}
     return {**kept, "LC_ALL": "C.UTF-8", **(extra or {})}

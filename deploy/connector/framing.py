@@ -11,7 +11,10 @@ import shlex
 #: Programs print in English, and numbers and dates in their plain form: outputs are parsed.
 #: LANGUAGE would go before a locale of C.UTF-8. Source: GNU gettext manual, "The LANGUAGE
 #: variable"; glibc, intl/dcigettext.c, guess_category_value.
-LOCALE = "unset LANGUAGE; export LC_ALL=C.UTF-8\n"
+#: The first line is empty: it goes to a login that asks a question.
+LOCALE = "\nunset LANGUAGE; export LC_ALL=C.UTF-8\n"
+#: Root's programs are found also where su, or a sudo without secure_path, keeps a user's PATH.
+PATH = 'export PATH="$PATH:/usr/local/sbin:/usr/sbin:/sbin"\n'
 
 
 def new_mark() -> str:

@@ -50,7 +50,7 @@ class Answer:
 def environment() -> dict[str, str]:
     """Return the variables of a program: folders of the administrator on PATH, no translations.
 
-    LANGUAGE would go before a locale of C.UTF-8. Source: GNU gettext manual, "The LANGUAGE variable".
+    LANGUAGE would go before a locale of C.UTF-8. Source: GNU gettext manual, "LANGUAGE variable".
     """
     path = f"{os.environ.get('PATH', '')}:{SBIN}"
     kept = {name: value for name, value in os.environ.items() if name != "LANGUAGE"}
