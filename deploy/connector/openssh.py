@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
+import gevent.subprocess
 from pyinfra.connectors.util import CommandOutput, OutputLine, read_output_buffers
 
 from deploy.connector import entry, framing
@@ -89,7 +90,8 @@ class OpenSsh:
         """
         rights = self.rights if root else USER
         pipe = subprocess.PIPE
-        process = subprocess.Popen(
+        # Other hosts' greenlets go on while this one waits for its lines.
+        process = gevent.subprocess.Popen(
             [*self.argv, entry.command(rights)],
             stdin=pipe,
             stdout=pipe,
