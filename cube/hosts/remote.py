@@ -4,6 +4,7 @@ Every script goes to root's ``sh`` on standard input, and its answer comes back 
 neither the login shell nor what it prints matters.
 """
 
+import atexit
 from collections.abc import Callable, Collection
 from dataclasses import replace
 
@@ -17,6 +18,8 @@ from cube.runtime.shell import Answer, Shell, shown
 
 #: Seconds for one attempt to connect.
 CONNECT_S = 15
+#: Seconds for a login and its shell's first answer.
+LOGIN_S = 60.0
 #: Seconds between two looks at a box that restarts.
 RETRY_S = 2.0
 #: Ways to become root that are tried: sudo, with a terminal, with a password, su.
@@ -51,7 +54,7 @@ def open_shell(box: Box, *, setup: str = "") -> Shell:
 def hang_up(box: Box) -> None:
     """Close the connection that is kept open, if there is one."""
     sockets = box.endpoint.sockets
-    if sockets and any(sockets.iterdir()):
+    if sockets and sockets.is_dir() and any(sockets.iterdir()):
         *words, destination = ssh.program_args(box.endpoint, connect_s=CONNECT_S)
         with log.apart(lambda _: None):  # after Ctrl-C, whoever listens ends the thread instead
             run.run([*words, "-O", "exit", destination], accept=range(256))
@@ -68,14 +71,36 @@ def reach(box: Box) -> Box:
     """
     if not box.endpoint.sockets:
         box = replace(box, endpoint=replace(box.endpoint, sockets=passwords.private_folder()))
+        atexit.register(hang_up, box)
+    try:
+        return become_root(box)
+    except CommandError as error:
+        hang_up(box)
+        raise MachineError(
+            f"{box.name}: {address.lasting(box.endpoint)}: the login shell does not answer:"
+            f" {error.message.removeprefix(f'{box.name}: ')}",
+            hint="look at what ~/.bashrc or ~/.profile of this account runs",
+        ) from error
+    except MachineError:
+        hang_up(box)
+        raise
+
+
+def become_root(box: Box) -> Box:
+    """Become root in one of the ways that there are; return how.
+
+    Raises:
+        MachineError: there is none.
+        CommandError: the login shell does not answer.
+    """
     for _ in range(WAYS):
         try:
-            execute(box, "true")
+            execute(box, "true", timeout_s=LOGIN_S)
         except RightsError as error:
             box = other_way(box, error)
         else:
             return box
-    execute(box, "true")
+    execute(box, "true", timeout_s=LOGIN_S)
     return box
 
 

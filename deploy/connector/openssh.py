@@ -4,6 +4,7 @@ Each command is a session of the one connection that the client keeps open; wher
 password, the session begins with that conversation (`entry`).
 """
 
+import atexit
 import base64
 import contextlib
 import shlex
@@ -58,13 +59,40 @@ class OpenSsh:
         Raises:
             OSError: the host does not answer, or does not let us in.
         """
-        if "ControlPath=none" in self.argv:  # plain pyinfra: the connection is this run's own
-            # Not TMPDIR, which may be long: the path of a socket is limited.
-            self._folder = Path(tempfile.mkdtemp(prefix="cube-ssh-", dir="/tmp"))
-            own = f"ControlMaster=auto,ControlPath={self._folder}/%C,ControlPersist={PERSIST_S}"
-            options = [word for one in own.split(",") for word in ("-o", one)]
-            self.argv = [self.argv[0], *options, *self.argv[1:]]
-        code, output = self.run("true", root=False, timeout_s=CONNECT_S)
+        own = "ControlPath=none" in self.argv
+        if own:  # plain pyinfra: the connection is this run's own
+            self._share()
+        try:
+            self._prove(root=False)
+            if own:  # cube has become root before
+                self._prove(root=True)
+        except OSError:
+            self.close()
+            raise
+
+    def _share(self) -> None:
+        """Keep one connection open for all commands."""
+        # Not TMPDIR, which may be long: the path of a socket is limited.
+        self._folder = Path(tempfile.mkdtemp(prefix="cube-ssh-", dir="/tmp"))
+        atexit.register(shutil.rmtree, self._folder, ignore_errors=True)
+        own = (
+            "ControlMaster=auto",
+            f"ControlPath={self._folder}/%C",
+            f"ControlPersist={PERSIST_S}",
+        )
+        options = [word for one in own for word in ("-o", one)]
+        self.argv = [self.argv[0], *options, *self.argv[1:]]
+
+    def _prove(self, *, root: bool) -> None:
+        """Run a command that does nothing.
+
+        Raises:
+            OSError: the shell does not open, or does not answer.
+        """
+        try:
+            code, output = self.run("true", root=root, timeout_s=CONNECT_S)
+        except TimeoutError:
+            raise OSError(f"the login shell does not answer after {CONNECT_S:.0f} s") from None
         if code:
             raise OSError((output.output_lines or [f"exit code {code}"])[-1])
 

@@ -82,7 +82,7 @@ def test_a_host_has_one_connection_in_a_folder_of_its_own(
 ) -> None:
     asked: list[Path | None] = []
     monkeypatch.setattr(apply_many, "find", lambda *_: box)
-    monkeypatch.setattr(remote, "execute", lambda box, _: asked.append(box.endpoint.sockets))
+    monkeypatch.setattr(remote, "execute", lambda box, *_, **__: asked.append(box.endpoint.sockets))
     (tmp_path / "cube.toml").touch()
     with apply_many.reached(config.load(tmp_path / "cube.toml"), "desk1", tmp_path) as found:
         assert found.endpoint.sockets

@@ -167,6 +167,15 @@ def test_a_login_that_hangs_is_given_up(bashrc: str, tmp_path: Path, host: Host)
     assert time.monotonic() - started < 20
 
 
+def test_a_login_shell_that_hangs_is_named(
+    tmp_path: Path, host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(remote, "LOGIN_S", 1.0)
+    with pytest.raises(MachineError, match="the login shell does not answer") as caught:
+        remote.reach(host(bash(tmp_path, "sleep 600\n")))
+    assert ".bashrc" in caught.value.hint
+
+
 def test_a_script_that_fails_is_no_closed_door(host: Host) -> None:
     box = host(Login(shell=["/bin/sh", "-c"]))
     assert remote.execute(box, "exit 255", accept=(255,)).returncode == 255
