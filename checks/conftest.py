@@ -99,9 +99,9 @@ def _choose_hosts(config: pytest.Config) -> None:
     config.add_cleanup(lambda: ssh.close_folder(folder, targets))
     if not config.option.collectonly:
         for target in targets:
-            ssh.check_login(target, folder)
+            ssh.check_login(target)
     config.option.hosts = ",".join(
-        ssh.host_spec(one, folder) if isinstance(one, Address) else one for one in chosen
+        ssh.host_spec(one) if isinstance(one, Address) else one for one in chosen
     )
 
 

@@ -10,56 +10,69 @@ import testinfra
 from testinfra.backend.base import CommandResult
 
 from checks import shell
-from checks.targets import CONNECT_S, SSH_PORT, TargetError, render_ssh_config
+from checks.targets import CONNECT_S, TargetError
+from cube.machines import address, openssh, ssh
 from cube.machines.address import Address
+from cube.runtime import run
+from cube.runtime.errors import CommandError
 
 
 def open_folder(targets: Sequence[Address]) -> Path:
-    """Make the private folder that holds the SSH configuration and the shared connections."""
+    """Find the way to each target; make the private folder that holds shared connections.
+
+    Raises:
+        TargetError: OpenSSH cannot read its configuration.
+    """
     # Not TMPDIR, which may be long: the path of a socket is limited.
     folder = Path(tempfile.mkdtemp(prefix="cube-checks-", dir="/tmp"))
-    (folder / "config").write_text(render_ssh_config(targets, folder))
+    for target in targets:
+        try:
+            found = openssh.resolve(target)
+        except CommandError as error:
+            raise TargetError(f"{target.name}: {error.message}: {error.output}") from error
+        shell.ways[target.name] = replace(found, sockets=found.sockets or folder)
     return folder
 
 
 def close_folder(folder: Path, targets: Sequence[Address]) -> None:
-    """End every shell and shared connection, and remove the folder."""
+    """End every shell and every connection that this run has opened, and remove the folder."""
     shell.close()
-    here = testinfra.get_host("local://")
     for target in targets:
-        here.run("ssh -F %s -O exit %s", str(folder / "config"), target.name)
+        way = shell.ways.pop(target.name, None)
+        if way and way.sockets == folder:
+            *words, destination = ssh.program_args(way, connect_s=CONNECT_S)
+            run.run([*words, "-O", "exit", destination], accept=range(256))
     shutil.rmtree(folder, ignore_errors=True)
 
 
-def host_spec(target: Address, folder: Path) -> str:
-    """Return what testinfra connects by: the SSH alias, its configuration, and sudo."""
-    # controlpersist=0: the configuration says how connections are shared.
-    return (
-        f"ssh://{target.name}?ssh_config={folder}/config&controlpersist=0"
-        f"&timeout={CONNECT_S}&sudo=true"
-    )
+def host_spec(target: Address) -> str:
+    """Return what testinfra connects by: a name that `checks.shell` knows, and sudo."""
+    return f"ssh://{target.name}?timeout={CONNECT_S}&sudo=true"
 
 
-def check_login(target: Address, folder: Path) -> None:
+def check_login(target: Address) -> None:
     """Log in and become root once, so that a closed door is one error and not a hundred.
 
     Raises:
         TargetError: the machine does not let us in, or sudo asks for a password.
     """
-    login = replace(target, user=target.user or "you", port=target.port or SSH_PORT)
+    way = shell.ways[target.name]
+    login = address.lasting(way)
     try:
-        result = testinfra.get_host(host_spec(target, folder)).run("true")
+        result = testinfra.get_host(host_spec(target)).run("true")
     except RuntimeError as error:
         said = _last_line(error.args[0]) if error.args else ""
+        command = run.quote(ssh.ssh_args(way))
         raise TargetError(
-            f"{target.name}: cannot log in as {login}: {said}: try 'ssh ssh://{target}'"
+            f"{target.name}: cannot log in as {login}: {said}: try '{command}'"
         ) from error
     if result.rc:
         raise TargetError(
-            f"{target.name}: {login} cannot use sudo without a password: {_last_line(result)}"
+            f"{target.name}: {login} cannot use sudo without a password: {_last_line(result)}:"
+            " cube apply and cube drift ask for it and run the checks"
         )
 
 
 def _last_line(result: CommandResult) -> str:
-    lines: list[str] = result.stderr.strip().splitlines()
+    lines: list[str] = (result.stderr.strip() or result.stdout.strip()).splitlines()
     return lines[-1] if lines else f"exit code {result.rc}"

@@ -1,6 +1,6 @@
-"""How testinfra talks to a machine: through one root shell that stays open.
+"""How testinfra talks to a machine: through one shell that stays open, of root's or the user's.
 
-Everything else is testinfra's own SSH connection, which this one replaces under its name.
+It replaces testinfra's own SSH connection under its name: the way in is that of all commands.
 """
 
 from typing import Any
@@ -9,31 +9,31 @@ import testinfra.backend
 from testinfra.backend.base import CommandResult
 from testinfra.backend.ssh import SshBackend
 
+from checks.targets import CONNECT_S
+from cube.machines import Endpoint, ssh
 from cube.machines.ssh import FAILED
-from cube.runtime.shell import Shell
+from cube.runtime.shell import NOBODY, Shell
 
-#: The shells that are open, by the command that opened them.
-_shells: dict[str, Shell] = {}
+#: How each machine is reached, by its name.
+ways: dict[str, Endpoint] = {}
+#: The shells that are open, by machine, and whether each is root's.
+_shells: dict[tuple[str, bool], Shell] = {}
 
 
 class RootShell(SshBackend):  # type: ignore[misc] # testinfra has no types
-    """testinfra's SSH connection, with a shell that is open already.
+    """testinfra's SSH connection, with a shell that is open already."""
 
-    Commands as root go through the shell; without sudo each has a connection of its own.
-    """
-
-    def run(self, command: str, *args: str, **kwargs: Any) -> CommandResult:  # noqa: ANN401 (testinfra's signature)
+    def run(self, command: str, *args: str, **kwargs: Any) -> CommandResult:  # noqa: ANN401, ARG002 (testinfra's signature)
         """Run a command.
 
         Raises:
             RuntimeError: the connection is lost; its argument is the result, with code 255.
+            CommandError: the command did not end in time.
         """
-        if not self.sudo:
-            return super().run(command, *args, **kwargs)
         words = self.quote(command, *args)
-        if self.sudo_user is not None:
+        if self.sudo and self.sudo_user is not None:
             words = self.get_sudo_command(words, self.sudo_user)
-        shell = self._shell()
+        shell = open_shell(self.host.name, root=bool(self.sudo))
         answer = shell.run(words)
         # One that never answered was refused: ssh or sudo says so by its code.
         lost = answer.lost and (shell.answered or answer.returncode == FAILED)
@@ -43,10 +43,13 @@ class RootShell(SshBackend):  # type: ignore[misc] # testinfra has no types
             raise RuntimeError(result)
         return result
 
-    def _shell(self) -> Shell:
-        command, words = self._build_ssh_command("sudo /bin/sh")
-        line = self.quote(" ".join(command), *words)
-        return _shells.setdefault(line, Shell(["/bin/sh", "-c", f"exec {line}"]))
+
+def open_shell(name: str, *, root: bool) -> Shell:
+    """Return the shell of a machine; it connects at its first command."""
+    way = ways[name]
+    rights = way.rights if root else NOBODY
+    argv = ssh.shell_args(way, rights, connect_s=CONNECT_S)
+    return _shells.setdefault((name, root), Shell(argv, rights=rights))
 
 
 def use() -> None:

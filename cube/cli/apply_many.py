@@ -18,7 +18,6 @@ from cube.hosts.apply import Outcome, Side, Wanted
 from cube.hosts.drift import LayerDrift
 from cube.hosts.fan_out import FanOut, Result
 from cube.hosts.target import Box, find
-from cube.machines import boot
 from cube.provision.pyinfra_run import LAYER_TIMEOUT_S
 from cube.provision.shared_run import shared_runs
 from cube.runtime import log
@@ -136,7 +135,7 @@ def work_on(
     slots = threading.BoundedSemaphore(CHECKS_A_CPU * (os.cpu_count() or 1))
     with (
         shared_runs(limit_s=args.timeout) as pool,
-        tempfile.TemporaryDirectory(prefix="cube-ssh-") as sockets,
+        tempfile.TemporaryDirectory(prefix="cube-ssh-", dir="/tmp") as sockets,
     ):
         side = Side(pool=pool, checking=slots)
 
@@ -162,17 +161,16 @@ def work_on(
 
 @contextlib.contextmanager
 def reached(spec: Spec, word: str, sockets: Path) -> Iterator[Box]:
-    """Choose how to log in to a host; all commands of the block go over one connection.
+    """Log in to a host; all commands of the block, pyinfra and the checks share the connection.
 
-    An only way is not tried first while the host greets: the work logs in itself, and on many
-    hosts each login counts. When the work fails, a login says whether the host is the cause.
+    When the work fails, another login says whether the host is the cause.
 
     Raises:
         MachineError: the host does not answer, or does not let us in.
     """
     folder = Path(tempfile.mkdtemp(dir=sockets))
-    ways = [replace(way, sockets=folder) for way in find(spec, word)]
-    box = ways[0] if len(ways) == 1 and boot.greets(ways[0].endpoint) else remote.reach(ways)
+    found = find(spec, word)
+    box = remote.reach(replace(found, endpoint=replace(found.endpoint, sockets=folder)))
     try:
         yield box
     except ProvisionError as error:

@@ -232,9 +232,10 @@ class Host(Section):
     """A machine on the network that layers are applied to."""
 
     address: Annotated[addresses.Host, Field(examples=["192.0.2.10"])]
-    port: Annotated[int, Field(ge=1, le=65535)] = 22
+    port: Annotated[int | None, Field(ge=1, le=65535, examples=[22])] = None
     user: Login = "cube"
     key: Annotated[KeyPath | None, Field(examples=["~/.ssh/id_ed25519"])] = None
+    become: Literal["sudo", "su"] = "sudo"
 
 
 class Spec(Section):

@@ -267,7 +267,7 @@ def before(layer: int) -> str:
 
 def hosts_word(box: Box) -> str:
     """Return what ``pytest checks/ --hosts=`` reaches a box by."""
-    return address.of(box.endpoint).url
+    return address.lasting(box.endpoint).url
 
 
 def ingredients(spec: Spec, box: Box, layer: int) -> Ingredients:

@@ -4,10 +4,13 @@
 systemd-nspawn at native speed where there is no KVM. Both give an sshd on loopback.
 """
 
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
+
+from deploy.connector.entry import Rights
 
 Kind = Literal["vm", "container"]
 #: `secure-boot` is UEFI that starts only what a key of Microsoft's, or of the machine's owner,
@@ -23,13 +26,53 @@ BUILD_UID = 60600
 
 @dataclass(frozen=True, kw_only=True)
 class Endpoint:
-    """Where a machine's sshd answers, and how to be let in."""
+    """Where a machine's sshd answers, and how to be let in and become root.
+
+    Args:
+        host: name or IP address.
+        port: of sshd.
+        user: login.
+        key_file: private key; None leaves that to OpenSSH's configuration.
+        known_hosts: file of host keys; None leaves that to OpenSSH's configuration.
+        alias: what OpenSSH's configuration calls it; empty where that does not count.
+        strict: OpenSSH's configuration refuses a host key that it does not know.
+        become: how to become root, for an account that is not root.
+        terminal: sudo wants a terminal.
+        secret: socket of whoever knows the password; None when none is asked for.
+        sockets: folder where ssh keeps one connection open for all commands; None: one each.
+    """
 
     host: str
     port: int
     user: str
-    key_file: Path
-    known_hosts: Path
+    key_file: Path | None
+    known_hosts: Path | None
+    alias: str = ""
+    strict: bool = False
+    become: Literal["sudo", "su"] = "sudo"
+    terminal: bool = False
+    secret: Path | None = None
+    sockets: Path | None = None
+
+    @property
+    def rights(self) -> Rights:
+        """How root's shell opens."""
+        become = "none" if self.user == "root" else self.become
+        return Rights(become=become, terminal=self.terminal, secret=self.secret)
+
+
+def read_endpoint(data: Mapping[str, Any]) -> Endpoint:
+    """Read an endpoint from JSON, where paths are text.
+
+    Raises:
+        KeyError: a field is missing.
+        TypeError: there is another one.
+    """
+    paths = {
+        name: Path(data[name]) if data.get(name) else None
+        for name in ("key_file", "known_hosts", "secret", "sockets")
+    }
+    return Endpoint(**{**data, **paths})
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,5 +1,6 @@
 """A machine's boots, as SSH sees them: which one runs, waiting for the next, restarting."""
 
+import re
 import socket
 import time
 from collections.abc import Callable
@@ -30,11 +31,21 @@ SETTLE = f"timeout {SETTLE_S} systemctl is-system-running --wait"
 
 #: Source: random(4).
 BOOT_ID = "cat /proc/sys/kernel/random/boot_id"
+IDENTITY = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+#: What an sshd says instead of its greeting to an address that it bars. Source: OpenSSH 10, sshd.c
+BARRED = b"Not allowed at this time"
 
 
 def identity(endpoint: Endpoint, *, attempts: int = ssh.ATTEMPTS) -> str:
-    """Return the identity of the running boot."""
-    return ssh.execute(endpoint, BOOT_ID, timeout_s=60, attempts=attempts).stdout.strip()
+    """Return the identity of the running boot.
+
+    Raises:
+        MachineError: the answer is none.
+    """
+    found = ssh.execute(endpoint, BOOT_ID, timeout_s=60, attempts=attempts).stdout.strip()
+    if not IDENTITY.fullmatch(found):
+        raise MachineError(f"the identity of the boot cannot be read: {found[:80]!r}")
+    return found
 
 
 def wait(
@@ -142,7 +153,13 @@ def _await_greeting(endpoint: Endpoint, timeout_s: float) -> None:
     """Return once sshd has greeted. Source: RFC 4253, 4.2."""
     with socket.create_connection((endpoint.host, endpoint.port), timeout_s) as stream:
         stream.settimeout(timeout_s)
-        if not stream.recv(4).startswith(b"SSH-"):
+        greeting = stream.recv(len(BARRED))
+        if greeting.startswith(BARRED[:4]):
+            raise MachineError(
+                f"port {endpoint.port}: sshd bars this address for a while, because connections"
+                " failed before (PerSourcePenalties)"
+            )
+        if not greeting.startswith(b"SSH-"):
             raise MachineError(f"port {endpoint.port}: no SSH server answers yet")
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from cube.machines import Endpoint, Kind
+from cube.machines import Endpoint, Kind, read_endpoint
 from cube.runtime import documents, run
 from cube.runtime.errors import MachineError
 
@@ -119,13 +119,8 @@ def read(file: Path) -> MachineRecord:
 
 
 def _parse(data: dict[str, Any]) -> MachineRecord:
-    access = data.pop("endpoint")
-    access["key_file"], access["known_hosts"] = (
-        Path(access["key_file"]),
-        Path(access["known_hosts"]),
-    )
     return MachineRecord(
-        endpoint=Endpoint(**access),
+        endpoint=read_endpoint(data.pop("endpoint")),
         disk=Path(data.pop("disk")),
         run_dir=Path(data.pop("run_dir")),
         owner=ProcessId(**data.pop("owner")),

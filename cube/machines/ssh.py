@@ -14,6 +14,8 @@ import paramiko
 from cube.machines import Endpoint, address
 from cube.runtime import log, run
 from cube.runtime.errors import CommandError, MachineError
+from deploy.connector import entry
+from deploy.connector.entry import Rights
 
 #: What the OpenSSH client ends with when it failed itself. Source: ssh(1), EXIT STATUS.
 FAILED = 255
@@ -35,30 +37,82 @@ logging.getLogger("paramiko").addHandler(logging.NullHandler())
 logging.getLogger("paramiko").propagate = False
 
 
+#: What a person's configuration of OpenSSH may say of logins, and a program's must not: a
+#: command of its own, local commands, forwarded ports that are taken already, a terminal, nothing
+#: on standard input, no answer. Source: ssh_config(5)
+FOR_PROGRAMS = (
+    "-T", "-a", "-x",
+    "-o", "RemoteCommand=none",
+    "-o", "SessionType=default",
+    "-o", "StdinNull=no",
+    "-o", "ForkAfterAuthentication=no",
+    "-o", "PermitLocalCommand=no",
+    "-o", "ClearAllForwardings=yes",
+    "-o", "BatchMode=yes",
+    "-o", "LogLevel=ERROR",
+    "-o", "ServerAliveInterval=15",
+    "-o", "ServerAliveCountMax=4",
+)  # fmt: skip
+#: Seconds until a kept connection closes by itself, should nobody close it.
+PERSIST_S = 60
+
+
 def ssh_args(endpoint: Endpoint) -> list[str]:
     """Build the OpenSSH client's command for a machine; a command may follow."""
+    strict = "yes" if endpoint.strict else "accept-new"
+    known = endpoint.known_hosts
     return [
         "ssh",
+        *([] if endpoint.alias else ["-F", "none"]),
         "-p",
         str(endpoint.port),
         *key_args(endpoint.key_file),
         "-o",
-        "IdentitiesOnly=yes",
-        "-o",
-        "StrictHostKeyChecking=accept-new",
-        "-o",
-        f"UserKnownHostsFile={as_word(endpoint.known_hosts)}",
-        f"{endpoint.user}@{endpoint.host}",
+        f"StrictHostKeyChecking={strict}",
+        *(["-o", f"UserKnownHostsFile={as_word(known)}"] if known else []),
+        f"{endpoint.user}@{endpoint.alias or endpoint.host}",
     ]
 
 
-def key_args(path: Path) -> list[str]:
-    """Build the options that name a key.
+def program_args(endpoint: Endpoint, *, connect_s: float) -> list[str]:
+    """Build the OpenSSH client's command for a program, to which a command must be added."""
+    *words, destination = ssh_args(endpoint)
+    timeout = ["-o", f"ConnectTimeout={connect_s:.0f}"]
+    return [*words, *FOR_PROGRAMS, *timeout, *shared_args(endpoint.sockets), destination]
+
+
+def shell_args(endpoint: Endpoint, rights: Rights, *, connect_s: float) -> list[str]:
+    """Build the OpenSSH client's command that opens a shell, which then becomes root's."""
+    return [*program_args(endpoint, connect_s=connect_s), entry.command(rights)]
+
+
+def shared_args(sockets: Path | None) -> list[str]:
+    """Return options that keep one connection open; to log in takes more than most commands.
+
+    Source: ssh_config(5), ControlMaster, ControlPersist; %C is a digest of user, host and port.
+    """
+    if not sockets:
+        return ["-o", "ControlMaster=no", "-o", "ControlPath=none"]
+    return [
+        "-o",
+        "ControlMaster=auto",
+        "-o",
+        f"ControlPath={sockets}/%C",
+        "-o",
+        f"ControlPersist={PERSIST_S}",
+    ]
+
+
+def key_args(path: Path | None) -> list[str]:
+    """Build the options that name a key, the only one then.
 
     Not -i where the path has a %: it looks for the file of that very name, then takes the % for
     the beginning of a token. Source: OpenSSH, ssh.c, -i; ssh_config(5), TOKENS.
     """
-    return ["-o", f"IdentityFile={as_word(path)}"] if "%" in str(path) else ["-i", str(path)]
+    if not path:
+        return []
+    key = ["-o", f"IdentityFile={as_word(path)}"] if "%" in str(path) else ["-i", str(path)]
+    return [*key, "-o", "IdentitiesOnly=yes"]
 
 
 def as_word(path: Path) -> str:
@@ -104,6 +158,7 @@ def connected(endpoint: Endpoint, *, attempts: int = ATTEMPTS) -> Iterator[param
     client = paramiko.SSHClient()
     # A machine that was just made has no known key yet; this file is its own.
     client.set_missing_host_key_policy(paramiko.AutoAddPolicy())  # noqa: S507
+    assert endpoint.known_hosts is not None
     endpoint.known_hosts.touch(mode=0o600)
     try:
         client.load_host_keys(str(endpoint.known_hosts))

@@ -1,6 +1,7 @@
 """Hosts with their data, as pyinfra wants them: live hosts and machines of the pipeline."""
 
 import os
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,7 @@ from typing import Any
 from cube.chain.key.keys import recipe
 from cube.config import Spec, build_data
 from cube.config.live_host import box_data
-from cube.machines import Endpoint, directory
+from cube.machines import Endpoint, address, directory, openssh, read_endpoint, ssh
 from cube.machines.record import MachineRecord
 from cube.runtime import documents
 
@@ -16,6 +17,8 @@ Host = tuple[str, dict[str, Any]]
 
 #: The connector of `deploy/connector`; a host is called by what follows.
 CONNECTOR = "@cube/"
+#: Seconds for one attempt to connect.
+CONNECT_S = 15
 
 Keys = dict[str, str]
 
@@ -60,26 +63,36 @@ def machine(
         "ssh_hostname": endpoint.host,
         "ssh_port": endpoint.port,
         "ssh_user": endpoint.user,
-        **(own_key(endpoint) if building else key_or_agent(endpoint)),
-        "ssh_known_hosts_file": str(endpoint.known_hosts),
-        "ssh_config_file": os.devnull,
-        "ssh_connect_retries": (data or {}).get("ssh_connect_retries", 5),
+        **(own_key(endpoint, data or {}) if building else openssh_client(endpoint)),
         "_sudo": endpoint.user != "root",
     }
 
 
-def own_key(endpoint: Endpoint) -> dict[str, Any]:
-    """Return how to log in with a key that was made for the machine."""
-    return {"ssh_key": str(endpoint.key_file)}
+def own_key(endpoint: Endpoint, data: Mapping[str, object]) -> dict[str, Any]:
+    """Return how pyinfra itself logs in with a key that was made for the machine."""
+    return {
+        "ssh_key": str(endpoint.key_file),
+        "ssh_known_hosts_file": str(endpoint.known_hosts),
+        "ssh_config_file": os.devnull,
+        "ssh_connect_retries": data.get("ssh_connect_retries", 5),
+    }
 
 
-def key_or_agent(endpoint: Endpoint) -> dict[str, Any]:
-    """Return how to log in with a person's key: from its file, or from the agent when locked.
+def openssh_client(endpoint: Endpoint) -> dict[str, Any]:
+    """Return how the connector reaches a host by OpenSSH's client, as all of our commands do.
 
-    `ssh_key` would ask for the passphrase of a locked key.
+    pyinfra's own client knows a part of OpenSSH's configuration: it stops reading known_hosts at
+    a line of ``@cert-authority``, and never matches ``Match exec``.
+    Source: paramiko 4, hostkeys.py, config.py
     """
-    access = {"key_filename": str(endpoint.key_file), "allow_agent": True}
-    return {"ssh_paramiko_connect_kwargs": access}
+    return {
+        "cube_ssh": ssh.program_args(endpoint, connect_s=CONNECT_S),
+        "cube_rights": {
+            "become": endpoint.rights.become,
+            "terminal": endpoint.terminal,
+            "secret": str(endpoint.secret or ""),
+        },
+    }
 
 
 def known(spec: Spec) -> list[Host]:
@@ -92,16 +105,8 @@ def known(spec: Spec) -> list[Host]:
 
 def box(spec: Spec, name: str) -> Host:
     """Describe a box of cube.toml: it keeps its host name and gets nothing build-only."""
-    host = spec.hosts[name]
-    return CONNECTOR + name, {
-        **box_data(spec),
-        "layer_recipes": recipes(spec),
-        "ssh_hostname": host.address,
-        "ssh_port": host.port,
-        "ssh_user": host.user,
-        **({"ssh_key": str(host.key)} if host.key else {}),
-        "_sudo": host.user != "root",
-    }
+    found = address.from_table(name, spec.hosts[name])
+    return machine(spec, name, openssh.resolve(found), building=False)
 
 
 def machines_of(spec: Spec, path: Path) -> list[Host]:
@@ -120,8 +125,6 @@ def described(data: dict[str, Any]) -> tuple[str, Endpoint, Keys, bool, dict[str
 
     A machine's record says none of the last three: it has no keys nor data, and serves builds.
     """
-    access = data["endpoint"]
-    paths = {key: Path(access[key]) for key in ("key_file", "known_hosts")}
-    endpoint = Endpoint(**{**access, **paths})
+    endpoint = read_endpoint(data["endpoint"])
     keys, building = data.get("layer_keys", {}), data.get("building", True)
     return data["name"], endpoint, keys, building, data.get("data", {})

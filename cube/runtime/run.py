@@ -48,8 +48,12 @@ def tail(text: str, lines: int = TAIL_LINES) -> str:
 
 
 def environment(extra: Mapping[str, str] | None) -> dict[str, str]:
-    """Return this process's environment with ours on top; LC_ALL=C keeps outputs parseable."""
-    return {**os.environ, "LC_ALL": "C.UTF-8", **(extra or {})}
+    """Return this process's environment with ours on top; outputs are in plain English.
+
+    LANGUAGE would go before a locale of C.UTF-8. Source: GNU gettext manual, "LANGUAGE variable".
+    """
+    kept = {name: value for name, value in os.environ.items() if name != "LANGUAGE"}
+    return {**kept, "LC_ALL": "C.UTF-8", **(extra or {})}
 
 
 def missing_tool(program: str) -> CommandError:

@@ -1,8 +1,10 @@
 """One shell on the machine that stays open and answers commands that only read."""
 
+import time
 from collections.abc import Callable, Sequence
+from typing import Protocol
 
-from paramiko import Channel, SSHException
+from paramiko import SSHException
 
 from deploy.connector import framing
 from deploy.connector.answers import Answer
@@ -11,6 +13,28 @@ from deploy.connector.answers import Answer
 CHUNK = 1 << 16
 #: Seconds without a byte after which the shell is given up.
 SILENCE_S = 30.0
+#: Seconds for all answers to one question, however much is printed meanwhile.
+ANSWER_S = 120.0
+
+
+class Line(Protocol):
+    """A connection to a program: a channel of paramiko's, or a session of OpenSSH's client."""
+
+    def settimeout(self, seconds: float, /) -> None:
+        """Limit the silence before each answer."""
+
+    def exec_command(self, command: str, /) -> None:
+        """Start the program."""
+
+    def sendall(self, data: bytes, /) -> None:
+        """Send bytes."""
+
+    def recv(self, size: int, /) -> bytes:
+        """Return what comes next; nothing at the end."""
+        ...
+
+    def close(self) -> None:
+        """End the program."""
 
 
 class Shell:
@@ -24,9 +48,9 @@ class Shell:
         start: the command that becomes the shell, such as ``sudo -n sh``.
     """
 
-    def __init__(self, channel: Callable[[], Channel], start: str) -> None:
+    def __init__(self, channel: Callable[[], Line], start: str) -> None:
         self._open, self._start = channel, start
-        self._channel: Channel | None = None
+        self._channel: Line | None = None
         self._busy = False
         self.lost = False
 
@@ -50,10 +74,13 @@ class Shell:
             self._channel = self._open()
             self._channel.settimeout(SILENCE_S)
             self._channel.exec_command(self._start)
+            self._channel.sendall((framing.LOCALE + framing.PATH).encode())
         mark = framing.new_mark()
         lines = "".join(framing.frame(command, mark) for command in commands)
         self._channel.sendall(lines.encode())
         answers = framing.split(received(self._channel, mark, len(commands)), mark)
+        if len(answers) != len(commands):
+            raise ValueError("an answer is missing")
         return [text(output) if code == 0 else None for output, code in answers]
 
     def close(self) -> None:
@@ -63,15 +90,17 @@ class Shell:
             channel.close()
 
 
-def received(channel: Channel, mark: str, count: int) -> bytes:
+def received(channel: Line, mark: str, count: int) -> bytes:
     """Read up to the last mark.
 
     Raises:
         EOFError: the shell ended before.
-        TimeoutError: it was silent for too long.
+        TimeoutError: it was silent for too long, or took too long.
     """
-    read = bytearray()
+    read, deadline = bytearray(), time.monotonic() + ANSWER_S
     while not framing.is_whole(read, mark, count):
+        if time.monotonic() > deadline:
+            raise TimeoutError
         chunk = channel.recv(CHUNK)
         if not chunk:
             raise EOFError

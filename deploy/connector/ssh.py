@@ -17,7 +17,9 @@ from pyinfra.api.arguments import ConnectorArguments
 from pyinfra.api.command import StringCommand
 from pyinfra.api.exceptions import ConnectError, PyinfraError
 from pyinfra.api.host import Host
+from pyinfra.api.output import echo
 from pyinfra.api.state import State
+from pyinfra.api.util import get_file_io
 from pyinfra.connectors.base import DataMeta
 from pyinfra.connectors.ssh import ConnectorData, SSHConnector, connector_data_meta
 from pyinfra.connectors.util import CommandOutput, OutputLine, make_unix_command
@@ -25,6 +27,7 @@ from typing_extensions import Unpack
 
 from deploy.connector import memory
 from deploy.connector.answers import Answer, Answers
+from deploy.connector.openssh import OpenSsh, Pipe, rights_of
 from deploy.connector.shell import Shell
 from deploy.runner import events
 
@@ -47,6 +50,11 @@ DEAD_WHEN = {
 ROOT, USER = "exec sudo -H -n sh", "exec sh"
 
 
+#: What is parsed is in plain English; LANGUAGE would go before a locale of C.UTF-8.
+LOCALE = {"LC_ALL": "C.UTF-8", "LANGUAGE": ""}
+#: Arguments that take root's shell.
+ELEVATED = ("_sudo", "_su_user", "_doas", "_dzdo")
+
 #: Seconds for a fact of one host of several: pyinfra waits for the facts of all of them before it
 #: begins with any operation.
 FACT_S = 120.0
@@ -55,6 +63,8 @@ FACT_S = 120.0
 class CubeData(ConnectorData):
     """What may be set for a host, apart from what pyinfra's connector knows."""
 
+    cube_ssh: list[str]
+    cube_rights: dict[str, Any]
     cube_deadline_s: float
     cube_nodelay: bool
     cube_shell: bool
@@ -64,6 +74,8 @@ class CubeData(ConnectorData):
 
 DATA_META = {
     **connector_data_meta,
+    "cube_ssh": DataMeta("OpenSSH's command up to the host; empty: pyinfra's own client", []),
+    "cube_rights": DataMeta("How root's shell opens through it", {}),
     "cube_deadline_s": DataMeta("Seconds for all that is done on the host; 0: no limit", 0.0),
     "cube_nodelay": DataMeta("Send small packets at once (TCP_NODELAY)", True),
     "cube_shell": DataMeta("Read facts through one shell that stays open", True),
@@ -88,6 +100,7 @@ class CubeConnector(SSHConnector):
         super().__init__(state, host)
         self._asking: dict[str, Asking] = {}
         self._begun = time.monotonic()
+        self._openssh: OpenSsh | None = None
 
     def connect(self) -> None:
         """Connect; the deadline of the host counts from here.
@@ -105,6 +118,14 @@ class CubeConnector(SSHConnector):
             raise ConnectError(cause) from error
 
     def _connect(self) -> None:
+        if argv := self.data["cube_ssh"]:
+            self._openssh = OpenSsh(argv=argv, rights=rights_of(self.data["cube_rights"]))
+            try:
+                self._openssh.connect()
+            except OSError as error:  # no second try: a server counts failed connections
+                raise ConnectError(f"Could not connect ({error})") from error
+            watch_facts(self.host)
+            return
         super()._connect()
         if self.data["cube_nodelay"]:
             hurry(self.client)
@@ -116,6 +137,8 @@ class CubeConnector(SSHConnector):
         for asking in self._asking.values():
             asking.end()
         super().disconnect()
+        if self._openssh:
+            self._openssh.close()
 
     def run_shell_command(
         self,
@@ -125,7 +148,10 @@ class CubeConnector(SSHConnector):
         **arguments: Unpack[ConnectorArguments],
     ) -> tuple[bool, CommandOutput]:
         """Run a command: a fact's through the shell if it can be, any other as pyinfra does."""
-        inner = partial(super().run_shell_command, command, print_output, print_input, **arguments)
+        run = self._run_through_openssh if self._openssh else super().run_shell_command
+        own = {**arguments, "_env": {**LOCALE, **(arguments.get("_env") or {})}}
+        words = own if _reading.get() else arguments
+        inner = partial(run, command, print_output, print_input, **words)
 
         def stock() -> tuple[bool, CommandOutput]:
             with self._in_time():
@@ -139,6 +165,60 @@ class CubeConnector(SSHConnector):
         with self._in_time():
             answer = self._ask(command, arguments)
         return stock() if answer is None else (True, output_of(answer))
+
+    def _run_through_openssh(
+        self,
+        command: StringCommand,
+        print_output: bool = False,
+        print_input: bool = False,
+        **arguments: Unpack[ConnectorArguments],
+    ) -> tuple[bool, CommandOutput]:
+        """Run a command as pyinfra does, in a shell that is root's already where it wants sudo."""
+        assert self._openssh is not None
+        words: dict[str, Any] = {**arguments}
+        stdin, timeout_s = words.pop("_stdin", None), words.pop("_timeout", None)
+        successes = words.pop("_success_exit_codes", None) or [0]
+        words.pop("_get_pty", None)  # a terminal would mix both outputs; sudo gets one of its own
+        root = any(words.get(key) for key in ELEVATED)
+        if not words.get("_sudo_user"):
+            words |= {"_sudo": False, "_use_sudo_login": False, "_preserve_sudo_env": False}
+        words["_sudo_password"] = ""
+        line = make_unix_command(command, **words)
+        if print_input:
+            echo(f"{self.host.print_prefix}>>> {line}", err=True)
+        code, output = self._openssh.run(
+            line.get_raw_value(),
+            root=root,
+            stdin=text_of(stdin),
+            timeout_s=timeout_s,
+            print_output=print_output,
+            prefix=self.host.print_prefix,
+        )
+        return code in successes, output
+
+    def _put_file(self, filename_or_io: Any, remote_location: str) -> None:  # noqa: ANN401 (pyinfra's signature)
+        if not self._openssh:
+            super()._put_file(filename_or_io, remote_location)
+            return
+        with get_file_io(filename_or_io) as stream:
+            self._openssh.put(stream, remote_location)
+
+    def _get_file(self, remote_filename: str, filename_or_io: Any) -> None:  # noqa: ANN401 (pyinfra's signature)
+        if not self._openssh:
+            super()._get_file(remote_filename, filename_or_io)
+            return
+        with get_file_io(filename_or_io, "wb") as stream:
+            self._openssh.get(remote_filename, stream)
+
+    def check_can_rsync(self) -> None:
+        """Refuse what would go another way than all other commands.
+
+        Raises:
+            NotImplementedError: always for a host behind OpenSSH's client.
+        """
+        if self._openssh:
+            raise NotImplementedError("files.rsync does not go through the connection of cube")
+        super().check_can_rsync()
 
     def put_file(self, *args: Any, **kwargs: Any) -> bool:  # noqa: ANN401 (pyinfra's signature)
         """Upload a file as pyinfra does."""
@@ -216,7 +296,9 @@ class Asking:
 def asking(connector: CubeConnector, start: str) -> Asking:
     """Return what asks one shell of a host."""
 
-    def channel() -> Channel:
+    def channel() -> Channel | Pipe:
+        if connector._openssh:
+            return Pipe(connector._openssh, root=start == ROOT)
         transport = connector.client.get_transport() if connector.client else None
         if transport is None:
             raise EOFError
@@ -227,6 +309,15 @@ def asking(connector: CubeConnector, start: str) -> Asking:
     expected = memory.load(file) if connector.data["cube_batch"] else []
     answers = Answers(ask=shell.ask, expected=expected, reuse=connector.data["cube_reuse"])
     return Asking(shell=shell, answers=answers, file=file)
+
+
+def text_of(stdin: Any) -> str:  # noqa: ANN401 (pyinfra takes a text, lines or a file)
+    """Return the text for a command's standard input, each line ended, as pyinfra writes it."""
+    if not stdin:
+        return ""
+    lines = stdin.readlines() if hasattr(stdin, "readlines") else stdin
+    rows = lines if isinstance(lines, list | tuple) else [lines]
+    return "".join(row if row.endswith("\n") else f"{row}\n" for row in rows)
 
 
 def is_plain(arguments: Mapping[str, Any]) -> bool:

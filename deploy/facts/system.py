@@ -1,5 +1,6 @@
 """What the operating system is, and what it is set to."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from shlex import quote
@@ -100,8 +101,24 @@ class AccountState(FactBase[Account | None]):
         return Account(shell=shell, groups=frozenset(groups.split()), password=password)
 
 
+#: A line of authorized_keys: options, whose quotes hold blanks, the key's type, the key.
+#: Source: sshd(8), "AUTHORIZED_KEYS FILE FORMAT"; OpenSSH, auth2-pubkeyfile.c, misc.c skip_options
+KEY_LINE = re.compile(
+    r"""[ \t]*
+    (?:(?P<options>(?:[^\s"#]|"(?:\\"|[^"])*")(?:[^\s"]|"(?:\\"|[^"])*")*)[ \t]+)?
+    (?P<type>(?:ssh|ecdsa|sk)-[A-Za-z0-9@.+-]+)[ \t]+(?P<key>[A-Za-z0-9+/]+=*)(?:\s|$)""",
+    re.VERBOSE,
+)
+QUOTED = re.compile(r'"(?:\\"|[^"])*"')
+#: Option of a key that signs the keys of others, and lets nobody in itself.
+AUTHORITY = re.compile(r"(?:^|,)cert-authority(?:,|$)", re.IGNORECASE)
+
+
 class AuthorizedKeys(FactBase[set[str]]):
-    """Keys that may log in to an account: type and base64, without options and comments."""
+    """Keys that log in to an account: type and base64, without options and comments.
+
+    A key that its owner has restricted (``from=``, ``command=``) is one of them.
+    """
 
     def command(self, user: str) -> str:
         """Print the file, if the account and the file exist."""
@@ -113,20 +130,16 @@ class AuthorizedKeys(FactBase[set[str]]):
         return set()
 
     def process(self, output: list[str]) -> set[str]:
-        """Keep the two words from the key's type on."""
+        """Read each line as sshd does."""
         return {key for line in output if (key := bare_key(line))}
 
 
 def bare_key(line: str) -> str:
-    """Return type and base64 of an authorized_keys line; empty for a comment.
-
-    Source: sshd(8), "AUTHORIZED_KEYS FILE FORMAT": options may come first.
-    """
-    words = line.split()
-    for number, word in enumerate(words[:-1]):
-        if word.startswith(("ssh-", "ecdsa-", "sk-")):
-            return f"{word} {words[number + 1]}"
-    return ""
+    """Return type and base64 of the key that a line lets in; empty for a comment."""
+    found = KEY_LINE.match(line)
+    if not found or AUTHORITY.search(QUOTED.sub("", found["options"] or "")):
+        return ""
+    return f"{found['type']} {found['key']}"
 
 
 class ShortRsaKeys(FactBase[dict[str, int]]):

@@ -41,7 +41,7 @@ def account(
 
 @operation()
 def authorized_keys(user: str, keys: Sequence[str]) -> Generator[str, None, None]:
-    """Let keys log in. Keys that are there already stay: the owner may have added them.
+    """Let keys log in. Keys that are there stay as they are: the owner may have restricted them.
 
     Args:
         user: an account with a home.
@@ -52,11 +52,19 @@ def authorized_keys(user: str, keys: Sequence[str]) -> Generator[str, None, None
     if not missing:
         host.noop(f"{user} has every key")
         return
-    lines = " ".join(shlex.quote(key) for key in missing)
     file = f"~{user}/.ssh/authorized_keys"
     yield (
         f"install -d -m 700 -o {user} -g $(id -gn {user}) ~{user}/.ssh"
-        f" && {{ cat {file} 2>/dev/null || true; printf '%s\\n' {lines}; }} > {file}.new"
+        f" && {with_keys(file, missing)} > {file}.new"
         f" && chown {user}:$(id -gn {user}) {file}.new && chmod 600 {file}.new"
         f" && mv -f {file}.new {file}"
     )
+
+
+def with_keys(file: str, keys: Sequence[str]) -> str:
+    """Return the command that prints a file, if it is there, and lines after it.
+
+    sed ends a last line that has no end: a key would become part of its comment.
+    """
+    lines = " ".join(shlex.quote(key) for key in keys)
+    return f"{{ {{ test ! -e {file} || sed '$a\\' {file}; }} && printf '%s\\n' {lines}; }}"

@@ -55,9 +55,13 @@ class Answer:
 
 
 def environment() -> dict[str, str]:
-    """Return the variables of a program: folders of the administrator on PATH, no translations."""
+    """Return the variables of a program: folders of the administrator on PATH, no translations.
+
+    LANGUAGE would go before a locale of C.UTF-8. Source: GNU gettext manual, "LANGUAGE variable".
+    """
     path = f"{os.environ.get('PATH', '')}:{SBIN}"
-    return {**os.environ, "PATH": path, "LC_ALL": "C.UTF-8"}
+    kept = {name: value for name, value in os.environ.items() if name != "LANGUAGE"}
+    return {**kept, "PATH": path, "LC_ALL": "C.UTF-8"}
 
 
 def ask(*argv: str, env: Mapping[str, str] | None = None, limit_s: float | None = None) -> Answer:

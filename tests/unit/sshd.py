@@ -1,56 +1,121 @@
-"""An SSH server that lets one key in and says "hello" to every command."""
+"""An SSH server that lets one key in; it says "hello" to every command, or runs it."""
 
 import contextlib
+import os
 import socket
+import subprocess
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import IO
 
 import paramiko
 from paramiko.common import AUTH_FAILED, AUTH_SUCCESSFUL, OPEN_SUCCEEDED
 
+CHUNK = 1 << 16
+
+
+@dataclass
+class Login:
+    """What happens at a login: the login shell's words, its variables; and who came.
+
+    A session is granted after some seconds.
+    """
+
+    shell: Sequence[str] = ()
+    env: Mapping[str, str] = field(default_factory=dict)
+    commands: list[str] = field(default_factory=list)
+    connections: int = 0
+    keys: list[str] = field(default_factory=list)
+    session_after_s: float = 0
+
 
 class Door(paramiko.ServerInterface):
-    """Lets one key in, and grants a session after some seconds."""
+    """Lets one key in."""
 
-    def __init__(self, key: str, session_after_s: float) -> None:
-        self.key = key
-        self.session_after_s = session_after_s
+    def __init__(self, key: str, login: Login) -> None:
+        self.key, self.login = key, login
 
     def get_allowed_auths(self, username: str) -> str:  # noqa: ARG002
         return "publickey"
 
     def check_auth_publickey(self, username: str, key: paramiko.PKey) -> int:  # noqa: ARG002
+        self.login.keys.append(key.get_base64())
         fits = key.get_base64() == self.key
         return int(AUTH_SUCCESSFUL if fits else AUTH_FAILED)
 
     def check_channel_request(self, kind: str, chanid: int) -> int:  # noqa: ARG002
-        time.sleep(self.session_after_s)
+        time.sleep(self.login.session_after_s)
         return int(OPEN_SUCCEEDED)
 
-    def check_channel_exec_request(self, channel: paramiko.Channel, command: bytes) -> bool:  # noqa: ARG002
-        threading.Thread(target=answer, args=(channel,), daemon=True).start()
+    def check_channel_exec_request(self, channel: paramiko.Channel, command: bytes) -> bool:
+        self.login.commands.append(command.decode())
+        run = execute if self.login.shell else answer
+        arguments = (channel, command.decode(), self.login)
+        threading.Thread(target=run, args=arguments, daemon=True).start()
         return True
 
 
-def answer(channel: paramiko.Channel) -> None:
+def answer(channel: paramiko.Channel, _command: str, _login: Login) -> None:
     channel.sendall(b"hello\n")
     channel.send_exit_status(0)
     channel.close()
 
 
+def execute(channel: paramiko.Channel, command: str, login: Login) -> None:
+    """Run a command by the login shell, with the channel's streams."""
+    pipe = subprocess.PIPE
+    env = {**os.environ, "SSH_CLIENT": "127.0.0.1 1 22", **login.env}
+    env.pop("SHLVL", None)
+    words = [*login.shell, command]
+    with subprocess.Popen(words, stdin=pipe, stdout=pipe, stderr=pipe, env=env) as process:
+        assert process.stdin
+        assert process.stdout
+        assert process.stderr
+        feed = threading.Thread(target=feed_input, args=(channel, process.stdin), daemon=True)
+        feed.start()
+        errors = threading.Thread(
+            target=copy, args=(process.stderr.fileno(), channel.sendall_stderr), daemon=True
+        )
+        errors.start()
+        copy(process.stdout.fileno(), channel.sendall)
+        errors.join()
+        code = process.wait()
+    with contextlib.suppress(OSError, EOFError):
+        channel.send_exit_status(code % 256)
+        channel.close()
+
+
+def feed_input(channel: paramiko.Channel, stream: IO[bytes]) -> None:
+    with contextlib.suppress(OSError, ValueError):
+        while chunk := channel.recv(CHUNK):
+            stream.write(chunk)
+            stream.flush()
+    with contextlib.suppress(OSError):
+        stream.close()
+
+
+def copy(number: int, send: Callable[[bytes], None]) -> None:
+    with contextlib.suppress(OSError):
+        while chunk := os.read(number, CHUNK):
+            send(chunk)
+
+
 @contextlib.contextmanager
-def serving(public_key: Path, *, session_after_s: float = 0) -> Iterator[int]:
+def serving(public_key: Path, login: Login | None = None) -> Iterator[int]:
     """A port on loopback whose server lets this key in."""
+    login = login or Login()
     host_key = paramiko.ECDSAKey.generate()
-    door = Door(public_key.read_text().split()[1], session_after_s)
+    door = Door(public_key.read_text().split()[1], login)
     with socket.create_server(("127.0.0.1", 0)) as server:
 
         def serve() -> None:
             with contextlib.suppress(OSError):
                 while True:
                     client, _ = server.accept()
+                    login.connections += 1
                     transport = paramiko.Transport(client)
                     transport.add_server_key(host_key)
                     with contextlib.suppress(paramiko.SSHException, EOFError):

@@ -27,8 +27,9 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "deploy": ("cube.config",),
     "guest": (),
     "checks": ("cube",),
-    # How commands are framed in an open shell is the connector's: a layer's key covers it.
-    "cube": ("deploy.connector.framing",),
+    # How root's shell opens, and how commands are framed in it, is the connector's: a layer's key
+    # covers it.
+    "cube": ("deploy.connector.framing", "deploy.connector.entry"),
 }
 Arrow = tuple[str, str]
 

@@ -1,24 +1,25 @@
 """One validation at a time on a box: a lock there that falls with whoever holds it."""
 
 import contextlib
-import subprocess
 from collections.abc import Iterator
 
 from cube.hosts import remote
 from cube.hosts.target import Box
 from cube.hosts.validation import runner
-from cube.runtime import run
 from cube.runtime.errors import BusyError, MachineError
+from cube.runtime.shell import Answer
 
 #: The lock on the box. Source: flock(1)
 LOCK = "/run/lock/cube-validation"
-#: Said once it is ours.
-HELD = b"held\n"
 #: Exit code for a lock that another one has; no program that is involved uses it.
 TAKEN = 75
 
-# cat ends when our connection does, in whatever way, and the lock falls with it.
-SCRIPT = f"exec flock --nonblock --conflict-exit-code {TAKEN} {LOCK} sh -c 'echo held; exec cat'"
+# The shell holds the open file: it ends when our connection does, in whatever way, and the lock
+# falls with it.
+OPEN = f"exec 9>{LOCK}\n"
+TAKE = f"flock --nonblock --conflict-exit-code {TAKEN} 9"
+#: Seconds for that.
+TAKE_S = 60.0
 
 
 def guarded(script: str) -> str:
@@ -43,35 +44,23 @@ def holding(box: Box) -> Iterator[None]:
         BusyError: another one runs there.
         MachineError: the box does not let us in any more.
     """
-    process = run.converse(remote.login_args(box, SCRIPT))
+    shell = remote.open_shell(box, setup=OPEN)
     try:
-        assert process.stdout is not None
-        if process.stdout.readline() != HELD:
-            raise refused(box, process)
+        answer = shell.run(TAKE, timeout_s=TAKE_S)
+        if answer.returncode or answer.lost:
+            raise refused(box, answer)
         yield
     finally:
-        release(process)
+        shell.close()
 
 
-def refused(box: Box, process: "subprocess.Popen[bytes]") -> BusyError | MachineError:
+def refused(box: Box, answer: Answer) -> BusyError | MachineError:
     """Build the error for a lock that was not got."""
-    assert process.stderr is not None
-    said = process.stderr.read().decode(errors="replace").strip()
-    if process.wait() == TAKEN:
+    if answer.lost:
+        return remote.refusal(box, answer, TAKE)
+    if answer.returncode == TAKEN:
         return BusyError(
             f"{box.name}: another validation runs there",
             hint=f"wait for it, or see who: fuser --verbose {LOCK}",
         )
-    return MachineError(f"{box.name}: {LOCK} cannot be taken: {said or process.returncode}")
-
-
-def release(process: "subprocess.Popen[bytes]") -> None:
-    """Let the lock go."""
-    for stream in (process.stdin, process.stdout, process.stderr):
-        if stream is not None:
-            stream.close()
-    try:
-        process.wait(run.GRACE_S)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
+    return MachineError(f"{box.name}: {LOCK} cannot be taken: {remote.last_line(answer)}")

@@ -12,7 +12,7 @@ from cube.hosts.validation import result
 from cube.hosts.validation.catalog import Suite
 from cube.hosts.validation.result import SuiteResult
 from cube.machines import ssh
-from cube.runtime import log, run
+from cube.runtime import log
 from cube.runtime.errors import CommandError, MachineError
 
 #: The transient unit that a suite runs in; there is one of it on a box.
@@ -167,12 +167,13 @@ def follow(box: Box, script: str, hear: Callable[[str], None], *, limit_s: int) 
         CommandError: not even the box's own limit ended it.
     """
     try:
-        return run.stream(
-            remote.login_args(box, script), on_line=hear, timeout_s=limit_s + STOP_S + SLACK_S
-        )
+        answer = remote.ask(box, script, timeout_s=limit_s + STOP_S + SLACK_S, on_line=hear)
     except BaseException:
         stop(box)  # Ctrl-C, or a box that hangs: nothing of ours goes on there
         raise
+    if answer.lost:
+        hear(remote.last_line(answer))
+    return ssh.FAILED if answer.lost else answer.returncode
 
 
 def end_orphan(box: Box) -> None:

@@ -231,7 +231,7 @@ def _boot(request: MachineRequest, stack: contextlib.ExitStack) -> Container:
         key_file=request.key_file,
         known_hosts=run_dir / "known_hosts",
     )
-    access.known_hosts.unlink(missing_ok=True)
+    (run_dir / "known_hosts").unlink(missing_ok=True)
     stack.callback(_note(request, cell, access).unlink, missing_ok=True)
     argv = boot_args(group, nspawn_args(request.name, tree.root, tree.device))
     process = cell.launch(argv, output=console.file_of(request.run_dir))

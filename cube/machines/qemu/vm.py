@@ -156,14 +156,15 @@ def _boot(request: MachineRequest, stack: contextlib.ExitStack) -> VirtualMachin
     uri, state = hypervisor.resolve(request.libvirt_uri)
     connection = hypervisor.connect(uri)
     port = network.free_port()
+    known_hosts = request.run_dir.absolute() / "known_hosts"
+    known_hosts.unlink(missing_ok=True)
     access = Endpoint(
         host="127.0.0.1",
         port=port,
         user=seed.wanted(request).user,
         key_file=request.key_file.absolute(),
-        known_hosts=request.run_dir.absolute() / "known_hosts",
+        known_hosts=known_hosts,
     )
-    access.known_hosts.unlink(missing_ok=True)
     _refuse_taken(connection, request.name)
     # By its name and beforehand: Ctrl-C may come while libvirt is still starting it.
     stack.callback(_destroy_by_name, connection, request.name)

@@ -7,25 +7,21 @@ from pathlib import Path
 
 import pytest
 
-from checks import targets
 from checks.inventory import known_targets
 from checks.targets import (
     TargetError,
     asks_for_names,
     from_url,
-    render_ssh_config,
     select,
 )
 from checks.titles import stable_id, title
 from cube import config
-from cube.config.model import Host
 from cube.config.workspace import Workspace
 from cube.machines import Endpoint, address, record
 from cube.machines.address import Address
-from cube.runtime import run
 
 PROJECT = Path(__file__).parents[3]
-DESK = Address(name="desk1", host="192.0.2.10", port=22, user="anna")
+DESK = Address(name="desk1", host="192.0.2.10", user="anna")
 KNOWN = {"desk1": DESK}
 
 
@@ -68,7 +64,13 @@ def test_an_endpoint_survives_the_command_line(tmp_path: Path) -> None:
     words = address.of(endpoint).url
     target = select(words, {})[0]
     assert target == Address(
-        name="127.0.0.1-2222", host="127.0.0.1", port=2222, user="u", key=odd, known_hosts=odd
+        name="127.0.0.1-2222",
+        host="127.0.0.1",
+        port=2222,
+        user="u",
+        key=odd,
+        known_hosts=odd,
+        config=False,
     )
 
 
@@ -101,34 +103,6 @@ def test_no_machine_is_an_error_and_not_this_one(asked: str, complaint: str) -> 
 )
 def test_the_inventory_is_read_for_names_only(asked: str, expected: bool) -> None:
     assert asks_for_names(asked) is expected
-
-
-def test_ssh_reads_the_configuration_as_meant(tmp_path: Path) -> None:
-    target = Address(
-        name="vm",
-        host="127.0.0.1",
-        port=2201,
-        user="cube-build",
-        key=tmp_path / "a key",
-        known_hosts=tmp_path / "known hosts",
-    )
-    config = tmp_path / "config"
-    config.write_text(render_ssh_config([DESK, target], tmp_path))
-    shown = subprocess.run(
-        ["ssh", "-G", "-F", str(config), "vm"], capture_output=True, text=True, check=True
-    ).stdout.splitlines()
-    for line in (
-        "hostname 127.0.0.1",
-        "port 2201",
-        "user cube-build",
-        f"identityfile {tmp_path}/a key",
-        "identitiesonly yes",
-        f"userknownhostsfile {tmp_path}/known hosts",
-        "stricthostkeychecking accept-new",
-        "batchmode yes",
-        "controlpersist 60",
-    ):
-        assert line in shown
 
 
 def test_machines_that_are_up_are_known_by_name(tmp_path: Path) -> None:
@@ -204,10 +178,3 @@ def test_a_check_is_named_by_what_it_says(
 ) -> None:
     assert title(name, parameters) == sentence
     assert stable_id("f.py", name, parameters) == known_as
-
-
-def test_ssh_takes_the_scope_of_an_address_for_itself(tmp_path: Path) -> None:
-    target = targets.from_host("box", Host(address="fe80::1%eth0", user="anna"))
-    (tmp_path / "config").write_text(render_ssh_config([target], tmp_path))
-    told = run.run(["ssh", "-F", tmp_path / "config", "-G", "box"]).stdout.splitlines()
-    assert "hostname fe80::1%eth0" in told

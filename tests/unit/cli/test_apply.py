@@ -101,8 +101,8 @@ def compared(box: Box, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[
     """What a comparison finds; the words before it are those of any box."""
     (tmp_path / "cube.toml").write_text('[build]\ndir = "build"\n')
     found: list[LayerDrift] = []
-    monkeypatch.setattr(commands, "find", lambda *_: [box])
-    monkeypatch.setattr(remote, "reach", lambda ways: ways[0])
+    monkeypatch.setattr(commands, "find", lambda *_: box)
+    monkeypatch.setattr(remote, "reach", lambda box: box)
     monkeypatch.setattr(drift, "compare", lambda *_, **__: found)
     return found
 

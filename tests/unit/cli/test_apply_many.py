@@ -3,7 +3,6 @@
 import json
 from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
 import pytest
@@ -14,7 +13,6 @@ from cube.hosts import apply, drift, plan, remote
 from cube.hosts.apply import Outcome
 from cube.hosts.drift import LayerDrift
 from cube.hosts.target import Box
-from cube.machines import boot
 from cube.runtime import log, progress
 from cube.runtime.errors import DriftError, HostsError, MachineError, ProvisionError
 from cube.runtime.log import Event
@@ -27,11 +25,11 @@ def run(box: Box, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[.
     """Run a command on hosts of which desk2 does not let us in; no process is started."""
     (tmp_path / "cube.toml").write_text(f'[build]\ndir = "build"\n{TABLE}')
 
-    def find(_spec: object, word: str) -> list[Box]:
-        return [Box(name=word, endpoint=box.endpoint)]
+    def find(_spec: object, word: str) -> Box:
+        return Box(name=word, endpoint=box.endpoint)
 
     def enter(box: Box) -> None:
-        assert box.sockets
+        assert box.endpoint.sockets
         if box.name == "desk2":
             raise MachineError("desk2: refused", hint="look")
 
@@ -49,8 +47,8 @@ def run(box: Box, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[.
         enter(box)
         return [LayerDrift(layer=1, operations=9, problem="gone" if box.name == "desk3" else "")]
 
-    monkeypatch.setattr(boot, "greets", lambda _endpoint: True)
     monkeypatch.setattr(apply_many, "find", find)
+    monkeypatch.setattr(remote, "reach", lambda box: box)
     monkeypatch.setattr(remote, "hang_up", lambda _box: None)
     monkeypatch.setattr(plan, "guard", guard)
     monkeypatch.setattr(apply, "apply", applied)
@@ -86,42 +84,18 @@ def test_a_program_gets_every_host(
     assert found[1]["error"]["exit_code"] == MachineError.exit_code
 
 
-@pytest.mark.parametrize(
-    ("keys", "greets", "tried"),
-    [("k", True, ""), ("k", False, "k"), ("kl", True, "kl")],
-)
-def test_a_login_is_tried_where_the_host_is_silent_or_there_are_several_ways(
-    keys: str, greets: bool, tried: str, reached: Callable[..., str]
+def test_a_host_has_one_connection_in_a_folder_of_its_own(
+    box: Box, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert reached(keys, greets=greets) == tried
-
-
-@pytest.fixture
-def reached(box: Box, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
-    """Reach a host that lets its last key in; return the keys that were tried."""
-    return partial(reach, box, tmp_path, monkeypatch)
-
-
-def reach(
-    box: Box, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, keys: str, *, greets: bool
-) -> str:
-    ways = [replace(box, endpoint=replace(box.endpoint, key_file=Path(key))) for key in keys]
-    asked: list[str] = []
-
-    def execute(way: Box, _script: str) -> None:
-        asked.append(way.endpoint.key_file.name)
-        if len(asked) < len(ways):
-            raise MachineError("refused")
-
-    monkeypatch.setattr(apply_many, "find", lambda *_: ways)
-    monkeypatch.setattr(boot, "greets", lambda _endpoint: greets)
-    monkeypatch.setattr(remote, "execute", execute)
+    asked: list[Path | None] = []
+    monkeypatch.setattr(apply_many, "find", lambda *_: box)
+    monkeypatch.setattr(remote, "execute", lambda box, *_, **__: asked.append(box.endpoint.sockets))
     (tmp_path / "cube.toml").touch()
     with apply_many.reached(config.load(tmp_path / "cube.toml"), "desk1", tmp_path) as found:
-        assert found.sockets
-        assert found.sockets.parent == tmp_path
-        assert replace(found, sockets=None) == ways[-1]
-    return "".join(asked)
+        assert found.endpoint.sockets
+        assert found.endpoint.sockets.parent == tmp_path
+        assert replace(found.endpoint, sockets=None) == box.endpoint
+        assert asked == [found.endpoint.sockets]
 
 
 @pytest.mark.parametrize("refused", [True, False])

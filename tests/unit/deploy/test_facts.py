@@ -266,7 +266,15 @@ def test_an_account_is_read_from_three_lines() -> None:
     [
         ("ssh-ed25519 AAAA ada@example", "ssh-ed25519 AAAA"),
         ('from="10.0.0.0/8",no-pty ssh-rsa BBBB x', "ssh-rsa BBBB"),
+        ('command="echo \\"ssh-rsa CCCC\\" x" ssh-rsa BBBB', "ssh-rsa BBBB"),
+        ("  ssh-ed25519\tAAAA\r", "ssh-ed25519 AAAA"),
+        ("sk-ssh-ed25519@openssh.com AAAA= desk", "sk-ssh-ed25519@openssh.com AAAA="),
+        ("ssh-ed25519 AAAA mine, not ssh-rsa BBBB", "ssh-ed25519 AAAA"),
         ("# ssh-rsa", ""),
+        ("# ssh-rsa BBBB", ""),
+        ("#old ssh-rsa BBBB", ""),
+        ('cert-authority,principals="ada" ssh-rsa BBBB', ""),
+        ('command="x,cert-authority,y" ssh-rsa BBBB', "ssh-rsa BBBB"),
         ("", ""),
     ],
 )

@@ -11,7 +11,7 @@ import pytest
 
 from deploy.facts import apt as facts
 from deploy.facts.apt import Package
-from deploy.operations import apt, apt_beside, apt_timers
+from deploy.operations import accounts, apt, apt_beside, apt_timers
 from deploy.operations.files import put_script
 from deploy.operations.system import parse_settings
 from deploy.runner import allowed
@@ -173,3 +173,35 @@ def test_every_kernel_setting_has_a_reason() -> None:
 @pytest.mark.parametrize("name", ["common/cube-grow-root", "security/ufw-docker"])
 def test_scripts_are_valid_shell(name: str) -> None:
     subprocess.run(["sh", "-n", str(ROOT / "files" / name)], check=True)
+
+
+KEY = "ssh-ed25519 AAAA ada's desk"
+
+
+@pytest.mark.parametrize(
+    ("present", "after"),
+    [
+        (None, f"{KEY}\n"),
+        ("", f"{KEY}\n"),
+        ("ssh-rsa BBBB mine\n", f"ssh-rsa BBBB mine\n{KEY}\n"),
+        ("# a note\nssh-rsa BBBB mine", f"# a note\nssh-rsa BBBB mine\n{KEY}\n"),
+    ],
+)
+def test_a_key_is_a_line_of_its_own(present: str | None, after: str, tmp_path: Path) -> None:
+    file = tmp_path / "authorized_keys"
+    if present is not None:
+        file.write_text(present)
+    done = subprocess.run(
+        ["sh", "-c", accounts.with_keys(str(file), [KEY])],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout == after
+
+
+def test_keys_that_cannot_be_read_are_not_replaced(tmp_path: Path) -> None:
+    (tmp_path / "authorized_keys").mkdir()
+    script = accounts.with_keys(str(tmp_path / "authorized_keys"), [KEY])
+    done = subprocess.run(["sh", "-c", script], capture_output=True, check=False)
+    assert done.returncode != 0

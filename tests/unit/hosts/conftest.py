@@ -13,7 +13,12 @@ from cube.runtime.errors import CommandError
 from cube.runtime.run import Completed
 
 ENDPOINT = Endpoint(
-    host="192.0.2.10", port=22, user="anna", key_file=Path("/k"), known_hosts=Path("/h")
+    host="192.0.2.10",
+    port=22,
+    user="anna",
+    key_file=Path("/k"),
+    known_hosts=Path("/h"),
+    alias="192.0.2.10",
 )
 GIB = 1024**3
 EXTENT = 4 * 1024**2

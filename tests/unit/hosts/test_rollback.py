@@ -167,9 +167,10 @@ def test_the_root_must_be_the_old_one(box: Box, answering: Callable[[Answers], l
 def test_a_box_that_does_not_come_back_is_told(
     box: Box, monkeypatch: pytest.MonkeyPatch, answering: Callable[[Answers], list[str]]
 ) -> None:
-    answering({"boot_id": "the-same\n"})
+    the_same = "0f1d2c3b-0000-4000-8000-000000000000"
+    answering({"boot_id": f"{the_same}\n"})
     monkeypatch.setattr(remote, "RETRY_S", 0.01)
     with pytest.raises(MachineError) as caught:
-        remote.wait_for_boot(box, other_than="the-same", timeout_s=0.1)
+        remote.wait_for_boot(box, other_than=the_same, timeout_s=0.1)
     assert caught.value.message.endswith("within 0 s: the old boot still answers")
     remote.wait_for_boot(box, other_than="another", timeout_s=0.1)

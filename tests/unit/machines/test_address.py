@@ -1,6 +1,7 @@
 """Addresses: what is read, what is refused, and that what is written is read again."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -53,5 +54,48 @@ def test_an_endpoint_survives_its_url(host: str, tmp_path: Path) -> None:
     endpoint = Endpoint(host=host, port=2222, user="u", key_file=odd, known_hosts=odd)
     found = address.parse(address.of(endpoint).url)
     assert found == Address(
-        name=str(address.of(endpoint)), host=host, port=2222, user="u", key=odd, known_hosts=odd
+        name=str(address.of(endpoint)),
+        host=host,
+        port=2222,
+        user="u",
+        key=odd,
+        known_hosts=odd,
+        config=False,
     )
+
+
+@pytest.mark.parametrize(
+    ("query", "more"),
+    [
+        ("become=su", {"become": "su"}),
+        ("become=sudo", {}),
+        ("terminal=yes", {"terminal": True}),
+        ("config=none", {"config": False}),
+        ("secret=/s&sockets=/c", {"secret": Path("/s"), "sockets": Path("/c")}),
+    ],
+)
+def test_an_address_says_how_root_is_reached(query: str, more: dict[str, Any]) -> None:
+    found = address.parse(f"anna@desk?{query}")
+    assert found == Address(name="anna@desk", host="desk", user="anna", **more)
+    assert address.parse(found.url) == found
+
+
+@pytest.mark.parametrize("query", ["become=doas", "terminal=maybe", "config=other"])
+def test_what_an_option_cannot_say_is_refused(query: str) -> None:
+    with pytest.raises(ValueError, match="must be"):
+        address.parse(f"anna@desk?{query}")
+
+
+def test_what_ends_with_a_session_is_not_shown_to_a_person(tmp_path: Path) -> None:
+    endpoint = Endpoint(
+        host="192.0.2.1",
+        port=22,
+        user="u",
+        key_file=None,
+        known_hosts=None,
+        alias="desk",
+        secret=tmp_path / "secret",
+        sockets=tmp_path,
+    )
+    assert address.lasting(endpoint).url == "ssh://u@desk:22"
+    assert address.plain_endpoint(address.of(endpoint)).sockets == tmp_path

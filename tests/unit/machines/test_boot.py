@@ -18,7 +18,12 @@ def test_wait_ends_at_once_when_the_machine_is_dead(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("greeting", "reason"), [(b"", "timed out"), (b"HTTP/1.1 400\r\n", "no SSH server")]
+    ("greeting", "reason"),
+    [
+        (b"", "timed out"),
+        (b"HTTP/1.1 400\r\n", "no SSH server"),
+        (b"Not allowed at this time\r\n", "sshd bars this address for a while"),
+    ],
 )
 def test_deadline_tells_the_last_reason(tmp_path: Path, greeting: bytes, reason: str) -> None:
     with (

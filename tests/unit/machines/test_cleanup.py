@@ -79,7 +79,7 @@ def test_file_that_is_no_record_is_removed_and_told(tmp_path: Path) -> None:
 def test_name_of_a_machine_that_is_up_is_refused(record: MachineRecord) -> None:
     records.write(record)
     request = MachineRequest(
-        name="build", disk=record.disk, run_dir=record.run_dir, key_file=record.endpoint.key_file
+        name="build", disk=record.disk, run_dir=record.run_dir, key_file=record.run_dir / "key"
     )
     with pytest.raises(MachineError, match="machine build is up already"):
         cleanup.make_room(request)

@@ -3,7 +3,6 @@ from pathlib import Path
 
 import pytest
 
-from checks.targets import render_ssh_config
 from cube.machines import Endpoint, address, ssh
 from cube.runtime import run
 from cube.runtime.errors import MachineError
@@ -14,6 +13,8 @@ from tests.unit.greeter import make_endpoint, serving
 def test_client_command_uses_the_machines_own_known_hosts(tmp_path: Path) -> None:
     assert ssh.ssh_args(make_endpoint(tmp_path, 2222)) == [
         "ssh",
+        "-F",
+        "none",
         "-p",
         "2222",
         "-i",
@@ -46,7 +47,7 @@ def test_closed_port_is_one_clear_error(tmp_path: Path) -> None:
         endpoint = make_endpoint(tmp_path, reserved.getsockname()[1])
         with pytest.raises(MachineError, match="cube-build@") as caught:
             ssh.execute(endpoint, "true")
-    assert caught.value.hint.startswith("try: ssh -p")
+    assert caught.value.hint.startswith("try: ssh -F none -p")
 
 
 def test_server_that_is_none_is_one_clear_error(tmp_path: Path) -> None:
@@ -88,13 +89,11 @@ def test_openssh_finds_key_and_host_keys_whatever_the_path(tmp_path: Path, name:
             key_file=folder / "the key",
             known_hosts=folder / "known hosts",
         )
-        *words, destination = ssh.ssh_args(access)
-        argv = [*words, "-o", "BatchMode=yes", "-F", "none", destination, "true"]
+        argv = [*ssh.program_args(access, connect_s=10), "true"]
         assert run.run(argv, timeout_s=60).stdout == "hello\n"
         assert (folder / "known hosts").read_text().startswith(f"[127.0.0.1]:{port} ")
-        config = tmp_path / "config"
-        config.write_text(render_ssh_config([address.of(access, name="box")], tmp_path))
-        argv = ["ssh", "-F", str(config), "-o", "ControlPath=none", "box", "true"]
+        again = address.plain_endpoint(address.parse(address.of(access).url))
+        argv = [*ssh.program_args(again, connect_s=10), "true"]
         assert run.run(argv, timeout_s=60).stdout == "hello\n"
 
 
@@ -104,7 +103,7 @@ def test_a_session_may_come_as_late_as_the_command_may_end(
     """A guest under load starts the account's manager first; paramiko would give up before."""
     monkeypatch.setattr(ssh, "ANSWER_S", 0.2)
     ssh.make_key(tmp_path / "key")
-    with sshd.serving(tmp_path / "key.pub", session_after_s=1) as port:
+    with sshd.serving(tmp_path / "key.pub", sshd.Login(session_after_s=1)) as port:
         endpoint = make_endpoint(tmp_path, port)
         assert ssh.execute(endpoint, "true", timeout_s=20).stdout == "hello\n"
         with pytest.raises(MachineError, match="Timeout opening channel"):

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from cube import config
-from cube.machines import Endpoint
+from cube.machines import Endpoint, ssh
 from cube.provision import inventory
 from deploy.roles.common import Common
 from deploy.roles.python import Python
@@ -46,9 +46,17 @@ def test_a_box_that_is_chosen_is_no_machine_of_the_pipeline(loaded: config.Spec)
     _, data = inventory.machine(loaded, "desk1", endpoint, {"1": "abc"}, building=False)
     assert not build(Common, data).building
     assert data["layer_keys"] == {"1": "abc"}
-    assert "ssh_key" not in data  # it would ask for the passphrase of a key that the agent holds
-    access = {"key_filename": "/k", "allow_agent": True}
-    assert data["ssh_paramiko_connect_kwargs"] == access
+    assert data["cube_ssh"] == ssh.program_args(endpoint, connect_s=inventory.CONNECT_S)
+    assert data["cube_rights"] == {"become": "sudo", "terminal": False, "secret": ""}
+
+
+def test_a_machine_of_the_pipeline_is_reached_by_pyinfra_itself(loaded: config.Spec) -> None:
+    endpoint = Endpoint(
+        host="127.0.0.1", port=22, user="cube-build", key_file=Path("/k"), known_hosts=Path("/h")
+    )
+    _, data = inventory.machine(loaded, "m", endpoint)
+    assert (data["ssh_key"], data["ssh_known_hosts_file"]) == ("/k", "/h")
+    assert "cube_ssh" not in data
 
 
 @pytest.mark.parametrize(("more", "building"), [({}, True), ({"building": False}, False)])

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from cube.runtime.errors import CommandError
 from cube.runtime.shell import Shell
 
 
@@ -93,4 +94,32 @@ def test_an_interruption_leaves_nothing_of_its_answer(shell: Shell) -> None:
         signal.signal(signal.SIGALRM, before)
 
     assert time.monotonic() - started < 10
+    assert shell.run("echo next").stdout == b"next\n"
+
+
+@pytest.mark.parametrize("loud", ["echo welcome; echo careful >&2", "printf 'no end'"])
+def test_what_a_login_prints_is_no_answer(loud: str) -> None:
+    opened = Shell(["/bin/sh", "-c", f"{loud}; exec /bin/sh"])
+    answer = opened.run("echo one; echo two >&2")
+    opened.close()
+    assert (answer.returncode, answer.stdout, answer.stderr) == (0, b"one\n", b"two\n")
+
+
+def test_a_shell_that_repeats_its_commands_is_understood() -> None:
+    opened = Shell(["/bin/sh", "-x"])
+    answer = opened.run("echo one; exit 3")
+    opened.close()
+    assert (answer.returncode, answer.stdout) == (3, b"one\n")
+
+
+def test_outputs_are_in_plain_english() -> None:
+    opened = Shell(["/usr/bin/env", "LC_ALL=de_DE.UTF-8", "LANGUAGE=de", "/bin/sh"])
+    assert opened.run("echo $LC_ALL ${LANGUAGE-none}").stdout == b"C.UTF-8 none\n"
+    opened.close()
+
+
+@pytest.mark.parametrize("command", ["sleep 60", "yes"])
+def test_a_command_that_does_not_end_is_given_up(shell: Shell, command: str) -> None:
+    with pytest.raises(CommandError, match="no end after 0 s"):
+        shell.run(command, timeout_s=0.4)
     assert shell.run("echo next").stdout == b"next\n"

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 from paramiko import SSHException
 
-from deploy.connector import framing
+from deploy.connector import framing, shell
 from deploy.connector.answers import Answer
 from deploy.connector.shell import Shell
 
@@ -45,7 +45,7 @@ class Channel:
 
 @pytest.fixture
 def opened() -> Iterator[Shell]:
-    made = Shell(Channel, "exec sh")  # type: ignore[arg-type]
+    made = Shell(Channel, "exec sh")
     yield made
     made.close()
 
@@ -85,7 +85,7 @@ def test_a_shell_that_ends_leaves_no_answer_and_is_not_tried_again(opened: Shell
 
 
 def test_a_shell_that_is_refused_leaves_no_answer() -> None:
-    refused = Shell(Channel, "echo sudo: a password is required >&2; exit 1")  # type: ignore[arg-type]
+    refused = Shell(Channel, "echo sudo: a password is required >&2; exit 1")
     assert refused.ask(["sh -c true"]) == [None]
     assert refused.lost
 
@@ -94,7 +94,7 @@ def test_a_lost_connection_leaves_no_answer() -> None:
     def fail() -> Channel:
         raise SSHException("no session")
 
-    assert Shell(fail, "sh").ask(["sh -c true"]) == [None]  # type: ignore[arg-type]
+    assert Shell(fail, "sh").ask(["sh -c true"]) == [None]
 
 
 def test_a_shell_that_was_ended_opens_anew(opened: Shell) -> None:
@@ -111,12 +111,36 @@ def test_a_second_question_meanwhile_is_left_to_pyinfra(opened: Shell) -> None:
             inner.append(nested.ask(["sh -c 'echo inner'"]))
             return super().recv(size)
 
-    nested = Shell(Nested, "exec sh")  # type: ignore[arg-type]
+    nested = Shell(Nested, "exec sh")
     assert nested.ask(["sh -c 'echo outer'"]) == ["outer\n"]
     assert inner[0] == [None]
     nested.close()
 
 
 def test_output_without_its_mark_is_no_answer() -> None:
-    with pytest.raises(ValueError, match="invalid literal"):
+    with pytest.raises(ValueError, match="no mark"):
         framing.split(b"words and no mark", "m" * 32)
+
+
+LOUD = "echo welcome; echo; echo 'last login: today >0'; exec sh"
+
+
+def test_what_a_login_prints_is_no_answer() -> None:
+    loud = Shell(Channel, LOUD)
+    assert loud.ask(["sh -c 'echo one'", "sh -c true"]) == ["one\n", ""]
+    loud.close()
+
+
+def test_answers_are_in_plain_english(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LC_ALL", "de_DE.UTF-8")
+    monkeypatch.setenv("LANGUAGE", "de:fr")
+    made = Shell(Channel, "exec sh")
+    assert made.ask(["sh -c 'echo $LC_ALL ${LANGUAGE-none}'"]) == ["C.UTF-8 none\n"]
+    made.close()
+
+
+def test_a_machine_that_prints_for_ever_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shell, "ANSWER_S", 0.3)
+    endless = Shell(Channel, "yes")
+    assert endless.ask(["sh -c true"]) == [None]
+    assert endless.lost
