@@ -121,7 +121,7 @@ def measure(args: argparse.Namespace, folder: Path) -> Section:
     """Start hosts or take those of cube.toml, and measure."""
     if args.spec:
         spec = config.load(args.spec)
-        ways = {name: target.find(spec, name)[0].endpoint for name in spec.hosts}
+        ways = {name: target.find(spec, name).endpoint for name in spec.hosts}
         own = Site(folder=folder, spec=spec, venv=folder, ways=ways)
         return section(measured(own, OURS, args.counts, args.runs), HEAD)
     with stand_ins(max(args.counts), args.tree, folder) as site:
