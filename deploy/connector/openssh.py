@@ -40,6 +40,14 @@ def rights_of(data: dict[str, Any]) -> Rights:
     return Rights(become=data["become"], terminal=data["terminal"], secret=secret)
 
 
+def anew(argv: Sequence[str]) -> list[str]:
+    """Return the client's command for a login of its own: no connection that is open is used.
+
+    Source: ssh_config(5): the first value of an option counts; ControlPath, "none".
+    """
+    return [argv[0], "-o", "ControlPath=none", *argv[1:]]
+
+
 @dataclass(kw_only=True)
 class OpenSsh:
     """A host behind OpenSSH's client.

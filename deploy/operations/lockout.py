@@ -18,6 +18,7 @@ from pyinfra.api.host import Host
 from pyinfra.api.operation import PyinfraOperation
 from pyinfra.api.state import State
 
+from deploy.connector import openssh
 from deploy.facts.apt import FileExists
 from deploy.runner import event_file
 
@@ -140,6 +141,9 @@ def refused(login: Callable[[], None]) -> str:
 def knock(state: State, host: Host, command: str) -> None:
     """Open another connection, by the host's own connector and data, and run a command.
 
+    OpenSSH's client would run it over the connection that this run has open, which a host that
+    lets nobody in any more still serves.
+
     Raises:
         Exception: whatever the connector raises when it does not get in.
     """
@@ -147,6 +151,8 @@ def knock(state: State, host: Host, command: str) -> None:
     settings = vars(connector).get("data", {})  # of this connection: no ingredient of a layer
     if "ssh_connect_retries" in settings:
         settings["ssh_connect_retries"] = 0
+    if argv := settings.get("cube_ssh"):
+        settings["cube_ssh"] = openssh.anew(argv)
     connector.connect()
     try:
         words = StringCommand(command)

@@ -21,7 +21,7 @@ CHUNK = 1 << 16
 class Login:
     """What happens at a login: the login shell's words, its variables; and who came.
 
-    A session is granted after some seconds.
+    A session is granted after some seconds. With `only`, another key than the server's is let in.
     """
 
     shell: Sequence[str] = ()
@@ -30,6 +30,7 @@ class Login:
     connections: int = 0
     keys: list[str] = field(default_factory=list)
     session_after_s: float = 0
+    only: str = ""
 
 
 class Door(paramiko.ServerInterface):
@@ -43,7 +44,7 @@ class Door(paramiko.ServerInterface):
 
     def check_auth_publickey(self, username: str, key: paramiko.PKey) -> int:  # noqa: ARG002
         self.login.keys.append(key.get_base64())
-        fits = key.get_base64() == self.key
+        fits = key.get_base64() == (self.login.only or self.key)
         return int(AUTH_SUCCESSFUL if fits else AUTH_FAILED)
 
     def check_channel_request(self, kind: str, chanid: int) -> int:  # noqa: ARG002

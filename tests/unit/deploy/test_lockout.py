@@ -1,6 +1,8 @@
 """A change that could lock us out, and what takes it back."""
 
+import shutil
 import subprocess
+import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -12,11 +14,13 @@ import pytest
 from pyinfra.api import Config, Inventory, State, StringCommand
 from pyinfra.api.exceptions import ConnectError
 
+from cube.machines import Endpoint, ssh
 from cube.machines.ssh import make_key
+from cube.runtime import run
 from deploy.operations import lockout
 from deploy.runner import event_file
 from deploy.runner.sources import ROOT
-from tests.unit.sshd import serving
+from tests.unit.sshd import Login, serving
 
 #: The host's tools: systemd notes calls, and ufw has a state in a file.
 TOOLS = {
@@ -294,7 +298,39 @@ def test_a_broken_connection_is_no_traceback(monkeypatch: pytest.MonkeyPatch) ->
     assert confirmed(door, monkeypatch)[0] is False
 
 
-def pyinfra_host(port: int, key: Path, known_hosts: Path) -> Any:
+def test_a_connection_that_is_open_is_no_new_login(tmp_path: Path) -> None:
+    """A host that lets nobody in any more serves the connections that it has."""
+    key, login = tmp_path / "key", Login(shell=["/bin/sh", "-c"])
+    make_key(key)
+    sockets = Path(tempfile.mkdtemp(prefix="cube-test-", dir="/tmp"))
+    with serving(key.with_name("key.pub"), login) as port:
+        access = Endpoint(
+            host="127.0.0.1",
+            port=port,
+            user="root",
+            key_file=key,
+            known_hosts=tmp_path / "known",
+            sockets=sockets,
+        )
+        rights = {"become": access.rights.become, "terminal": False, "secret": ""}
+        data = {"cube_ssh": ssh.program_args(access, connect_s=10), "cube_rights": rights}
+        state, host = pyinfra_host(port, key, tmp_path / "known", **data, ssh_user="root")
+        host.connector.connect()
+        assert login.connections == 1
+        assert host.connector.run_shell_command(StringCommand("true"), False, False)[0]
+        assert login.connections == 1
+        lockout.knock(state, host, "true")
+        assert login.connections == 2
+        make_key(tmp_path / "other")
+        login.only = (tmp_path / "other.pub").read_text().split()[1]
+        assert "Permission denied" in lockout.refused(lambda: lockout.knock(state, host, "true"))
+        assert host.connector.run_shell_command(StringCommand("true"), False, False)[0]
+        host.connector.disconnect()
+    run.run([*data["cube_ssh"][:-1], "-O", "exit", data["cube_ssh"][-1]], accept=range(256))
+    shutil.rmtree(sockets)
+
+
+def pyinfra_host(port: int, key: Path, known_hosts: Path, **more: object) -> Any:
     data = {
         "ssh_hostname": "127.0.0.1",
         "ssh_port": port,
@@ -303,6 +339,7 @@ def pyinfra_host(port: int, key: Path, known_hosts: Path) -> Any:
         "ssh_known_hosts_file": str(known_hosts),
         "ssh_config_file": "/dev/null",
         "ssh_strict_host_key_checking": "accept-new",
+        **more,
     }
     inventory = Inventory(([("@cube/desk1", data)], {}))  # type: ignore[no-untyped-call]
     state = State(inventory, Config())  # type: ignore[no-untyped-call]
