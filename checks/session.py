@@ -6,15 +6,16 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-import testinfra
-from testinfra.backend.base import CommandResult
-
 from checks import shell
 from checks.targets import CONNECT_S, TargetError
 from cube.machines import address, openssh, ssh
 from cube.machines.address import Address
 from cube.runtime import run
 from cube.runtime.errors import CommandError
+from cube.runtime.shell import Answer
+
+#: Seconds for a login and its shell's first answer.
+LOGIN_S = 60.0
 
 
 def open_folder(targets: Sequence[Address]) -> Path:
@@ -31,6 +32,8 @@ def open_folder(targets: Sequence[Address]) -> Path:
         except CommandError as error:
             raise TargetError(f"{target.name}: {error.message}: {error.output}") from error
         shell.ways[target.name] = replace(found, sockets=found.sockets or folder)
+    lines = (run.quote(ssh.ssh_args(shell.ways[target.name])) for target in targets)
+    (folder / "targets").write_text("".join(f"{line}\n" for line in lines))
     return folder
 
 
@@ -59,20 +62,23 @@ def check_login(target: Address) -> None:
     way = shell.ways[target.name]
     login = address.lasting(way)
     try:
-        result = testinfra.get_host(host_spec(target)).run("true")
-    except RuntimeError as error:
-        said = _last_line(error.args[0]) if error.args else ""
-        command = run.quote(ssh.ssh_args(way))
+        answer = shell.open_shell(target.name, root=True).run("true", timeout_s=LOGIN_S)
+    except CommandError as error:
         raise TargetError(
-            f"{target.name}: cannot log in as {login}: {said}: try '{command}'"
+            f"{target.name}: the login shell of {login} does not answer: look at what its ~/.bashrc"
+            f" runs: {error.message}"
         ) from error
-    if result.rc:
+    said = _last_line(answer)
+    if answer.lost and answer.returncode == ssh.FAILED:
+        command = run.quote(ssh.ssh_args(way))
+        raise TargetError(f"{target.name}: cannot log in as {login}: {said}: try '{command}'")
+    if answer.lost:
         raise TargetError(
-            f"{target.name}: {login} cannot use sudo without a password: {_last_line(result)}:"
+            f"{target.name}: {login} cannot use sudo without a password: {said}:"
             " cube apply and cube drift ask for it and run the checks"
         )
 
 
-def _last_line(result: CommandResult) -> str:
-    lines: list[str] = (result.stderr.strip() or result.stdout.strip()).splitlines()
-    return lines[-1] if lines else f"exit code {result.rc}"
+def _last_line(answer: Answer) -> str:
+    text = (answer.stderr.strip() or answer.stdout.strip()).decode(errors="replace")
+    return (text.splitlines() or [f"exit code {answer.returncode}"])[-1]

@@ -14,6 +14,8 @@ from cube.machines import Endpoint, ssh
 from cube.machines.ssh import FAILED
 from cube.runtime.shell import NOBODY, Shell
 
+#: Seconds for one command. pytest limits each check; the longest suite has half an hour.
+ANSWER_S = 3600.0
 #: How each machine is reached, by its name.
 ways: dict[str, Endpoint] = {}
 #: The shells that are open, by machine, and whether each is root's.
@@ -34,7 +36,7 @@ class RootShell(SshBackend):  # type: ignore[misc] # testinfra has no types
         if self.sudo and self.sudo_user is not None:
             words = self.get_sudo_command(words, self.sudo_user)
         shell = open_shell(self.host.name, root=bool(self.sudo))
-        answer = shell.run(words)
+        answer = shell.run(words, timeout_s=ANSWER_S)
         # One that never answered was refused: ssh or sudo says so by its code.
         lost = answer.lost and (shell.answered or answer.returncode == FAILED)
         code = FAILED if lost else answer.returncode

@@ -102,8 +102,8 @@ def test_a_good_machine_passes_everything_and_is_left_as_it_was(
     assert traces(box) == before
     ours = [
         file
-        for file in Path("/tmp").glob("cube-checks-*/config")
-        if f"Port {box.port}" in file.read_text()
+        for file in Path("/tmp").glob("cube-checks-*/targets")
+        if f"-p {box.port} " in file.read_text()
     ]
     assert ours == []
 

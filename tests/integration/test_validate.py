@@ -231,7 +231,7 @@ install -o eve -m 600 ~cube-build/.ssh/authorized_keys ~eve/.ssh/authorized_keys
     [
         ((r":\d+\?", ":9?"), ":9: ssh: connect to host 127.0.0.1 port 9"),
         (("ssh_identity_file=[^&]+", "ssh_identity_file={stranger}"), "Permission denied"),
-        (("cube-build@", "eve@"), "cannot use sudo without a password"),
+        (("cube-build@", "eve@"), "cannot become root: sudo: a password is required"),
     ],
     ids=["nobody answers", "wrong key", "no sudo"],
 )
