@@ -365,7 +365,7 @@ def test_the_playbook_reads_only_variables_that_it_is_given_and_each_of_them(sho
     expressions = [f"{{{{ {one} }}}}" for one in re.findall(r"(?:when|that): (.*)", text)]
     read = set().union(*(read_by(one) for one in [text, *texts, *expressions]))
     assert read - OF_ANSIBLE - registered == given
-    assert len(templates) == 5
+    assert len(templates) == 6
 
 
 def written() -> Iterator[tuple[str, str]]:
