@@ -10,7 +10,7 @@ from typing import Any
 from cube.config import Spec
 from cube.machines import Endpoint
 from cube.runtime import log, run
-from deploy.operations import containerd, held
+from deploy.operations import containerd, firewall, held
 from deploy.roles import common, docker, python, security, users
 
 FOLDER = Path(__file__).resolve().parent / "ansible"
@@ -61,6 +61,7 @@ def variables(spec: Spec) -> dict[str, Any]:
         "kex": list(security.KEX[OS]),
         "host_keys": list(security.HOST_KEYS),
         "rsa_bits": security.RSA_BITS,
+        "ports": [firewall.STANDARD],
         "origins": list(security.ORIGINS[OS]),
         "held": list(held.HELD),
     }
