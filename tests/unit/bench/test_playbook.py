@@ -34,7 +34,7 @@ def test_the_playbook_reads_only_variables_that_it_is_given_and_each_of_them(sit
     expressions = [f"{{{{ {one} }}}}" for one in re.findall(r"(?:when|that): (.*)", TEXT)]
     read = set().union(*(read_by(one) for one in [TEXT, *texts, *expressions]))
     assert read - OF_ANSIBLE - registered == given
-    assert len(templates) == 5
+    assert len(templates) == 6
 
 
 def test_every_file_that_the_playbook_copies_is_ours() -> None:
