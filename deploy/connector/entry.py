@@ -131,16 +131,16 @@ class Dialogue:
         """
         assert self._process.stdout is not None
         assert self._process.stderr is not None
-        read = {self._process.stdout.fileno(): self.out, self._process.stderr.fileno(): self.err}
+        texts = {self._process.stdout.fileno(): self.out, self._process.stderr.fileno(): self.err}
         while not done():
             left_s = self._deadline - time.monotonic()
-            chunks = read_some(list(read), left_s) if left_s > 0 else {}
+            chunks = read_some(list(texts), left_s) if left_s > 0 else {}
             for number, chunk in chunks.items():
-                read[number] += chunk
+                texts[number] += chunk
                 if not chunk:
-                    del read[number]
-            if not done() and not (chunks and read):
-                raise RefusedError(self._reason(timed_out=bool(read)))
+                    del texts[number]
+            if not done() and not (chunks and texts):
+                raise RefusedError(self._reason(timed_out=bool(texts)))
 
     def _reason(self, *, timed_out: bool) -> str:
         said = (self.err.strip() or self.out.strip()).decode(errors="replace").splitlines()
