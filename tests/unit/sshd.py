@@ -4,6 +4,7 @@ import contextlib
 import os
 import socket
 import subprocess
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -59,7 +60,12 @@ class Door(paramiko.ServerInterface):
         return True
 
 
+#: Seconds until an answer comes: paramiko has no word for when it has granted the command.
+GRANTED_S = 0.2
+
+
 def answer(channel: paramiko.Channel, _command: str, _login: Login) -> None:
+    time.sleep(GRANTED_S)
     channel.sendall(b"hello\n")
     channel.send_exit_status(0)
     channel.close()
@@ -67,10 +73,22 @@ def answer(channel: paramiko.Channel, _command: str, _login: Login) -> None:
 
 def execute(channel: paramiko.Channel, command: str, login: Login) -> None:
     """Run a command by the login shell, with the channel's streams."""
-    pipe = subprocess.PIPE
+    words = [*login.shell, command]
     env = {**os.environ, "SSH_CLIENT": "127.0.0.1 1 22", **login.env}
     env.pop("SHLVL", None)
-    words = [*login.shell, command]
+    # Beside gevent's loop, which reaps every child, the exit code must come in another way.
+    with tempfile.NamedTemporaryFile() as told:
+        code = converse(channel, ["sh", "-c", '"$@"; echo $? >"$0"', told.name, *words], env, told)
+    with contextlib.suppress(OSError, EOFError):
+        channel.send_exit_status(code)
+        channel.close()
+
+
+def converse(
+    channel: paramiko.Channel, words: Sequence[str], env: Mapping[str, str], told: IO[bytes]
+) -> int:
+    """Run a program with the channel's streams; return the exit code that a file is told."""
+    pipe = subprocess.PIPE
     with subprocess.Popen(words, stdin=pipe, stdout=pipe, stderr=pipe, env=env) as process:
         assert process.stdin
         assert process.stdout
@@ -83,10 +101,8 @@ def execute(channel: paramiko.Channel, command: str, login: Login) -> None:
         errors.start()
         copy(process.stdout.fileno(), channel.sendall)
         errors.join()
-        code = process.wait()
-    with contextlib.suppress(OSError, EOFError):
-        channel.send_exit_status(code % 256)
-        channel.close()
+        process.wait()
+    return int(told.read() or b"255")
 
 
 def feed_input(channel: paramiko.Channel, stream: IO[bytes]) -> None:

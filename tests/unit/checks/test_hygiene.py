@@ -189,6 +189,9 @@ PLANTS: dict[str, list[dict[str, str | None]]] = {
         {"var/backups/dpkg.status.0": "x"},
     ],
     "image is free of (results of health checks)": [{"var/lib/cube/health.json": "{}"}],
+    "image is free of (versions of files before a trial)": [
+        {"var/lib/cube/before/etc/docker/daemon.json": "{}"},
+    ],
     "image is free of (files of pyinfra)": [{"root/.pyinfra/x": "x"}],
     "image is free of (mail)": [{"var/mail/root": "x"}],
     "every log is empty": [{"var/log/apt/history.log": "x"}],

@@ -15,7 +15,7 @@ from pyinfra.api.exceptions import PyinfraError
 from deploy.connector import memory, ssh
 from deploy.connector.answers import Answers
 from deploy.connector.shell import Shell
-from deploy.runner import events
+from deploy.runner import event_file, events
 
 #: What pyinfra passes for an ordinary fact.
 ORDINARY: dict[str, Any] = {
@@ -128,7 +128,7 @@ def exits(file: Path) -> list[dict[str, Any]]:
 @pytest.fixture
 def written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv(events.VARIABLE, str(tmp_path / "events"))
-    monkeypatch.setattr(events, "_ended", set())
+    monkeypatch.setattr(event_file, "_ended", set())
     return tmp_path / "events"
 
 
