@@ -17,6 +17,8 @@ from cube.runtime.errors import MachineError
 from tests.integration.conftest import PROJECT
 from tests.integration.desk import BIN, Desk, standing_on
 
+pytestmark = pytest.mark.exhaustive
+
 SSHD = "/etc/ssh/sshd_config.d/00-cube.conf"
 #: Seconds for the role, which installs nothing that is not there.
 RUN_S = 600

@@ -21,6 +21,8 @@ from cube.runtime.errors import PlanError
 from tests.integration.conftest import write_spec
 from tests.integration.desk import BIN, Desk, Done
 
+pytestmark = pytest.mark.exhaustive
+
 #: Every file of the owner's configuration with its content; what a dry run may not touch.
 ETC = "cd /etc && find . -type f -exec sha256sum {} + | sort -k 2"
 #: A file system of shell tools, and a container of it that runs for ever.
