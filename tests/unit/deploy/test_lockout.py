@@ -313,8 +313,9 @@ def test_a_connection_that_is_open_is_no_new_login(tmp_path: Path) -> None:
             sockets=sockets,
         )
         rights = {"become": access.rights.become, "terminal": False, "secret": ""}
-        data = {"cube_ssh": ssh.program_args(access, connect_s=10), "cube_rights": rights}
-        state, host = pyinfra_host(port, key, tmp_path / "known", **data, ssh_user="root")
+        argv = ssh.program_args(access, connect_s=10)
+        data = {"cube_ssh": argv, "cube_rights": rights, "ssh_user": "root"}
+        state, host = pyinfra_host(port, key, tmp_path / "known", **data)
         host.connector.connect()
         assert login.connections == 1
         assert host.connector.run_shell_command(StringCommand("true"), False, False)[0]
@@ -326,7 +327,7 @@ def test_a_connection_that_is_open_is_no_new_login(tmp_path: Path) -> None:
         assert "Permission denied" in lockout.refused(lambda: lockout.knock(state, host, "true"))
         assert host.connector.run_shell_command(StringCommand("true"), False, False)[0]
         host.connector.disconnect()
-    run.run([*data["cube_ssh"][:-1], "-O", "exit", data["cube_ssh"][-1]], accept=range(256))
+    run.run([*argv[:-1], "-O", "exit", argv[-1]], accept=range(256))
     shutil.rmtree(sockets)
 
 
