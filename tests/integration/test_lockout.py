@@ -61,10 +61,11 @@ def secure(desk: Desk, tmp_path: Path) -> Secure:
     """Apply the role `security` as one does to a live host."""
 
     def run(endpoint: Endpoint) -> Run:
-        access = {key: str(value) for key, value in dataclasses.asdict(endpoint).items()}
+        access = dataclasses.asdict(endpoint)
         access["port"] = endpoint.port  # type: ignore[assignment]
         machine, events = tmp_path / "machine.json", tmp_path / "events"
-        machine.write_text(json.dumps([{"name": "desk", "endpoint": access, "building": False}]))
+        described = [{"name": "desk", "endpoint": access, "building": False}]
+        machine.write_text(json.dumps(described, default=str))
         events.write_text("")
         env = {
             **os.environ,
