@@ -32,6 +32,10 @@ CONNECT_S = 60.0
 #: Seconds that a connection stays open that nobody closes.
 PERSIST_S = 60
 USER = Rights()
+#: A session ends with pyinfra, also one whose command hangs on the host. The connection that it
+#: opened, which the client leaves in the background, is a child's and stays.
+#: Source: prctl(2), PR_SET_PDEATHSIG, as set by setpriv(1) of util-linux
+WITH_PARENT = ("setpriv", "--pdeathsig", "KILL", "--")
 
 
 def rights_of(data: dict[str, Any]) -> Rights:
@@ -128,7 +132,7 @@ class OpenSsh:
         pipe = subprocess.PIPE
         # Other hosts' greenlets go on while this one waits for its lines.
         process = gevent.subprocess.Popen(
-            [*self.argv, entry.command(rights)],
+            [*WITH_PARENT, *self.argv, entry.command(rights)],
             stdin=pipe,
             stdout=pipe,
             stderr=pipe,

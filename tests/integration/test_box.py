@@ -95,7 +95,8 @@ def test_drift_is_named_exactly_and_mended(desk: Desk, claims: None) -> None:
         "Say what this machine is expected to carry",
         "Run the health checks at boot and every 15 minutes",
     ]
-    assert differences["Install the monitoring tools"]["commands"][-1].endswith(" install nvtop")
+    install = differences["Install the monitoring tools"]["commands"][-1]
+    assert " install nvtop ||" in install
     assert "    - {}" in differences["Say which image this is"]["diff"].splitlines()
     assert [one["title"] for one in drift["failed"]] == [
         "tool answers (nvtop)",

@@ -207,7 +207,14 @@ def test_ctrl_c_ends_all_of_it(site: Site, applied: Done) -> None:
     assert process.returncode == INTERRUPTED, err
     assert [line.split()[1] for line in out.splitlines()] == ["interrupted", "done"]
     assert children
-    assert [pid for pid in children if Path(f"/proc/{pid}").exists()] == []
+    assert [left for pid in children if (left := command_of(pid))] == []
+
+
+def command_of(pid: int) -> str:
+    """Return the command of a process; empty when it is gone, or ended and not yet reaped."""
+    with contextlib.suppress(OSError):
+        return Path(f"/proc/{pid}/cmdline").read_text().replace("\0", " ")
+    return ""
 
 
 def wait_for_child(node: Node) -> None:
