@@ -62,7 +62,7 @@ def secure(desk: Desk, tmp_path: Path) -> Secure:
 
     def run(endpoint: Endpoint) -> Run:
         access = dataclasses.asdict(endpoint)
-        access["port"] = endpoint.port  # type: ignore[assignment]
+        access["port"] = endpoint.port
         machine, events = tmp_path / "machine.json", tmp_path / "events"
         described = [{"name": "desk", "endpoint": access, "building": False}]
         machine.write_text(json.dumps(described, default=str))
