@@ -8,14 +8,14 @@ import json
 import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from cube import config
 from cube.disks import qcow2
-from cube.machines import Endpoint, Machine, MachineRequest, address, ssh
+from cube.machines import Machine, MachineRequest, ssh
 from cube.machines.nspawn.container import Containers
 from cube.runtime.errors import PlanError
 from tests.integration.conftest import write_spec
@@ -45,7 +45,6 @@ class Exhibit:
         kept: a command whose output, empty or not, is the owner's and the same afterwards.
         refused: the word of the refusal that its plan has.
         settle: what its owner does about that refusal.
-        port: on which sshd lets in afterwards.
     """
 
     setup: str
@@ -53,8 +52,6 @@ class Exhibit:
     kept: str
     refused: str = ""
     settle: str = "true"
-    port: int = 22
-    layers: str = field(default="1,5")
 
 
 EXHIBITS = {
@@ -82,12 +79,11 @@ ufw --force enable
     ),
     "sshd": Exhibit(
         setup="""
-printf 'ListenAddress 0.0.0.0:2222\\n' >/etc/ssh/sshd_config.d/99-owner.conf
+printf 'ListenAddress 0.0.0.0:%s\\n' 22 2222 >/etc/ssh/sshd_config.d/99-owner.conf
 systemctl restart ssh
 """,
         found=("sshd: port ",),
         kept="cat /etc/ssh/sshd_config.d/99-owner.conf",
-        port=2222,
     ),
     "german": Exhibit(
         setup="""
@@ -132,8 +128,7 @@ class Museum:
 
     def word(self, name: str) -> str:
         """How a user names an exhibit."""
-        endpoint: Endpoint = self.desks[name].machine.endpoint
-        return address.of(replace(endpoint, port=EXHIBITS[name].port)).url
+        return self.desks[name].word
 
     def cube(self, command: str, *words: str) -> Done:
         """Run a command on all exhibits at once."""
