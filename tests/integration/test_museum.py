@@ -70,12 +70,13 @@ systemctl restart docker
         setup="""
 apt-get install -q -y --no-install-recommends ufw
 sed -i s/IPV6=yes/IPV6=no/ /etc/default/ufw
-ufw limit 22/tcp
+ufw allow proto tcp from 0.0.0.0/1 to any port 22
+ufw allow proto tcp from 128.0.0.0/1 to any port 22
 ufw allow from 192.0.2.0/24 to any port 9100 proto tcp
 ufw --force enable
 """,
-        found=("firewall: ufw, 2 rules",),
-        kept="ufw status | grep -E 'LIMIT|9100'; grep ^IPV6 /etc/default/ufw",
+        found=("firewall: ufw, 3 rules",),
+        kept="ufw status | grep -E '^(22|9100)'; grep ^IPV6 /etc/default/ufw",
     ),
     "sshd": Exhibit(
         setup="""
