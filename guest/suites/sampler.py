@@ -44,8 +44,10 @@ class Sampler(Generic[T]):
                 end_running()
 
     def sample(self) -> None:
-        """Take samples until stopped."""
-        while not self.stopped.wait(self.pause_s):
+        """Take samples until stopped; the first one at once, as the work may be short."""
+        while True:
             value = self.read()
             if value is not None:
                 self.samples.append((time.time(), value))
+            if self.stopped.wait(self.pause_s):
+                return
