@@ -75,7 +75,10 @@ def box(
 
 def test_a_key_of_somebody_else_is_refused(box: Box) -> None:
     error = box.fail(box.wanted("0" * 40))
-    assert error.message == "layer 2: nvidia_driver: Fetch NVIDIA's signing key: failed"
+    assert (
+        error.message
+        == "layer 2: nvidia_driver: Have NVIDIA's package archive, signed by the known key: failed"
+    )
     assert f"fingerprint {box.fingerprint}, expected {'0' * 40}" in error.details
     assert box.sh("ls /etc/apt/keyrings").strip() == ""
 

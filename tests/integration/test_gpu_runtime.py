@@ -137,7 +137,7 @@ def fails(box: Box) -> ProvisionError:
 def test_a_key_with_another_fingerprint_is_refused(box: Box, tmp_path: Path) -> None:
     other = Box(box.endpoint, box.archive, write_spec(tmp_path, "A" * 40))
     error = fails(other)
-    assert "Fetch the container toolkit's signing key" in error.message
+    assert "Have the container toolkit's package archive, signed by the known key" in error.message
     assert f"fingerprint {box.archive.key.fingerprint}, expected {'A' * 40}" in error.details
     assert box.sh("ls /etc/apt/keyrings").strip() == ""
 
@@ -275,7 +275,7 @@ def test_an_archive_that_changes_its_key_is_refused_until_its_fingerprint_is_tol
         box.serve()
         stranger.close()
     assert "NO_PUBKEY" in said or "Missing key" in said
-    assert changed == ["Fetch the container toolkit's signing key"]
+    assert changed == ["Have the container toolkit's package archive, signed by the known key"]
     assert [name.split(": ")[1] for name in box.apply().changed] == changed
 
 

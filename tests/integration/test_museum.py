@@ -93,9 +93,10 @@ echo 'de_DE.UTF-8 UTF-8' >>/etc/locale.gen
 locale-gen
 printf 'LANG=de_DE.UTF-8\\nLC_ALL=de_DE.UTF-8\\n' >>/etc/environment
 echo 'export LC_ALL=de_DE.UTF-8' >>/root/.profile
+ufw allow 22/tcp
 ufw --force enable
 """,
-        found=("firewall: ufw, 0 rules",),
+        found=("firewall: ufw, 1 rule",),
         kept="cat /etc/environment",
     ),
     "chatty": Exhibit(
