@@ -96,7 +96,7 @@ echo 'export LC_ALL=de_DE.UTF-8' >>/root/.profile
 ufw allow 22/tcp
 ufw --force enable
 """,
-        found=("firewall: ufw, 2 rules",)  # of IPv4 and of IPv6,
+        found=("firewall: ufw, 2 rules",),  # one of IPv4, one of IPv6
         kept="cat /etc/environment",
     ),
     "chatty": Exhibit(
