@@ -31,7 +31,7 @@ from deploy.connector.answers import FRESH_S
 from tests.integration.conftest import PROJECT
 
 #: The project's targets for a second application: seconds, and commands on the machine.
-AGAIN_S, AGAIN_EXECS = 5.0, 80
+AGAIN_S, AGAIN_EXECS = 5.0, 60
 #: So often it is tried, for another file of tests runs beside this one.
 RUNS = 6
 #: Processes that want to run, for each processor, from which on times mean nothing.

@@ -115,7 +115,7 @@ def feed_input(channel: paramiko.Channel, stream: IO[bytes]) -> None:
 
 
 def copy(number: int, send: Callable[[bytes], None]) -> None:
-    with contextlib.suppress(OSError):
+    with contextlib.suppress(OSError, EOFError):
         while chunk := os.read(number, CHUNK):
             send(chunk)
 
