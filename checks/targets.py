@@ -8,7 +8,7 @@ from cube.machines.address import Address
 from cube.runtime.redact import masked
 
 #: Seconds to wait for sshd; a guest without KVM takes a few to answer under load.
-CONNECT_S = 30
+CONNECT_S = 60
 
 
 class TargetError(ValueError):

@@ -5,6 +5,7 @@ import logging
 import re
 import select
 import shlex
+import socket
 import time
 from collections.abc import Collection, Iterator
 from pathlib import Path
@@ -21,9 +22,12 @@ from deploy.connector.entry import Rights
 FAILED = 255
 #: Exit code that we give to a command whose connection broke, as by a reboot.
 BROKEN = -1
-#: Seconds for one attempt to connect, and for sshd's answers; a guest without KVM is slow.
+#: Seconds for one attempt to connect, and for sshd's answers, key exchange and login each: a guest
+#: without KVM is slow.
 CONNECT_S = 10.0
 ANSWER_S = 60.0
+#: What paramiko says when the key exchange has not ended in time.
+NOT_EXCHANGED = "No existing session"
 #: Attempts to log in.
 ATTEMPTS = 3
 #: Seconds between two attempts: sshd bars a source that fails too often. Source:
@@ -184,7 +188,9 @@ def _log_in(client: paramiko.SSHClient, endpoint: Endpoint, attempts: int) -> No
                 key_filename=str(endpoint.key_file),
                 allow_agent=False,
                 look_for_keys=False,
-                timeout=CONNECT_S,
+                # With a socket, the timeout is that of the key exchange alone.
+                sock=socket.create_connection((endpoint.host, endpoint.port), CONNECT_S),
+                timeout=ANSWER_S,
                 banner_timeout=ANSWER_S,
                 auth_timeout=ANSWER_S,
             )
@@ -200,6 +206,8 @@ def _log_in(client: paramiko.SSHClient, endpoint: Endpoint, attempts: int) -> No
 
 
 def _reason(error: Exception) -> str:
+    if str(error) == NOT_EXCHANGED:
+        return f"the SSH server did not exchange keys within {ANSWER_S:.0f} s"
     return str(error) or type(error).__name__
 
 

@@ -17,8 +17,8 @@ Host = tuple[str, dict[str, Any]]
 
 #: The connector of `deploy/connector`; a host is called by what follows.
 CONNECTOR = "@cube/"
-#: Seconds for one attempt to connect.
-CONNECT_S = 15
+#: Seconds for one attempt to connect, key exchange included: a guest without KVM is slow.
+CONNECT_S = 60
 
 Keys = dict[str, str]
 

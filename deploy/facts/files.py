@@ -68,23 +68,19 @@ class FileState(FactBase[Stat | None]):
 KEPT = "/var/lib/cube/before"
 
 
-class Kept(FactBase[bool]):
-    """Whether versions of files are still kept though their reader runs with their successors."""
+class Existing(FactBase[set[str]]):
+    """Those of a list of names that exist."""
 
-    def command(self, paths: Sequence[str], unit: str) -> str:
-        """Print a word for each, where the unit runs."""
-        return (
-            f"test -d {KEPT} && systemctl is-active --quiet {quote(unit)}"
-            f" && for file in {' '.join(map(quote, paths))}; do"
-            f' kept="{KEPT}$(readlink -f "$file")";'
-            ' if [ -e "$kept" ] || [ -e "$kept.none" ]; then echo kept; fi; done; true'
-        )
+    def command(self, paths: Sequence[str]) -> str:
+        """Print them."""
+        words = " ".join(map(quote, paths))
+        return f'for file in {words}; do if test -e "$file"; then echo "$file"; fi; done'
 
     @staticmethod
-    def default() -> bool:
-        """Return that there is none."""
-        return False
+    def default() -> set[str]:
+        """Return none."""
+        return set()
 
-    def process(self, output: list[str]) -> bool:
-        """Any word means yes."""
-        return "kept" in output
+    def process(self, output: list[str]) -> set[str]:
+        """Return the lines."""
+        return set(output)

@@ -8,6 +8,7 @@ from shlex import quote
 from pyinfra.api import FactBase
 
 from deploy.facts import clock
+from deploy.facts.files import KEPT
 
 #: Source: systemctl(1), is-enabled: states that start a unit at boot or need no symlink.
 ENABLED = {"enabled", "enabled-runtime", "static", "generated", "alias", "indirect"}
@@ -82,39 +83,57 @@ def digest(paths: Sequence[str]) -> str:
     return f"$(sha256sum {' '.join(map(quote, paths))} 2>/dev/null | sha256sum | cut -c 1-64)"
 
 
-class Unread(FactBase[list[str]]):
-    """The files of a list that a running unit has not read as they are now, or may not have.
+@dataclass(frozen=True, kw_only=True)
+class Reading:
+    """What a unit has read of its files.
+
+    Args:
+        unread: those that it has not read as they are now, or may not have.
+        kept: whether versions from before are still kept (see `deploy.operations.trial`).
+    """
+
+    unread: tuple[str, ...] = ()
+    kept: bool = False
+
+
+class Readings(FactBase[Reading]):
+    """What a running unit has read of a list of files; of one that does not run, nothing counts.
 
     What our own restart noted counts first; without a note, the clocks do.
     """
 
     def command(self, unit: str, paths: Sequence[str]) -> str:
-        """Print the clocks, the unit's start, what was noted and when each file changed."""
+        """Print the clocks, the unit's start, what was noted and kept, when each file changed."""
         fields = "ActiveState,ActiveEnterTimestamp,ActiveEnterTimestampMonotonic,InvocationID"
         return (
             f"{clock.NOW}; systemctl show --timestamp=us+utc --property={fields} {quote(unit)};"
             f' echo "Digest={digest(paths)}"; echo "Read=$(cat {READ}/{quote(unit)} 2>/dev/null)";'
-            f" stat -L -c '%.6Z %n' {' '.join(map(quote, paths))} 2>/dev/null; true"
+            f" stat -L -c '%.6Z %n' {' '.join(map(quote, paths))} 2>/dev/null;"
+            f" if test -d {KEPT}; then for file in {' '.join(map(quote, paths))}; do"
+            f' kept="{KEPT}$(readlink -f "$file")";'
+            ' if [ -e "$kept" ] || [ -e "$kept.none" ]; then echo Kept=yes; fi; done; fi'
         )
 
     @staticmethod
-    def default() -> list[str]:
-        """Return no file."""
-        return []
+    def default() -> Reading:
+        """Return that nothing is unread."""
+        return Reading()
 
-    def process(self, output: list[str]) -> list[str]:
+    def process(self, output: list[str]) -> Reading:
         """Compare; a unit that does not run has nothing to read again."""
         now, *lines = output
         values = dict(line.split("=", 1) for line in lines if NAME.match(line))
         if values["ActiveState"] != "active" or not values["ActiveEnterTimestamp"]:
-            return []
+            return Reading()
+        kept = "Kept" in values
         if values["Read"] == f"{values['InvocationID']} {values['Digest']}":
-            return []
+            return Reading(kept=kept)
         start = clock.parse_start(
             values["ActiveEnterTimestamp"], values["ActiveEnterTimestampMonotonic"]
         )
         files = [line.split(" ", 1) for line in lines if not NAME.match(line)]
         moment = clock.parse_now(now)
-        return [
+        unread = tuple(
             path for changed, path in files if clock.changed_since(float(changed), start, moment)
-        ]
+        )
+        return Reading(unread=unread, kept=kept)

@@ -1,11 +1,13 @@
 """apt's own timers, kept away from the lock while a host is set up for the first time."""
 
 from collections.abc import Generator
+from pathlib import PurePath
 
 from pyinfra import host
 from pyinfra.api import operation
 
-from deploy.facts import apt as facts
+from deploy.facts.apt import FileExists
+from deploy.facts.files import Existing
 
 TIMERS = "apt-daily.timer apt-daily-upgrade.timer"
 SERVICES = "apt-daily.service apt-daily-upgrade.service"
@@ -22,7 +24,7 @@ def hold_timers(until: str) -> Generator[str, None, None]:
     Args:
         until: a file that exists once the timers may run again; then nothing is done.
     """
-    if host.get_fact(facts.FileExists, path=until):
+    if host.get_fact(FileExists, path=until):
         host.noop("apt's timers are set up")
         return
     # A run of theirs that has begun is waited for: to kill dpkg leaves packages half installed.
@@ -49,11 +51,7 @@ def wait_for_services(deadline_s: int = TIMERS_END_S) -> str:
 @operation()
 def release_timers() -> Generator[str, None, None]:
     """Let apt's timers run again."""
-    masked = [
-        name
-        for name in TIMERS.split()
-        if host.get_fact(facts.FileExists, path=f"/run/systemd/system/{name}")
-    ]
-    if masked:
-        names = " ".join(masked)
+    masks = [f"/run/systemd/system/{name}" for name in TIMERS.split()]
+    if there := host.get_fact(Existing, paths=tuple(masks)):
+        names = " ".join(PurePath(mask).name for mask in masks if mask in there)
         yield f"systemctl unmask --runtime {names} && systemctl start {names}"

@@ -54,13 +54,14 @@ def put_atomic(
 
 @operation()
 def put_each(
-    files: Mapping[str, str], *, mode: str = "644"
+    files: Mapping[str, str], *, mode: str = "644", validate: str = ""
 ) -> Generator[StringCommand, None, None]:
     """Write text files of root's, each as `put_atomic` does, after one look at all of them.
 
     Args:
         files: content by absolute path.
         mode: octal, without a leading zero.
+        validate: see `put_atomic`.
 
     Raises:
         OperationValueError: a content is no text file.
@@ -69,7 +70,7 @@ def put_each(
     for dest, content in files.items():
         wanted = described(dest, content, mode=mode, user="root", group="root")
         if there.get(dest) != wanted:
-            yield written(dest, content, wanted, validate="")
+            yield written(dest, content, wanted, validate=validate)
 
 
 def described(dest: str, content: str, *, mode: str, user: str, group: str) -> Stat:

@@ -7,7 +7,7 @@ from pyinfra.api import operation
 
 from deploy.facts.firewall import Firewall, State
 from deploy.facts.sshd import ConnectionPort, SshPorts
-from deploy.facts.systemd import Unread
+from deploy.facts.systemd import Readings
 from deploy.operations.systemd import reading
 
 #: The port of SSH where nothing on the host tells another one. Source: RFC 4253, 4.1.
@@ -37,7 +37,7 @@ def deny_all_but_ssh(files: Sequence[str]) -> Generator[str, None, None]:
         yield "ufw default allow outgoing"
     if not state.active:
         yield "ufw --force enable"
-    if host.get_fact(Unread, unit="ufw.service", paths=tuple(files)):
+    if host.get_fact(Readings, unit="ufw.service", paths=tuple(files)).unread:
         yield reading("ufw.service", files)
 
 

@@ -5,8 +5,7 @@ from collections.abc import Generator, Sequence
 from pyinfra import host, logger
 from pyinfra.api import operation
 
-from deploy.facts.files import Kept
-from deploy.facts.systemd import READ, Units, Unread, digest
+from deploy.facts.systemd import READ, Reading, Readings, Units, digest
 from deploy.operations import trial
 
 
@@ -88,15 +87,15 @@ def restart_if_older(
         guard: a command that says whether the unit may be restarted now; the files stay.
         verb: the systemctl verb, "restart" or "reload".
     """
-    if host.get_fact(Unread, unit=unit, paths=tuple(than)):
+    found: Reading = host.get_fact(Readings, unit=unit, paths=tuple(than))
+    if found.unread:
         read_again = reading(unit, than, verb=verb)
         tried = trial.start(unit, than, f"{check} && {read_again}" if check else read_again)
         yield f"{guard} && {tried}" if guard else tried
-        return
-    if host.get_fact(Kept, paths=tuple(than), unit=unit):
+    elif found.kept:
         yield trial.forget(than)
-        return
-    host.noop(f"{unit} has read all of its files")
+    else:
+        host.noop(f"{unit} has read all of its files")
 
 
 def reading(unit: str, paths: Sequence[str], *, verb: str = "restart") -> str:

@@ -40,10 +40,7 @@ OWN_PACKAGES = {
 
 #: Units of ours that a first boot needs, and what they run.
 UNITS = ("cube-grow-root.service", "cube-ssh-host-keys.service", "cube-swap.service")
-PROGRAMS = {
-    "cube-grow-root": "Bring the program that grows the root file system",
-    "cube-swap": "Bring the program that makes the swap file",
-}
+PROGRAMS = ("cube-grow-root", "cube-swap")
 #: Settings of apt and of what it calls, by their places.
 APT = {
     "/etc/apt/apt.conf.d/50cube-lock": "50cube-lock",
@@ -127,13 +124,11 @@ def trust_certificates(data: Common) -> None:
     """Trust the given certificates; the seal finds those of the build by their names."""
     prefix = "cube" if data.keep_ca_certificates else "cube-build"
     found = certificates.named(prefix, data.ca_certificates)
-    for name in host.loop(found):
-        put_atomic(
-            name=f"Bring the certificate {name}",
-            dest=f"{certificates.FOLDER}/{name}",
-            content=found[name],
-        )
     if found:
+        put_each(
+            name="Bring the certificates",
+            files={f"{certificates.FOLDER}/{name}": text for name, text in found.items()},
+        )
         certificates.trust(name="Trust the certificates", names=tuple(found))
 
 
@@ -191,14 +186,12 @@ def prepare_first_boot(data: Common) -> None:
         dest="/etc/cloud/cloud.cfg.d/99-cube.cfg",
         content=template_text("common/cloud.cfg.j2", data),
     )
-    for program, title in host.loop(PROGRAMS.items()):
-        put_atomic(
-            name=title,
-            dest=f"/usr/local/sbin/{program}",
-            content=file_text(f"common/{program}"),
-            mode="755",
-            validate="sh -n %s",
-        )
+    put_each(
+        name="Bring the programs that grow the root file system and make the swap file",
+        files={f"/usr/local/sbin/{name}": file_text(f"common/{name}") for name in PROGRAMS},
+        mode="755",
+        validate="sh -n %s",
+    )
     put_atomic(
         name=f"Ask for {data.swap_mib} MiB of swap",
         dest=SWAP,

@@ -22,7 +22,7 @@ CHUNK = 1 << 16
 class Login:
     """What happens at a login: the login shell's words, its variables; and who came.
 
-    A session is granted after some seconds. With `only`, another key than the server's is let in.
+    Keys are exchanged and a session is granted after some seconds. With `only`, another key than the server's is let in.
     """
 
     shell: Sequence[str] = ()
@@ -30,8 +30,19 @@ class Login:
     commands: list[str] = field(default_factory=list)
     connections: int = 0
     keys: list[str] = field(default_factory=list)
+    keys_after_s: float = 0
     session_after_s: float = 0
     only: str = ""
+
+
+class Slow(paramiko.Transport):
+    """A server that takes its time for the key exchange."""
+
+    after_s = 0.0
+
+    def _send_kex_init(self) -> None:
+        time.sleep(self.after_s)
+        super()._send_kex_init()
 
 
 class Door(paramiko.ServerInterface):
@@ -133,7 +144,8 @@ def serving(public_key: Path, login: Login | None = None) -> Iterator[int]:
                 while True:
                     client, _ = server.accept()
                     login.connections += 1
-                    transport = paramiko.Transport(client)
+                    transport = Slow(client)
+                    transport.after_s = login.keys_after_s
                     transport.add_server_key(host_key)
                     with contextlib.suppress(paramiko.SSHException, EOFError):
                         transport.start_server(server=door)

@@ -13,7 +13,7 @@ from deploy.facts.files import FileState, FileStates, Stat
 from deploy.facts.kernels import StaleInitramfs
 from deploy.facts.nvidia import InstalledSinceBoot
 from deploy.facts.system import AccountState, AuthorizedKeys, KernelSettings, bare_key
-from deploy.facts.systemd import Unit, Units, Unread
+from deploy.facts.systemd import Reading, Readings, Unit, Units
 
 GOLDEN = Path(__file__).parents[2] / "golden"
 
@@ -123,23 +123,29 @@ def test_a_file_is_read_when_it_was_noted_or_is_older(
     noted: str, changed: str, unread: bool
 ) -> None:
     output = [*RUNNING, f"Read={noted}", f"{changed} /a file"]
-    assert Unread().process(output) == (["/a file"] if unread else [])
+    assert Readings().process(output) == Reading(unread=("/a file",) if unread else ())
+
+
+def test_versions_of_before_that_are_kept_are_told_with_and_without_a_note() -> None:
+    for noted, unread in [("0123 abc", ()), ("", ("/a",))]:
+        output = [*RUNNING, f"Read={noted}", "1795465793.600000 /a", "Kept=yes"]
+        assert Readings().process(output) == Reading(unread=unread, kept=True)
 
 
 def test_a_unit_that_does_not_run_has_nothing_to_read() -> None:
     output = [line.replace("=active", "=inactive") for line in RUNNING]
-    assert Unread().process([*output, "Read=", "1795469394.000000 /a"]) == []
+    assert Readings().process([*output, "Read=", "1795469394.000000 /a", "Kept=yes"]) == Reading()
 
 
 def test_what_a_unit_has_read_is_asked_in_real_words(tmp_path: Path) -> None:
     file = tmp_path / "a file"
     file.write_text("x\n")
-    lines = sh(Unread().command(unit="no-such-unit.service", paths=(str(file), "/gone")))
+    lines = sh(Readings().command(unit="no-such-unit.service", paths=(str(file), "/gone")))
     assert lines[0].startswith("now ")
     assert [line.split(" ", 1)[1] for line in lines if line.endswith("a file")] == [str(file)]
     digests = [line for line in lines if line.startswith("Digest=")]
     file.write_text("y\n")
-    again = sh(Unread().command(unit="no-such-unit.service", paths=(str(file), "/gone")))
+    again = sh(Readings().command(unit="no-such-unit.service", paths=(str(file), "/gone")))
     assert [len(line) for line in digests] == [len("Digest=") + 64]
     assert [line for line in again if line.startswith("Digest=")] != digests
 

@@ -9,7 +9,7 @@ import pytest
 from deploy.facts import firewall as facts
 from deploy.facts.firewall import Firewall, Rule, State
 from deploy.facts.sshd import ConnectionPort, SshPorts
-from deploy.facts.systemd import Unread
+from deploy.facts.systemd import Reading, Readings
 from deploy.operations import firewall
 from deploy.runner.sources import ROOT
 
@@ -152,7 +152,7 @@ def enabled(
         Firewall: state,
         SshPorts: list(ports),
         ConnectionPort: list(ours),
-        Unread: ["/etc/ufw/after.init"] if unread else [],
+        Readings: Reading(unread=("/etc/ufw/after.init",) if unread else ()),
     }
 
     class Host:

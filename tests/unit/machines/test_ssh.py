@@ -97,6 +97,20 @@ def test_openssh_finds_key_and_host_keys_whatever_the_path(tmp_path: Path, name:
         assert run.run(argv, timeout_s=60).stdout == "hello\n"
 
 
+def test_keys_may_be_exchanged_later_than_the_port_must_answer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two guests without KVM that start at a time take more than 10 s for it."""
+    monkeypatch.setattr(ssh, "CONNECT_S", 0.5)
+    ssh.make_key(tmp_path / "key")
+    with sshd.serving(tmp_path / "key.pub", sshd.Login(keys_after_s=1)) as port:
+        endpoint = make_endpoint(tmp_path, port)
+        assert ssh.execute(endpoint, "true", timeout_s=20).stdout == "hello\n"
+        monkeypatch.setattr(ssh, "ANSWER_S", 0.5)
+        with pytest.raises(MachineError, match="did not exchange keys within"):
+            ssh.execute(endpoint, "true", timeout_s=20, attempts=1)
+
+
 def test_a_session_may_come_as_late_as_the_command_may_end(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

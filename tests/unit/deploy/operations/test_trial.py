@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from deploy.facts.files import KEPT, Kept
+from deploy.facts.files import KEPT
+from deploy.facts.systemd import Readings
 from deploy.operations import trial
 from deploy.operations.files import put_script
 
@@ -22,7 +23,15 @@ case $1 in
     start|restart|reload)
         if grep -q good {file}; then touch {root}/runs; else rm -f {root}/runs; exit 1; fi ;;
     is-active) test -e {root}/runs ;;
-    show) cat {root}/type 2>/dev/null || echo notify ;;
+    show)
+        case $* in
+            *ActiveState*)
+                if test -e {root}/runs; then echo ActiveState=active; else echo ActiveState=; fi
+                echo 'ActiveEnterTimestamp=Mon 2026-11-23 20:29:53.500000 UTC'
+                echo ActiveEnterTimestampMonotonic=3600000000
+                echo InvocationID=0123 ;;
+            *) cat {root}/type 2>/dev/null || echo notify ;;
+        esac ;;
 esac
 """
 JOURNAL = "#!/bin/sh\necho 'unknown log opt max-size for journald'\n"
@@ -60,8 +69,8 @@ class Box:
         return sorted(path.name for path in (self.root / "before").rglob("*") if path.is_file())
 
     def asks_kept(self) -> bool:
-        script = Kept().command(paths=[str(self.file)], unit=UNIT)
-        return Kept().process(self.sh(script).stdout.splitlines())
+        script = Readings().command(unit=UNIT, paths=[str(self.file)])
+        return Readings().process(self.sh(script).stdout.splitlines()).kept
 
 
 @pytest.fixture
