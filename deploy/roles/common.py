@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass, field
 
-from pyinfra import host
 from pyinfra.operations import files
 
 from deploy.operations import apt, apt_sources, apt_timers, certificates, system, systemd

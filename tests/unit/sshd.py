@@ -22,7 +22,8 @@ CHUNK = 1 << 16
 class Login:
     """What happens at a login: the login shell's words, its variables; and who came.
 
-    Keys are exchanged and a session is granted after some seconds. With `only`, another key than the server's is let in.
+    Keys are exchanged and a session is granted after some seconds each. With `only`, another key
+    than the server's is let in.
     """
 
     shell: Sequence[str] = ()
