@@ -43,7 +43,7 @@ class Slow(paramiko.Transport):
 
     def _send_kex_init(self) -> None:
         time.sleep(self.after_s)
-        super()._send_kex_init()
+        super()._send_kex_init()  # type: ignore[misc]
 
 
 class Door(paramiko.ServerInterface):
