@@ -2,6 +2,9 @@
 
 import base64
 import hashlib
+import re
+import shlex
+from pathlib import PurePosixPath
 
 import pytest
 from testinfra.host import Host
@@ -53,19 +56,42 @@ def fingerprint(key: str) -> str:
     return f"SHA256:{base64.b64encode(digest).decode().rstrip('=')}"
 
 
-def test_keys_of_the_specification_let_admin_in(host: Host, spec: Spec, admin: str) -> None:
-    file = f"{host.user(admin).home}/.ssh/authorized_keys"
+@pytest.fixture(scope="module")
+def key_files(host: Host, admin: str) -> list[str]:
+    """Where sshd looks for the administrator's keys.
+
+    Source: sshd(8), -T, -C; sshd_config(5), AuthorizedKeysFile and TOKENS.
+    """
+    account = host.user(admin)
+    asked = "mkdir -p /run/sshd; sshd -T -C user=%s,host=localhost,addr=127.0.0.1"
+    lines = host.check_output(asked, admin).splitlines()
+    values: dict[str, str] = {"u": admin, "U": str(account.uid), "h": account.home}
+    patterns = [line.split()[1:] for line in lines if line.startswith("authorizedkeysfile ")]
+    names = [
+        re.sub("%(.)", lambda token: str(values.get(token[1], token[1])), pattern)
+        for pattern in patterns[0]
+    ]
+    return [str(PurePosixPath(account.home, name)) for name in names if name != "none"]
+
+
+def test_keys_of_the_specification_let_admin_in(
+    host: Host, spec: Spec, key_files: list[str]
+) -> None:
     # ssh-keygen reads the file as sshd does: a key within a comment is none.
-    present = host.run("ssh-keygen -l -E sha256 -f %s", file).stdout.split()
+    measure = "ssh-keygen -l -E sha256 -f %s"
+    present = {word for file in key_files for word in host.run(measure, file).stdout.split()}
     keys = {fingerprint(key): key for key in spec.admin.ssh_keys}
     assert [key for digest, key in keys.items() if digest not in present] == []
 
 
-def test_sshd_accepts_the_modes_of_the_key_files(host: Host, admin: str) -> None:
+def test_sshd_accepts_the_modes_of_the_key_files(
+    host: Host, admin: str, key_files: list[str]
+) -> None:
     # Source: sshd_config(5), StrictModes: nobody else may write to them.
     home = host.user(admin).home
-    paths = f"{home} {home}/.ssh {home}/.ssh/authorized_keys"
-    writable = f"for p in {paths}; do [ -e $p ] && find $p -maxdepth 0 "
+    folders = {str(PurePosixPath(file).parent) for file in key_files}
+    paths = shlex.join(sorted({home, *folders, *key_files}))
+    writable = f'for p in {paths}; do [ -e "$p" ] && find "$p" -maxdepth 0 '
     writable += f"'(' -perm /022 -o '(' ! -user {admin} ! -user root ')' ')'; done; true"
     assert host.check_output(writable).split() == []
 

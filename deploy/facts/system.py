@@ -1,6 +1,5 @@
 """What the operating system is, and what it is set to."""
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from shlex import quote
@@ -99,70 +98,6 @@ class AccountState(FactBase[Account | None]):
         """Read the three lines."""
         shell, password, groups = output
         return Account(shell=shell, groups=frozenset(groups.split()), password=password)
-
-
-#: A line of authorized_keys: options, whose quotes hold blanks, the key's type, the key.
-#: Source: sshd(8), "AUTHORIZED_KEYS FILE FORMAT"; OpenSSH, auth2-pubkeyfile.c, misc.c skip_options
-KEY_LINE = re.compile(
-    r"""[ \t]*
-    (?:(?P<options>(?:[^\s"#]|"(?:\\"|[^"])*")(?:[^\s"]|"(?:\\"|[^"])*")*)[ \t]+)?
-    (?P<type>(?:ssh|ecdsa|sk)-[A-Za-z0-9@.+-]+)[ \t]+(?P<key>[A-Za-z0-9+/]+=*)(?:\s|$)""",
-    re.VERBOSE,
-)
-QUOTED = re.compile(r'"(?:\\"|[^"])*"')
-#: Option of a key that signs the keys of others, and lets nobody in itself.
-AUTHORITY = re.compile(r"(?:^|,)cert-authority(?:,|$)", re.IGNORECASE)
-
-
-class AuthorizedKeys(FactBase[set[str]]):
-    """Keys that log in to an account: type and base64, without options and comments.
-
-    A key that its owner has restricted (``from=``, ``command=``) is one of them.
-    """
-
-    def command(self, user: str) -> str:
-        """Print the file, if the account and the file exist."""
-        return f"cat ~{quote(user)}/.ssh/authorized_keys 2>/dev/null || true"
-
-    @staticmethod
-    def default() -> set[str]:
-        """Return no key."""
-        return set()
-
-    def process(self, output: list[str]) -> set[str]:
-        """Read each line as sshd does."""
-        return {key for line in output if (key := bare_key(line))}
-
-
-def bare_key(line: str) -> str:
-    """Return type and base64 of the key that a line lets in; empty for a comment."""
-    found = KEY_LINE.match(line)
-    if not found or AUTHORITY.search(QUOTED.sub("", found["options"] or "")):
-        return ""
-    return f"{found['type']} {found['key']}"
-
-
-class ShortRsaKeys(FactBase[dict[str, int]]):
-    """RSA keys that may log in and are shorter than wanted: whose they are, and their bits."""
-
-    def command(self, bits: int) -> str:
-        """Measure the keys in the file of every account. Source: ssh-keygen(1), -l."""
-        self.bits = bits
-        return (
-            "getent passwd | cut -d: -f6 | sort -u | while read -r home; do"
-            ' file=$home/.ssh/authorized_keys; test -f "$file" || continue;'
-            r' ssh-keygen -l -f "$file" 2>/dev/null | sed "s#\$# $file#"; done'
-        )
-
-    @staticmethod
-    def default() -> dict[str, int]:
-        """Return none."""
-        return {}
-
-    def process(self, output: list[str]) -> dict[str, int]:
-        """Keep those that are too short: "2048 SHA256:... comment (RSA) /home/ada/..."."""
-        rows = [line.split() for line in output if "(RSA)" in line.split()]
-        return {f"{row[-1]} {row[1]}": int(row[0]) for row in rows if int(row[0]) < self.bits}
 
 
 class Missing(FactBase[list[str]]):

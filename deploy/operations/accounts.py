@@ -6,10 +6,16 @@ from collections.abc import Generator, Sequence
 from pyinfra import host
 from pyinfra.api import operation
 
-from deploy.facts.system import AccountState, AuthorizedKeys, bare_key
+from deploy.facts.logins import AuthorizedKeys, LoginKeys, bare_key
+from deploy.facts.system import AccountState
 
 #: Source: passwd(1), --status.
 LOCKED = "L"
+#: Why an account gets no key.
+NO_FILE = (
+    "sshd reads no file of keys for this account (AuthorizedKeysFile none), so the keys of"
+    " cube.toml would let nobody in: change that setting, or take admin.ssh_keys out"
+)
 
 
 @operation()
@@ -47,17 +53,36 @@ def authorized_keys(user: str, keys: Sequence[str]) -> Generator[str, None, None
         user: an account with a home.
         keys: public key lines.
     """
-    present = host.get_fact(AuthorizedKeys, user=user)
-    missing = [key for key in keys if bare_key(key) not in present]
+    present: LoginKeys = host.get_fact(AuthorizedKeys, user=user)
+    missing = [key for key in keys if bare_key(key) not in present.keys]
     if not missing:
         host.noop(f"{user} has every key")
-        return
-    file = f"~{user}/.ssh/authorized_keys"
-    yield (
-        f"install -d -m 700 -o {user} -g $(id -gn {user}) ~{user}/.ssh"
-        f" && {with_keys(file, missing)} > {file}.new"
-        f" && chown {user}:$(id -gn {user}) {file}.new && chmod 600 {file}.new"
-        f" && mv -f {file}.new {file}"
+    elif present.known and not present.files:
+        yield f"echo {shlex.quote(f'{user}: {NO_FILE}')} >&2; exit 1"
+    else:
+        file = present.files[0] if present.files else ""
+        yield add_keys(user, file, missing)
+
+
+def add_keys(user: str, file: str, keys: Sequence[str]) -> str:
+    """Return the command that adds lines to the file of an account's keys.
+
+    Args:
+        user: the account.
+        file: absolute, or "" for the usual one in its home. One outside belongs to root, as who
+            puts it there means it to; sshd reads it with the rights of the account.
+        keys: public key lines.
+    """
+    name = shlex.quote(file) if file else f"~{user}/.ssh/authorized_keys"
+    more = with_keys('"$file"', keys)
+    return (
+        f"{{ file={name}; new=$file.new; home=$(echo ~{user}); group=$(id -gn {user});"
+        f' case $file in "$home"/*) owner={user}:$group; mode=600;'
+        f' install -d -m 700 -o {user} -g "$group" "${{file%/*}}" ;;'
+        ' *) owner=root:root; mode=644; mkdir -p "${file%/*}" ;; esac; }'
+        ' && if test -e "$file"; then cp -p "$file" "$new"; else : >"$new"'
+        ' && chown "$owner" "$new" && chmod "$mode" "$new"; fi'
+        f' && {more} >"$new" && mv -f "$new" "$file"'
     )
 
 

@@ -6,7 +6,7 @@ from functools import partial
 
 from pyinfra import host, logger
 
-from deploy.facts.system import ShortRsaKeys
+from deploy.facts.logins import ShortRsaKeys
 from deploy.operations import apt, apt_timers, firewall, lockout, system, systemd
 from deploy.operations.files import put_atomic
 from deploy.operations.held import HELD

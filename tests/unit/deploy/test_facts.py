@@ -12,7 +12,7 @@ from deploy.facts.certificates import Untrusted
 from deploy.facts.files import FileState, FileStates, Stat
 from deploy.facts.kernels import StaleInitramfs
 from deploy.facts.nvidia import InstalledSinceBoot
-from deploy.facts.system import AccountState, AuthorizedKeys, KernelSettings, bare_key
+from deploy.facts.system import AccountState, KernelSettings
 from deploy.facts.systemd import Reading, Readings, Unit, Units
 
 GOLDEN = Path(__file__).parents[2] / "golden"
@@ -265,25 +265,3 @@ def test_an_account_is_read_from_three_lines() -> None:
     assert account is not None
     assert (account.shell, account.password) == ("/bin/bash", "L")
     assert account.groups == {"ada", "sudo", "adm"}
-
-
-@pytest.mark.parametrize(
-    ("line", "key"),
-    [
-        ("ssh-ed25519 AAAA ada@example", "ssh-ed25519 AAAA"),
-        ('from="10.0.0.0/8",no-pty ssh-rsa BBBB x', "ssh-rsa BBBB"),
-        ('command="echo \\"ssh-rsa CCCC\\" x" ssh-rsa BBBB', "ssh-rsa BBBB"),
-        ("  ssh-ed25519\tAAAA\r", "ssh-ed25519 AAAA"),
-        ("sk-ssh-ed25519@openssh.com AAAA= desk", "sk-ssh-ed25519@openssh.com AAAA="),
-        ("ssh-ed25519 AAAA mine, not ssh-rsa BBBB", "ssh-ed25519 AAAA"),
-        ("# ssh-rsa", ""),
-        ("# ssh-rsa BBBB", ""),
-        ("#old ssh-rsa BBBB", ""),
-        ('cert-authority,principals="ada" ssh-rsa BBBB', ""),
-        ('command="x,cert-authority,y" ssh-rsa BBBB', "ssh-rsa BBBB"),
-        ("", ""),
-    ],
-)
-def test_a_key_is_compared_without_options_and_comment(line: str, key: str) -> None:
-    assert bare_key(line) == key
-    assert AuthorizedKeys().process([line]) == ({key} if key else set())

@@ -8,7 +8,7 @@ from pyinfra import logger
 
 from cube.baseimage import base_files
 from deploy.facts.apt import Package
-from deploy.facts.system import Missing, ShortRsaKeys
+from deploy.facts.system import Missing
 from deploy.facts.systemd import Unit
 from deploy.operations import apt, system, systemd
 from deploy.operations.files import put_atomic
@@ -142,36 +142,6 @@ def test_kernels_are_held_and_let_go_of(
     patterns = ("linux-(image-)?generic$",)
     found = list(apt.held_together._inner(patterns, file="/f", content=content))
     assert found == commands
-
-
-def test_rsa_keys_that_are_short_are_named(tmp_path: Path) -> None:
-    homes = [tmp_path / name for name in ("ada", "bob", "eve")]
-    for home, words in zip(
-        homes, (["rsa", "2048"], ["ed25519", "256"], ["rsa", "3072"]), strict=True
-    ):
-        (home / ".ssh").mkdir(parents=True)
-        kind, bits = words
-        key = home / "key"
-        subprocess.run(
-            ["ssh-keygen", "-q", "-t", kind, "-b", bits, "-N", "", "-f", key], check=True
-        )
-        text = f"# mine\nno-pty {key.with_suffix('.pub').read_text()}"
-        (home / ".ssh/authorized_keys").write_text(text)
-    getent = tmp_path / "getent"
-    lines = "".join(f"{home.name}:x:1:1::{home}:/bin/sh\\n" for home in homes)
-    getent.write_text(f"#!/bin/sh\nprintf '{lines}'\n")
-    getent.chmod(0o755)
-    fact = ShortRsaKeys()
-    done = subprocess.run(
-        ["sh", "-c", fact.command(bits=3072)],
-        capture_output=True,
-        text=True,
-        check=True,
-        env={"PATH": f"{tmp_path}:/usr/bin:/bin"},
-    )
-    found = fact.process(done.stdout.splitlines())
-    assert list(found.values()) == [2048]
-    assert next(iter(found)).startswith(f"{tmp_path}/ada/.ssh/authorized_keys SHA256:")
 
 
 def test_sshd_offers_the_keys_that_are_named() -> None:
