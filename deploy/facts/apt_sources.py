@@ -35,3 +35,32 @@ class Sources(FactBase[dict[str, str]]):
             else:
                 lines.append(line)
         return {name: "\n".join(text).rstrip("\n") + "\n" for name, text in files.items()}
+
+
+class Codenames(FactBase[dict[str, str]]):
+    """The codename of each suite as it is written in the sources: "stable" is "trixie"."""
+
+    def command(self, folder: str = "/etc/apt") -> str:
+        """Print both, as far as lists were fetched. Source: apt-get(8), indextargets."""
+        return (
+            f"apt-get indextargets {reads_from(folder)}"
+            " --format '$(RELEASE) $(CODENAME)' 'Identifier: Packages' 2>/dev/null | sort -u"
+        )
+
+    @staticmethod
+    def default() -> dict[str, str]:
+        """Return none."""
+        return {}
+
+    def process(self, output: list[str]) -> dict[str, str]:
+        """Read the pairs; a suite without lists has no second word."""
+        rows = [line.split() for line in output]
+        return {suite: codename for suite, *rest in rows for codename in rest}
+
+
+def reads_from(folder: str) -> str:
+    """Return the options that let apt read its sources in a folder. Source: apt.conf(5), Dir."""
+    return (
+        f"-o Dir::Etc::SourceList={folder}/sources.list"
+        f" -o Dir::Etc::SourceParts={folder}/sources.list.d"
+    )

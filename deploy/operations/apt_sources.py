@@ -6,7 +6,7 @@ from collections.abc import Generator, Sequence
 from pyinfra import host
 from pyinfra.api import OperationValueError, StringCommand, operation
 
-from deploy.facts.apt_sources import Sources
+from deploy.facts.apt_sources import Codenames, Sources, reads_from
 from deploy.operations import source_entries
 from deploy.operations.files import put_atomic
 from deploy.operations.mirrors import Mirrors, names_archive
@@ -55,18 +55,25 @@ def components(
 
     Args:
         names: "contrib non-free".
-        suites: "trixie trixie-updates"; the first must be among the sources already.
+        suites: "trixie trixie-updates"; the first must be among the sources already, by this name
+            or by another of the same suite, such as "stable".
         folder: of apt's sources, "/etc/apt".
     """
     files = host.get_fact(Sources, folder=folder)
     name = f"sources.list.d/{OURS}components.sources"
     others = [one for one in source_entries.parse(files) if one.file != name]
-    first, *_ = suites.split()
-    main = next((one for one in others if one.suite == first and has_main(one)), None)
+    wanted = suites.split()
+    main = having_main(others, wanted[0])
     if main is None:
-        yield f"echo {shlex.quote(f'{folder}: no source has {first} main: add it')} >&2; exit 1"
+        codenames: dict[str, str] = host.get_fact(Codenames, folder=folder)
+        called = {codename: suite for suite, codename in codenames.items()}
+        main = having_main(others, called.get(wanted[0], ""))
+        wanted = [called.get(suite, suite) for suite in wanted]
+    if main is None:
+        lack = f"{folder}: no source has {suites.split(maxsplit=1)[0]} main: add it"
+        yield f"echo {shlex.quote(lack)} >&2; exit 1"
         return
-    text = "\n".join(lacking(main, suite, names.split(), others) for suite in suites.split())
+    text = "\n".join(lacking(main, suite, names.split(), others) for suite in wanted)
     if text.strip():
         yield from put_atomic._inner(
             dest=f"{folder}/{name}", content=text.strip() + "\n", tried_by=readable(folder)
@@ -77,9 +84,10 @@ def components(
         host.noop(f"{folder} has {names}")
 
 
-def has_main(found: Entry) -> bool:
-    """Tell whether an entry has the packages of the component main."""
-    return found.serves and "main" in found.components
+def having_main(entries: Sequence[Entry], suite: str) -> Entry | None:
+    """Return the first entry that has the packages of a suite's component main."""
+    fits = (one for one in entries if one.suite == suite and one.serves)
+    return next((one for one in fits if "main" in one.components), None)
 
 
 def lacking(main: Entry, suite: str, names: Sequence[str], entries: Sequence[Entry]) -> str:
@@ -137,10 +145,7 @@ def readable(folder: str) -> str:
 
     Source: apt-get(8), indextargets; apt.conf(5), Dir::Etc.
     """
-    return (
-        f"apt-get indextargets -o Dir::Etc::SourceList={folder}/sources.list"
-        f" -o Dir::Etc::SourceParts={folder}/sources.list.d >/dev/null"
-    )
+    return f"apt-get indextargets {reads_from(folder)} >/dev/null"
 
 
 @operation()

@@ -280,6 +280,37 @@ def test_components_are_added_as_the_owners_sources_are_signed(
         assert box.readable()
 
 
+RELEASE = """\
+Origin: Debian
+Suite: {alias}
+Codename: {codename}
+Date: Sat, 15 Nov 2025 10:00:00 UTC
+Architectures: amd64
+Components: main contrib non-free
+SHA256:
+ e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855 0 main/binary-amd64/Packages
+"""
+
+
+@pytest.mark.parametrize(("codename", "fits"), [("trixie", True), ("forky", False)])
+def test_a_suite_may_be_called_stable_if_it_is_the_one(codename: str, fits: bool, box: Box) -> None:
+    box.source("debian.list", f"deb {DEBIAN} stable main\ndeb {DEBIAN} stable-updates main\n")
+    for end in ("", "-updates"):
+        stem = f"{box.root}/var/lib/apt/lists/debian.example_debian_dists_stable{end}_"
+        text = RELEASE.format(alias=f"stable{end}", codename=f"{codename}{end}")
+        Path(f"{stem}Release").write_text(text)
+        Path(f"{stem}main_binary-amd64_Packages").touch()
+    for _ in range(2):
+        done = apt_sources.components._inner(
+            "contrib", suites="trixie trixie-updates", folder="/etc/apt"
+        )
+        told = box.carry_out(done)
+        own = parse({"a.sources": box.sources().get("cube-components.sources", "")})
+        assert [one.suite for one in own] == (["stable", "stable-updates"] if fits else [])
+        assert fits or "no source has trixie main: add it" in told[0]
+        assert box.readable()
+
+
 def test_a_box_without_the_release_is_told_what_it_lacks(box: Box) -> None:
     done = apt_sources.components._inner("contrib", suites="trixie", folder="/etc/apt")
     (line,) = box.carry_out(done)
