@@ -17,8 +17,10 @@ Host = tuple[str, dict[str, Any]]
 
 #: The connector of `deploy/connector`; a host is called by what follows.
 CONNECTOR = "@cube/"
-#: Seconds for one attempt to connect, key exchange included: a guest without KVM is slow.
-CONNECT_S = 60
+#: Seconds for one attempt to connect.
+CONNECT_S = 15
+#: What paramiko waits for: connection and key exchange, greeting, login. Source: paramiko, connect.
+LIMITS = ("timeout", "banner_timeout", "auth_timeout")
 
 Keys = dict[str, str]
 
@@ -74,6 +76,7 @@ def own_key(endpoint: Endpoint, data: Mapping[str, object]) -> dict[str, Any]:
         "ssh_key": str(endpoint.key_file),
         "ssh_known_hosts_file": str(endpoint.known_hosts),
         "ssh_config_file": os.devnull,
+        "ssh_paramiko_connect_kwargs": dict.fromkeys(LIMITS, ssh.ANSWER_S),
         "ssh_connect_retries": data.get("ssh_connect_retries", 5),
     }
 

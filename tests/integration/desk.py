@@ -4,7 +4,7 @@ import contextlib
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -50,9 +50,10 @@ class Desk:
         path = named(suite).path
         self.sh(f"cat >{path} <<'END'\n{text}END\nchmod 755 {path}")
 
-    def cube(self, command: str, *words: str, at: str = "") -> "Done":
-        """Run a command of ours against it (or a host of another name), for a program."""
-        argv = [BIN / "cube", command, at or self.word, "--json", "--spec", self.spec.file, *words]
+    def cube(self, command: str, *words: str, at: str | Sequence[str] = ()) -> "Done":
+        """Run a command of ours against it (or hosts of other names), for a program."""
+        hosts = [at] if isinstance(at, str) else at or [self.word]
+        argv = [BIN / "cube", command, *hosts, "--json", "--spec", self.spec.file, *words]
         done = subprocess.run(
             [str(word) for word in argv],
             capture_output=True,
@@ -61,20 +62,23 @@ class Desk:
             cwd=PROJECT,
             timeout=1800,
         )
-        return Done(done.returncode, [json.loads(line) for line in done.stdout.splitlines()])
+        told = [json.loads(line) for line in done.stdout.splitlines()]
+        return Done(done.returncode, told, done.stderr)
 
 
 @dataclass(frozen=True)
 class Done:
-    """A command that ended: its exit code and what it told."""
+    """A command that ended: its exit code, what it told, and its messages."""
 
     code: int
     told: list[dict[str, Any]]
+    messages: str = ""
 
     def of(self, kind: str) -> dict[str, Any]:
         """Return the one object of a kind."""
-        (found,) = [one for one in self.told if one["kind"] == kind]
-        return found
+        found = [one for one in self.told if one["kind"] == kind]
+        assert len(found) == 1, f"{self.code}: {self.told}\n{self.messages[-4000:]}"
+        return found[0]
 
     def layer(self, kind: str, number: int) -> dict[str, Any]:
         """Return what is told of a layer."""

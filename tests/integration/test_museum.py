@@ -80,11 +80,14 @@ ufw --force enable
     ),
     "sshd": Exhibit(
         setup="""
-printf 'ListenAddress 0.0.0.0:%s\\n' 22 2222 >/etc/ssh/sshd_config.d/99-owner.conf
+mkdir -p /etc/ssh/keys
+cd /etc/ssh/sshd_config.d
+printf 'ListenAddress 0.0.0.0:%s\\n' 22 2222 >99-owner.conf
+echo 'AuthorizedKeysFile /etc/ssh/keys/%u .ssh/authorized_keys' >>99-owner.conf
 systemctl restart ssh
 """,
         found=("sshd: port ",),
-        kept="cat /etc/ssh/sshd_config.d/99-owner.conf",
+        kept="cat /etc/ssh/sshd_config.d/99-owner.conf; ls /etc/ssh/keys",
     ),
     "german": Exhibit(
         setup="""
@@ -134,8 +137,8 @@ class Museum:
 
     def cube(self, command: str, *words: str) -> Done:
         """Run a command on all exhibits at once."""
-        first, *others = (self.word(name) for name in EXHIBITS)
-        return next(iter(self.desks.values())).cube(command, *others, *words, at=first)
+        everybody = [self.word(name) for name in EXHIBITS]
+        return next(iter(self.desks.values())).cube(command, *words, at=everybody)
 
 
 @pytest.fixture(scope="module")
@@ -232,4 +235,4 @@ def test_a_second_time_nothing_changes(museum: Museum, applied: Done) -> None:
 
 def test_nothing_has_drifted(museum: Museum, applied: Done) -> None:
     done = museum.cube("drift", "--no-checks")
-    assert done.code == 0, done.told[-1]
+    assert done.code == 0, f"{done.told[-1:]}\n{done.messages[-4000:]}"
