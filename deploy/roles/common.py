@@ -2,14 +2,21 @@
 
 from dataclasses import dataclass, field
 
+from pyinfra import host, logger
 from pyinfra.operations import files
 
+from deploy.facts.apt import Installed
 from deploy.operations import apt, apt_sources, apt_timers, certificates, system, systemd
 from deploy.operations.files import put_atomic, put_each
 from deploy.runner import supported
 from deploy.runner.data import read
 from deploy.runner.role import Packages, role
 from deploy.runner.sources import file_text, template_text
+
+#: Sets the clock, unless the owner of the machine has chosen another service for it: they exclude
+#: each other. Source: Debian's packages that provide time-daemon.
+TIME = "systemd-timesyncd"
+OTHERS = ("chrony", "ntpsec", "openntpd")
 
 PACKAGES = (
     # to administer; needrestart tells what waits for a restart
@@ -25,8 +32,7 @@ PACKAGES = (
     # frameworks compile kernels while they run
     "build-essential", "pkg-config",
     # the system's own settings; sessions of users, names of accounts that services make
-    "dbus-user-session", "libnss-systemd", "libpam-systemd", "locales", "systemd-timesyncd",
-    "tzdata",
+    "dbus-user-session", "libnss-systemd", "libpam-systemd", "locales", TIME, "tzdata",
 )  # fmt: skip
 
 #: What a distribution only recommends, and a system without recommended packages lacks: settings
@@ -83,10 +89,11 @@ def common() -> Packages:
     set_up_apt(data)
     apt.refresh(name="Fetch package lists")
     apt.full_upgrade(name="Upgrade all packages")
-    yield (*PACKAGES, *OWN_PACKAGES[os_name])
-    set_names_and_time(data)
+    other = other_time_service(data)
+    yield tuple(name for name in (*PACKAGES, *OWN_PACKAGES[os_name]) if not other or name != TIME)
+    set_names_and_time(data, time=not other)
     ask_no_neighbours()
-    prepare_first_boot(data)
+    prepare_first_boot(data, time=not other)
     tune_kernel()
 
 
@@ -131,8 +138,20 @@ def trust_certificates(data: Common) -> None:
         certificates.trust(name="Trust the certificates", names=tuple(found))
 
 
-def set_names_and_time(data: Common) -> None:
-    """Set locale, time zone, time servers and host name."""
+def other_time_service(data: Common) -> str:
+    """Return the package of another time service than ours, or ""; it keeps its own servers."""
+    installed = host.get_fact(Installed)
+    other = next((name for name in OTHERS if name in installed), "")
+    if other and data.ntp_servers:
+        logger.warning(
+            f"{host.print_prefix}{other} sets the clock, somebody chose that: give it the servers"
+            f" of network.ntp_servers yourself ({', '.join(data.ntp_servers)})"
+        )
+    return other
+
+
+def set_names_and_time(data: Common, *, time: bool) -> None:
+    """Set locale, time zone, time servers (where our service sets the clock) and host name."""
     system.locale(name=f"Generate the locale {data.locale}", locale_name=data.locale)
     put_atomic(
         name="Make the locale the default",
@@ -147,7 +166,7 @@ def set_names_and_time(data: Common) -> None:
         force=True,
         force_backup=False,
     )
-    if data.ntp_servers:
+    if data.ntp_servers and time:
         put_atomic(
             name="Choose the time servers",
             dest="/etc/systemd/timesyncd.conf.d/50-cube.conf",
@@ -178,7 +197,7 @@ def ask_no_neighbours() -> None:
     )
 
 
-def prepare_first_boot(data: Common) -> None:
+def prepare_first_boot(data: Common, *, time: bool) -> None:
     """Let a copy of this disk become a machine of its own, on a disk of any size."""
     put_atomic(
         name="Tell cloud-init about seeds, the administrator and the network",
@@ -201,7 +220,7 @@ def prepare_first_boot(data: Common) -> None:
         files={f"/etc/systemd/system/{unit}": file_text(f"common/{unit}") for unit in UNITS},
     )
     systemd.units(
-        names=(*UNITS, "systemd-timesyncd.service"),
+        names=(*UNITS, *([f"{TIME}.service"] if time else [])),
         name="Grow the disk, make host keys and swap, and set the clock at every boot",
     )
     if not data.building:  # an image has no swap file: each box makes its own
