@@ -2,10 +2,11 @@
 
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from functools import cache, partial
 
 from cube.config import Spec
 from cube.config.model import Harm
-from cube.hosts import survey
+from cube.hosts import removals, survey
 from cube.hosts.apply import Side, Wanted, choose_layers
 from cube.hosts.dry_run import Prediction, predict
 from cube.hosts.survey import DANGERS, Survey
@@ -20,6 +21,7 @@ DOCKER_LAYERS, DRIVER_LAYERS = frozenset({1, 3}), frozenset({2})
 DOCKER_WORDS = ("docker", "containerd")
 
 Predict = Callable[[int], Prediction]
+Gone = Callable[[], Sequence[str]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,7 +93,8 @@ def make(spec: Spec, box: Box, named: Sequence[int]) -> Plan:
         with log.step(f"Asking layer {layer} on {box.name} what it would change", layer=layer):
             predictions.append(predict(layer, box, spec=spec, building=box.building))
     known = {one.layer: one for one in predictions}
-    refused = refusals(spec, box, layers, seen, known.__getitem__)
+    gone = partial(removals.ask, box, predictions)
+    refused = refusals(spec, box, layers, seen, known.__getitem__, gone=gone)
     return Plan(
         survey=seen,
         layers=tuple(predictions),
@@ -102,8 +105,8 @@ def make(spec: Spec, box: Box, named: Sequence[int]) -> Plan:
 def guard(spec: Spec, box: Box, wanted: Wanted, side: Side | None = None) -> None:
     """Refuse layers that would harm what somebody has on a host, before anything is changed.
 
-    Operations are asked only where containers or jobs run that may end. A machine of the pipeline
-    has no owner but us.
+    Operations are asked only where containers or jobs run that may end, and of layers that the
+    host does not claim yet: these install most. A machine of the pipeline has no owner but us.
 
     Raises:
         SpecError: a layer is not enabled.
@@ -114,11 +117,15 @@ def guard(spec: Spec, box: Box, wanted: Wanted, side: Side | None = None) -> Non
     layers = choose_layers(spec, wanted.layers)
     pool = side.pool if side else None
 
+    @cache
     def ask(layer: int) -> Prediction:
         return predict(layer, box, spec=spec, building=box.building, pool=pool)
 
+    def gone() -> Sequence[str]:
+        return removals.ask(box, [ask(layer) for layer in layers if layer not in seen.claimed])
+
     seen = survey.ask(box, DANGERS)
-    found = refusals(spec, box, layers, seen, ask)
+    found = refusals(spec, box, layers, seen, ask, gone=gone)
     refuse(box, [one for one in found if one.allow not in spec.apply.allow])
 
 
@@ -140,7 +147,13 @@ def refuse(box: Box, found: Sequence[Refusal]) -> None:
 
 
 def refusals(
-    spec: Spec, box: Box, layers: Sequence[int], seen: Survey, ask: Predict
+    spec: Spec,
+    box: Box,
+    layers: Sequence[int],
+    seen: Survey,
+    ask: Predict,
+    *,
+    gone: Gone = tuple,
 ) -> Iterator[Refusal]:
     """Yield why layers must not be applied.
 
@@ -150,6 +163,7 @@ def refusals(
         layers: that are wanted.
         seen: answers to `DANGERS` at least.
         ask: says what a layer would change; called only where that decides.
+        gone: names packages that apt would remove; called last, and only where it may not.
     """
     roles = {role for layer in layers for role in spec.layers.roles(layer)}
     if names := seen.of("unfinished"):
@@ -181,6 +195,13 @@ def refusals(
             reason=f"the driver would change while jobs use the GPUs: {shortened(names)}",
             remedy="wait for them, or end them",
             allow="stop-jobs",
+        )
+    if "remove-packages" not in spec.apply.allow and (names := tuple(gone())):
+        yield Refusal(
+            reason=f"apt would remove {counted(len(names), 'package')} that nobody named:"
+            f" {shortened(names)}",
+            remedy="remove them yourself if they may go",
+            allow="remove-packages",
         )
 
 

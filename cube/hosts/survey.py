@@ -4,7 +4,7 @@ import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from cube.hosts import remote
+from cube.hosts import record, remote
 from cube.hosts.target import Box
 from cube.runtime.errors import CommandError
 
@@ -33,10 +33,11 @@ QUESTIONS: Mapping[str, str] = {
     "firewall": 'ufw status; [ "$(timeout 5 firewall-cmd --state 2>/dev/null)" != running ]'
     " || echo firewalld",
     "sshd": "mkdir -p /run/sshd; sshd -T",
+    "claimed": f"cat {record.FILE}",
     "tables": "nft list tables 2>/dev/null || iptables-save | grep '^\\*'",
 }
 #: The questions whose answers can forbid an application; they take a tenth of a second.
-DANGERS = ("unfinished", "containers", "live_restore", "jobs", "firewall")
+DANGERS = ("unfinished", "containers", "live_restore", "jobs", "firewall", "claimed")
 #: Seconds for all answers: a container engine or a GPU may hang.
 LIMIT_S = 90
 
@@ -71,6 +72,11 @@ class Survey:
             " ALLOW" in line or " DENY" in line or " LIMIT" in line or " REJECT" in line
             for line in lines
         )
+
+    @property
+    def claimed(self) -> tuple[int, ...]:
+        """Layers that have been applied; none where the note of them is damaged."""
+        return record.parse("\n".join(self.of("claimed"))).layers
 
     def sshd(self, setting: str) -> tuple[str, ...]:
         """Return the values of a setting of sshd, in its own words."""

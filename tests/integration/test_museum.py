@@ -110,9 +110,16 @@ for home in /root /home/*; do
     mv $home/.new $home/.bashrc
     rm $home/.tmp
 done
+mkdir -p /tmp/tool/DEBIAN
+printf '%s\\n' 'Package: owners-tool' 'Version: 1' 'Architecture: all' 'Conflicts: tmux' \\
+    'Maintainer: The owner <owner@example.org>' 'Description: nothing' >/tmp/tool/DEBIAN/control
+dpkg-deb --build /tmp/tool >/dev/null
+dpkg --install /tmp/tool.deb >/dev/null
 """,
-        found=("firewall: none",),
+        found=("firewall: none", "apt would remove 1 package that nobody named: owners-tool"),
         kept="cat /root/.bashrc",
+        refused="remove-packages",
+        settle="dpkg --purge owners-tool",
     ),
     "packages": Exhibit(
         setup="""
@@ -120,7 +127,7 @@ apt-get install -q -y --no-install-recommends nano chrony
 apt-mark hold nano
 """,
         found=("held packages: nano",),
-        kept="apt-mark showhold",
+        kept="apt-mark showhold; systemctl is-active chrony; dpkg -l systemd-timesyncd || true",
     ),
 }
 
@@ -154,11 +161,20 @@ def museum(
             request = MachineRequest(
                 name=name, disk=overlay, run_dir=folder / "run", key_file=key_file
             )
-            loaded = config.load(write_spec(folder, folder / "build"))
+            loaded = config.load(write_museum_spec(folder))
             machine = stack.enter_context(Containers().start(request))
             set_up(machine, exhibit)
             desks[name] = Desk(machine, loaded)
         yield Museum(desks)
+
+
+def write_museum_spec(folder: Path) -> Path:
+    """Write a cube.toml that gives a host the certificates by which it reaches an index."""
+    file = write_spec(folder, folder / "build")
+    text = file.read_text()
+    assert "\nkeep_ca_certificates = false" in text
+    file.write_text(text.replace("\nkeep_ca_certificates = false", "\nkeep_ca_certificates = true"))
+    return file
 
 
 def set_up(machine: Machine, exhibit: Exhibit) -> None:

@@ -1,6 +1,7 @@
 """What is refused on a host that somebody lives on, and how a plan reads."""
 
-from collections.abc import Callable
+import subprocess
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,13 +10,14 @@ import pytest
 from cube import config
 from cube.config import Spec
 from cube.config.model import Harm
-from cube.hosts import plan, survey
+from cube.hosts import plan, removals, survey
 from cube.hosts.apply import Wanted
 from cube.hosts.dry_run import Difference, Prediction
 from cube.hosts.plan import Plan
 from cube.hosts.survey import Survey
 from cube.hosts.target import Box
 from cube.runtime.errors import PlanError
+from deploy.operations import apt
 
 CONTAINERS = {"containers": ("web", "db"), "live_restore": ("false",)}
 
@@ -39,6 +41,7 @@ def refused(
     answers: dict[str, tuple[str, ...]],
     *changes: Prediction,
     layers: tuple[int, ...] = (1, 2, 5),
+    gone: tuple[str, ...] = (),
 ) -> list[Harm | None]:
     """Return the words that allow what is refused."""
     known = {one.layer: one for one in changes}
@@ -46,7 +49,7 @@ def refused(
     def ask(layer: int) -> Prediction:
         return known.get(layer, prediction(layer))
 
-    found = plan.refusals(spec, box, layers, Survey(answers=answers), ask)
+    found = plan.refusals(spec, box, layers, Survey(answers=answers), ask, gone=lambda: gone)
     return [one.allow for one in found]
 
 
@@ -76,6 +79,50 @@ def test_what_would_harm_its_owner_is_refused(
     box: Box,
 ) -> None:
     assert refused(loaded, box, answers, *changes) == expected
+
+
+def test_a_package_that_would_go_is_refused_unless_that_is_allowed(loaded: Spec, box: Box) -> None:
+    assert refused(loaded, box, {}, gone=("chrony",)) == ["remove-packages"]
+    apply = loaded.apply.model_copy(update={"allow": ("remove-packages",)})
+    assert refused(loaded.model_copy(update={"apply": apply}), box, {}, gone=("chrony",)) == []
+
+
+def test_what_apt_would_remove_is_asked_of_apt(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The simulation that a command of our own has for its error is run alone."""
+    monkeypatch.setattr(apt, "allows", lambda _: False)
+    commands = (apt.get("install 'a b' c"), "cat > /etc/motd", apt.get("full-upgrade"))
+    scripts = removals.simulations([prediction(1, *commands)])
+    assert [script.split("--simulate ")[1].split(" 2>")[0] for script in scripts] == [
+        "install 'a b' c",
+        "full-upgrade",
+    ]
+    fake = tmp_path / "apt-get"
+    fake.write_text("#!/bin/sh\nprintf 'Inst c (1 x [amd64])\\nRemv chrony [4]\\nPurg x [1]\\n'\n")
+    fake.chmod(0o755)
+    env = {"PATH": f"{tmp_path}:/usr/bin:/bin"}
+    for script in scripts:
+        done = subprocess.run(
+            ["sh", "-c", script], capture_output=True, text=True, check=True, env=env
+        )
+        assert done.stdout.split() == ["chrony", "x"]
+
+
+def test_only_layers_that_a_host_lacks_are_asked_what_they_remove(
+    guarding: Callable[..., list[tuple[str, ...]]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[list[int]] = []
+
+    def gone(_: Box, predictions: Sequence[Prediction]) -> tuple[str, ...]:
+        asked.append([one.layer for one in predictions])
+        return ()
+
+    monkeypatch.setattr(removals, "ask", gone)
+    claims = '{"layers": {"1": {"applied": "2026-12-01T10:00:00Z", "recipe": "x", "roles": []}}}'
+    guarding({"claimed": (claims,)})
+    guarding({})
+    assert asked == [[2, 5], [1, 2, 5]]
 
 
 def test_the_login_of_root_is_refused_where_it_would_be_closed(loaded: Spec, box: Box) -> None:
