@@ -127,7 +127,8 @@ def apply(
         What was done; `skipped` says why a layer does not apply to this machine.
 
     Raises:
-        ProvisionError: an operation failed, or did not prove that it ended.
+        ProvisionError: an operation failed, or did not prove that it ended. On a box it also names
+            what was changed before that.
     """
     data: dict[str, object] = {"pypi_index": index} if index else {}
     if run:
@@ -143,7 +144,12 @@ def apply(
         code, journal = run_layer(
             layer, env, folder, timeout_s=LAYER_TIMEOUT_S, diff=diff, pool=pool
         )
-    return judge(layer, code, journal)
+    try:
+        return judge(layer, code, journal)
+    except ProvisionError as error:
+        if not building:
+            error.details = "\n".join(filter(None, [error.details, left(journal)]))
+        raise
 
 
 def prove_idempotent(
@@ -367,6 +373,14 @@ def check_errors(layer: int, journal: Journal) -> None:
             raise ProvisionError(
                 f"layer {layer}: {title(event)}: failed", hint=HINT, details=event["error"]
             )
+
+
+def left(journal: Journal) -> str:
+    """Name what a run that failed has changed before, and left so; empty for nothing."""
+    done = [title(event) for event in journal.of("end") if event["changed"]]
+    if not done:
+        return ""
+    return "\n".join(["changed before that, and left so:", *(f"  {one}" for one in done)])
 
 
 def changes(event: dict[str, Any]) -> str:

@@ -7,6 +7,8 @@ from typing import Any, cast
 import pytest
 
 from cube import config
+from cube.hosts.target import Box
+from cube.machines import Endpoint
 from cube.provision import pyinfra_run
 from cube.provision.file_diff import LINES, excerpt
 from cube.provision.pyinfra_events import Journal
@@ -71,6 +73,23 @@ def test_no_exit_code_is_believed_alone(
 def test_a_failed_operation_shows_what_its_command_printed(tmp_path: Path) -> None:
     with pytest.raises(ProvisionError) as caught:
         pyinfra_run.judge(1, 1, journal(tmp_path, PLAN, end("a", error="E: no space")))
+    assert caught.value.details == "E: no space"
+
+
+def test_what_a_run_that_fails_leaves_changed_on_a_box_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    events = (PLAN, end("a", changed=True), end("b", error="E: no space"))
+    monkeypatch.setattr(pyinfra_run, "run_layer", lambda *_, **__: (1, journal(tmp_path, *events)))
+    endpoint = Endpoint(host="h", port=1, user="u", key_file=Path("/k"), known_hosts=Path("/h"))
+    box = Box(name="desk1", endpoint=endpoint, building=False)
+    with pytest.raises(ProvisionError) as caught:
+        pyinfra_run.apply(1, box, building=False)
+    assert caught.value.details == (
+        "E: no space\nchanged before that, and left so:\n  common: Do a"
+    )
+    with pytest.raises(ProvisionError) as caught:
+        pyinfra_run.apply(1, box)
     assert caught.value.details == "E: no space"
 
 
