@@ -119,6 +119,13 @@ class Journal:
         told = [event["text"] for event in self.of("answer")]
         return str(told[-1]) if told else None
 
+    def left(self) -> str:
+        """Name what a run that failed has changed before, and left so; empty for nothing."""
+        done = [title(event) for event in self.of("end") if event["changed"]]
+        if not done:
+            return ""
+        return "\n".join(["changed before that, and left so:", *(f"  {one}" for one in done)])
+
     def tail(self) -> str:
         """Return the last lines of the output."""
         return run.tail("\n".join(line for line in self.output if line.strip()))

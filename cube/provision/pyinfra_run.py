@@ -148,7 +148,7 @@ def apply(
         return judge(layer, code, journal)
     except ProvisionError as error:
         if not building:
-            error.details = "\n".join(filter(None, [error.details, left(journal)]))
+            error.details = "\n".join(filter(None, [error.details, journal.left()]))
         raise
 
 
@@ -373,14 +373,6 @@ def check_errors(layer: int, journal: Journal) -> None:
             raise ProvisionError(
                 f"layer {layer}: {title(event)}: failed", hint=HINT, details=event["error"]
             )
-
-
-def left(journal: Journal) -> str:
-    """Name what a run that failed has changed before, and left so; empty for nothing."""
-    done = [title(event) for event in journal.of("end") if event["changed"]]
-    if not done:
-        return ""
-    return "\n".join(["changed before that, and left so:", *(f"  {one}" for one in done)])
 
 
 def changes(event: dict[str, Any]) -> str:

@@ -1,7 +1,8 @@
-"""Logins in URLs, and private keys: no output of a layer has them.
+"""Logins in URLs, and private keys: no output has them.
 
-The same as `cube.runtime.redact`, below this text: a layer imports nothing that its key does not
-cover.
+The only place that masks, for layers and for our programs (`cube.runtime.redact`). A text is masked
+before anybody takes it apart: what an odd login (one with a slash, a blank or a second @) looks
+like depends on who parses it.
 """
 
 import json

@@ -27,9 +27,9 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "deploy": ("cube.config",),
     "guest": (),
     "checks": ("cube",),
-    # How root's shell opens, and how commands are framed in it, is the connector's: a layer's key
-    # covers it.
-    "cube": ("deploy.connector.framing", "deploy.connector.entry"),
+    # How root's shell opens, how commands are framed in it, and how output is masked, is a layer's:
+    # its key covers that.
+    "cube": ("deploy.connector.framing", "deploy.connector.entry", "deploy.runner.redact"),
 }
 Arrow = tuple[str, str]
 
