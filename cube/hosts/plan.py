@@ -19,6 +19,8 @@ SHOWN = 6
 #: Layers with roles that may restart Docker, and those that replace the driver.
 DOCKER_LAYERS, DRIVER_LAYERS = frozenset({1, 3}), frozenset({2})
 DOCKER_WORDS = ("docker", "containerd")
+#: apt says of its sources what it has lists of. Source: apt 2.6.1, apt-get indextargets.
+NO_LISTS = "no package lists are there, so none is known (sudo apt-get update)"
 
 Predict = Callable[[int], Prediction]
 Gone = Callable[[], Sequence[str]]
@@ -229,7 +231,7 @@ def docker(one: Prediction) -> bool:
 def found(seen: Survey) -> Iterator[str]:
     """Yield a line for each thing on a host that layers keep, use or change."""
     sources = seen.of("sources")
-    yield f"apt sources: {shortened(sources)}" if sources else "apt sources: none"
+    yield f"apt sources: {shortened(sources)}" if sources else f"apt sources: {NO_LISTS}"
     if names := seen.of("engines"):
         yield f"container engine: {shortened(names)}"
     if names := seen.of("containers"):

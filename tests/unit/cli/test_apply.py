@@ -186,7 +186,7 @@ def test_a_plan_is_shown_and_nothing_is_applied(
 ) -> None:
     assert planned((), "--plan") == 0
     told = capsys.readouterr().out
-    assert "apt sources: none" in told
+    assert "apt sources: no package lists are there" in told
     assert "layer 1" not in told
 
 
