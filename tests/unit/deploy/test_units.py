@@ -15,11 +15,7 @@ from deploy.operations.files import put_atomic
 from deploy.runner.sources import ROOT, template_text
 
 FOLDERS = (ROOT / "files", base_files.FILES)
-#: Not closed yet: a sandbox for this one was not tried with Secure Boot on.
-OPEN = ("cube-secure-boot.service",)
-OURS = sorted(
-    unit for folder in FOLDERS for unit in folder.rglob("cube-*.service") if unit.name not in OPEN
-)
+OURS = sorted(unit for folder in FOLDERS for unit in folder.rglob("cube-*.service"))
 #: Exposure in tenths that none exceeds. Source: systemd-analyze(1), security --threshold.
 MOST_EXPOSED = 50
 
