@@ -115,7 +115,9 @@ def test_a_validation_tells_the_same_and_says_simulated(guest: Guest) -> None:
     done = guest.desk.cube("validate", "--suites", "gpus", "--quick")
     told = done.of("validation")
     assert (told["verdict"], told["evidence"]) == ("failed", "simulated")
-    assert "gpus GPU 3 bandwidth: 56.1 GB/s to the GPU" in str(done.of("error")["details"])
+    details = str(done.of("error")["details"])
+    assert details.startswith("gpus GPU 3 bandwidth: 0000:c1:00.0 NVIDIA GeForce RTX 5090: 56.1 GB/s")
+    assert "limit 50: seat the card and its riser again" in details
     page = Path(told["files"]["html"]).read_text()
     assert "Utilisation" in page
     assert "GPU 3" in page
