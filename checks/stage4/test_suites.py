@@ -24,7 +24,7 @@ def run(host: Host, suite: Suite, *, quick: bool) -> SuiteResult:
     script = runner.render_script(words, limit_s=suite.limit(quick=quick))
     done = host.run(remote_lock.guarded(script))
     if done.rc == remote_lock.TAKEN:
-        pytest.fail(f"another validation runs there: fuser --verbose {remote_lock.LOCK}")
+        pytest.fail(f"another validation is running there: fuser --verbose {remote_lock.LOCK}")
     listener = Listener(suite)
     for line in (done.stdout + done.stderr).splitlines():
         listener.hear(line)

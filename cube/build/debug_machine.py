@@ -118,7 +118,7 @@ def trial(spec: Spec, source: Path, choice: Choice) -> Iterator[Machine]:
 def clear(work: Workspace) -> None:
     """Remove what commands left that were killed, and say so."""
     for cleared in cleanup.clear(work.machines):
-        log.info(f"cleared what an earlier run left: {cleared}")
+        log.info(f"removed leftovers of an earlier run: {cleared}")
     for folder in work.machines.glob(f"{TRIAL}*"):
         owner = folder.name.removeprefix(TRIAL)
         if owner.isdigit() and not record.start_time(int(owner)):

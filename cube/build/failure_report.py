@@ -61,4 +61,4 @@ def write_report(spec: Spec, work: Workspace, timeline: Timeline, error: CubeErr
     )
     work.work.mkdir(parents=True, exist_ok=True)
     report.write(work.failure, data, failure)
-    log.info(f"report of the failure: {work.failure}")
+    log.info(f"failure report: {work.failure}")

@@ -155,7 +155,7 @@ class LayerBuilder:
                 if not any(spoiled.values()):
                     raise
                 names = " and ".join(name for name, found in spoiled.items() if found)
-                log.warning(f"without the cache of {names}, which may be at fault: {error.message}")
+                log.warning(f"retrying without the cache of {names}, which may be at fault: {error.message}")
                 index = "" if spoiled["wheels"] else index
 
     def withdrawn(self, machine: Machine, error: ProvisionError) -> bool:

@@ -99,14 +99,14 @@ class Build:
         """Go through the stages."""
         started = time.monotonic()
         for cleared in cleanup.clear(self.work.machines):
-            log.info(f"cleared what an earlier run left: {cleared}")
+            log.info(f"removed leftovers of an earlier run: {cleared}")
         self.workbench.require_down()
         self.store.prepare()
         with self.stage(1):
             verify.verify(self.spec)
             plan = self.planner.plan()
             if not self.to and self.published(plan):
-                log.info("nothing has changed: the image is the one that was built")
+                log.info("nothing has changed: the image is up to date")
                 return self.result(started, self.status(), made=False)
             plan = self.trust()
             self.prepare()
@@ -178,13 +178,13 @@ class Build:
         try:
             found = prune.prune(self.store, self.work.machines, rule)
         except CubeError as error:
-            log.warning(f"older chains stay for now: {error.message}")
+            log.warning(f"older chains were not pruned: {error.message}")
             return
         for link in found.links:
             log.debug(f"pruned {link.folder}")
         if found.links:
             freed = units.size(found.freed_bytes)
-            log.info(f"pruned {len(found.links)} links of older chains, {freed} freed")
+            log.info(f"pruned {len(found.links)} links of older chains, freed {freed}")
 
     @contextlib.contextmanager
     def stage(self, number: int) -> Iterator[None]:
@@ -213,7 +213,7 @@ class Build:
 
     def trust(self) -> Plan:
         """Plan with links whose every byte was read, and say what is reused and what is not."""
-        with log.step("Reading the links that are reused"):
+        with log.step("Verifying the links that are reused"):
             plan = self.planner.trusted()
         for link in plan.links:
             tell_reused(link)

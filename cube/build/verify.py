@@ -12,6 +12,7 @@ from cube.build import doctor, roles_gate, stack_gate
 from cube.runtime import log, run
 from cube import baseimage
 from cube.provision import pyinfra_run
+from cube.runtime.units import counted
 from cube.runtime.errors import CubeError, VerifyError
 from cube.machines.seed import build_seed, render_user_data
 from cube.baseimage.packer.seed import check_seed
@@ -162,7 +163,7 @@ def verify(spec: Spec) -> None:
             problems += [f"{gate.name}: no. {problem}" for problem in told]
     if problems:
         raise VerifyError(
-            f"{len(problems)} things are wrong: nothing was built",
-            hint="put them right and run 'cube verify' again ('make setup' installs tools)",
+            f"verification found {counted(len(problems), 'problem')}; nothing was built",
+            hint="fix them and run 'cube verify' again ('make setup' installs tools)",
             details="\n".join(problems),
         )

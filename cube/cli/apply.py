@@ -50,7 +50,7 @@ def add_apply(commands: "Commands[argparse.ArgumentParser]") -> None:
         "--reboot", action="store_true", help="restart the box, once a layer, when it needs that"
     )
     command.add_argument(
-        "--no-checks", dest="checks", action="store_false", help="do not judge the layers"
+        "--no-checks", dest="checks", action="store_false", help="do not run the checks"
     )
     command.add_argument(
         "--plan",
@@ -76,7 +76,7 @@ def add_drift(commands: "Commands[argparse.ArgumentParser]") -> None:
         "--no-checks",
         dest="checks",
         action="store_false",
-        help="compare only, do not judge the layers",
+        help="compare only; do not run the checks",
     )
 
 
@@ -225,7 +225,7 @@ def cmd_drift(args: argparse.Namespace, spec: Spec) -> int:
     names = " and ".join(f"layer {one.layer}" for one in differing)
     raise DriftError(
         f"{box.name} differs from what it claims: {names}",
-        hint=f"bring it back: cube apply {box.name} --layers"
+        hint=f"restore it: cube apply {box.name} --layers"
         f" {','.join(str(one.layer) for one in differing)}",
         details="\n".join(line for one in differing for line in one.lines()),
     )

@@ -281,6 +281,6 @@ def refuse_drift(results: Sequence[Result[list[LayerDrift]]]) -> None:
         raise DriftError(
             f"{len(differing)} of {len(results)} hosts differ from what they claim:"
             f" {', '.join(differing)}",
-            hint=f"bring them back: cube apply {' '.join(differing)}",
+            hint=f"restore them: cube apply {' '.join(differing)}",
             details="\n".join(f"{name}: {line}" for name in differing for line in lines[name]),
         )

@@ -17,14 +17,14 @@ def add_commands(commands: "Commands[argparse.ArgumentParser]") -> None:
     """Add the group."""
     add_build(commands)
     add(commands, "verify", cmd_verify, "run the pre-build gate (stage 1) alone")
-    add(commands, "doctor", cmd_doctor, "say what this machine lacks and how to get it")
+    add(commands, "doctor", cmd_doctor, "report what this machine lacks and how to install it")
 
 
 def add_build(commands: "Commands[argparse.ArgumentParser]") -> None:
     """Add `cube build`."""
     command = add(commands, "build", cmd_build, "build, prove and seal an image")
     command.add_argument(
-        "--fresh", action="store_true", help="make everything anew, whatever is there already"
+        "--fresh", action="store_true", help="rebuild everything, even if nothing has changed"
     )
     command.add_argument(
         "--to",

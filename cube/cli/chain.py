@@ -79,7 +79,7 @@ def count(word: str) -> int:
         ArgumentTypeError: it is none.
     """
     if not re.fullmatch(r"[0-9]{1,6}", word):
-        raise argparse.ArgumentTypeError(f"{word!r} is no number of chains")
+        raise argparse.ArgumentTypeError(f"{word!r} is not a number of chains")
     return int(word)
 
 
@@ -142,7 +142,7 @@ def cmd_verify(args: argparse.Namespace, spec: Spec) -> int:
     """Read all links, tell of each, and fail if one is damaged."""
     store = store_of(spec)
     if not store.folders():
-        raise ChainError(f"there is no link yet in {store.folder}", hint="cube build")
+        raise ChainError(f"there is no link in {store.folder}", hint="cube build")
     with store.reading(), log.step(f"Reading the links in {store.folder}"):
         found = examine(store)
     width = max(map(len, found))

@@ -161,5 +161,5 @@ def ended(work: Callable[[], int], view: progress.Mode) -> int:
         tell_error(HostError(f"{place}{error.strerror or error}", hint=hint), view)
         return HostError.exit_code
     except KeyboardInterrupt:
-        tell_error(CubeError("interrupted; everything that ran for it was ended"), view)
+        tell_error(CubeError("interrupted; all its processes were ended"), view)
         return INTERRUPTED

@@ -81,7 +81,7 @@ def refuse(found: Validation) -> None:
     bad = [one for one in found.results if one.outcome != "pass"]
     raise ValidationError(
         f"{found.box}: {bad[0].suite} {bad[0].summary}",
-        hint="all that was found is in the files that are named above",
+        hint="the files named above have all findings",
         details="\n".join(
             f"{one.suite} {row.name}: {row.detail}" for one in bad for row in one.having("FAIL")
         ),

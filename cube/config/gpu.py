@@ -80,7 +80,7 @@ def read_image(value: object, info: ValidationInfo) -> str | Path:
         return check_archive(path)
     if ":" in value or ("/" not in value and "." not in value):
         raise ValueError("name an image by its digest, name@sha256:...: a tag may move")
-    raise ValueError(f"there is no archive {path}: make it with docker save --output")
+    raise ValueError(f"there is no archive {path}: create it with docker save --output")
 
 
 def check_archive(path: Path) -> Path:
@@ -91,7 +91,7 @@ def check_archive(path: Path) -> Path:
     """
     start = read_bytes(path, limit=TAR_MAGIC_AT + len(TAR_MAGIC))
     if start[TAR_MAGIC_AT:] != TAR_MAGIC and not start.startswith(COMPRESSED):
-        raise ValueError(f"{path} is no archive: make it with docker save --output")
+        raise ValueError(f"{path} is not an archive: create it with docker save --output")
     return path
 
 

@@ -104,7 +104,7 @@ def export(cell: Cell, disk: Path, run_dir: Path, *, writable: bool) -> Export:
     made = Export(cell=cell, disk=disk, raw=raw, daemon=daemon, log_file=log_file)
     if not wait_until(lambda: cell.path(raw).stat().st_size > 0, daemon, EXPORT_S):
         raise MachineError(
-            f"{disk}: the disk could not be opened",
+            f"{disk}: the disk cannot be opened",
             hint="is another machine using it?",
             details=made.said(),
         )

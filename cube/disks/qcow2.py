@@ -135,8 +135,8 @@ def compare(disk: Path, copy: Path) -> None:
     done = run.run(compare_args(disk, copy), accept=(0, 1), timeout_s=WHOLE_IMAGE_S)
     if done.returncode:
         raise MachineError(
-            f"{copy}: does not read as {disk} does",
-            hint="is the memory or the disk at fault? build it again",
+            f"{copy}: does not have the same content as {disk}",
+            hint="check this machine's memory and disk, then build again",
             details=run.tail(done.stdout + done.stderr),
         )
 

@@ -51,7 +51,7 @@ def read_header(path: Path) -> Header:
     try:
         return parse(data)
     except (struct.error, ValueError) as error:
-        raise ChainError(f"{path.parent.name}/{path.name} is no qcow2 file: {error}") from error
+        raise ChainError(f"{path.parent.name}/{path.name} is not a qcow2 file: {error}") from error
 
 
 def parse(data: bytes) -> Header:

@@ -63,7 +63,7 @@ def matching(spec: Spec, word: str) -> list[str]:
         found = [name for name in spec.hosts if fnmatchcase(name, word)]
         if found:
             return found
-        raise CubeError(f"no host is like {word} (known: {listed(spec.hosts)})", hint=FORMS)
+        raise CubeError(f"no host matches '{word}' (known: {listed(spec.hosts)})", hint=FORMS)
     if word not in directory.known(spec):
         raise CubeError(f"no host is called {word} (known: {directory.listed(spec)})", hint=FORMS)
     return [word]

@@ -13,6 +13,7 @@ from cube.hosts.survey import DANGERS, Survey
 from cube.hosts.target import Box
 from cube.runtime import log
 from cube.runtime.errors import PlanError
+from cube.runtime.units import counted
 
 #: Names that a line shows at most.
 SHOWN = 6
@@ -281,11 +282,6 @@ def changes(one: Prediction) -> Iterator[str]:
     yield f"layer {one.layer}: {len(one.differences)} of {one.operations} operations"
     for each in one.differences:
         yield f"  {each.role}: {each.operation}"
-
-
-def counted(number: int, noun: str) -> str:
-    """Return a number of things: "1 rule", "2 rules"."""
-    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def shortened(names: Sequence[str]) -> str:

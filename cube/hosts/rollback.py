@@ -91,7 +91,8 @@ def number_of(layer: str) -> int:
     match = re.fullmatch(r"base|layer([1-5])", layer)
     if not match:
         raise SnapshotError(
-            f"{layer!r} is no layer that a box goes back to", hint="write base or layer1 ... layer4"
+            f"{layer!r} is not a layer that a host can roll back to",
+            hint="write base or layer1 ... layer4",
         )
     return int(match[1] or 0)
 
@@ -113,12 +114,12 @@ def choose(box: Box, root: Root, number: int) -> Volume:
     chosen = above[0]
     if merging and merging[0] != chosen:
         raise SnapshotError(
-            f"{box.name}: {merging[0].name} is being merged already",
-            hint=f"finish that: cube rollback {box.name} {below(merging[0])}",
+            f"{box.name}: {merging[0].name} is already being merged",
+            hint=f"finish that first: cube rollback {box.name} {below(merging[0])}",
         )
     if chosen.invalid or chosen.failed:
         raise SnapshotError(
-            f"{box.name}: the snapshot {chosen.path} overflowed and is worth nothing",
+            f"{box.name}: the snapshot {chosen.path} overflowed and cannot be used",
             hint=f"remove it: lvremove {chosen.path}; take the next ones with --snapshot-size",
         )
     return chosen
@@ -144,7 +145,7 @@ def refuse_other_kernel(box: Box, root: Root, chosen: Volume) -> None:
     if newest not in chosen.kernels:
         raise SnapshotError(
             f"{box.name}: /boot is not part of the snapshot and holds the kernel {newest}, whose"
-            " modules the snapshot lacks: the box would not come back",
+            " modules the snapshot lacks: the host would not boot",
             hint=f"remove that kernel first: apt-get purge linux-image-{newest}",
         )
 
@@ -199,7 +200,7 @@ def prove(box: Box, chosen: Volume) -> Record:
     found = record.read(box)
     if found.digest != chosen.record:
         raise SnapshotError(
-            f"{box.name} came back, but its root is not the one of {chosen.path}: it claims"
+            f"{box.name} restarted, but its root is not the one of {chosen.path}: it claims"
             f" {found.summary}",
             hint=f"compare it with its layers: cube drift {box.name}",
         )

@@ -98,7 +98,7 @@ def take(box: Box, chosen: Plan, layer: int) -> Volume:
     old = [one for one in root.snapshots if one.layer >= layer]
     if old:
         names = ", ".join(one.name for one in old)
-        log.info(f"{box.name}: older snapshots make room: {names}")
+        log.info(f"{box.name}: removing older snapshots to free space: {names}")
         remote.execute(box, f"lvremove --yes {' '.join(one.path for one in old)}")
     remote.execute(box, KEEP_ROOM)
     name = f"{PREFIX}{layer}"
@@ -131,7 +131,7 @@ def warn_of_overflow(box: Box, snapshots: Sequence[Volume]) -> list[str]:
     lost = [one for one in volumes.read_root(box).snapshots if one.name in names and one.invalid]
     for one in lost:
         log.warning(
-            f"{box.name}: the snapshot {one.path} overflowed and is worth nothing: layer"
+            f"{box.name}: the snapshot {one.path} overflowed and cannot be used: layer"
             f" {one.layer} cannot be rolled back (next time: --snapshot-size)"
         )
     return [one.name for one in lost]

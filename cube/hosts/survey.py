@@ -119,5 +119,5 @@ def parse(text: str, mark: str) -> Survey:
         name, *lines = part.splitlines()
         found[name] = tuple(line.strip() for line in lines if line.strip())
     if found.pop("end", None) is None:
-        raise CommandError("the survey of the host broke off", output=text[-400:])
+        raise CommandError("the survey of the host was interrupted", output=text[-400:])
     return Survey(answers=found)

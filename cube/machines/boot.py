@@ -35,6 +35,9 @@ IDENTITY = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 #: What an sshd says instead of its greeting to an address that it bars. Source: OpenSSH 10, sshd.c
 BARRED = b"Not allowed at this time"
 
+#: Seconds for the identity of a boot: a guest without KVM on a busy machine took over 60.
+IDENTITY_S = 240
+
 
 def identity(endpoint: Endpoint, *, attempts: int = ssh.ATTEMPTS) -> str:
     """Return the identity of the running boot.
@@ -42,7 +45,8 @@ def identity(endpoint: Endpoint, *, attempts: int = ssh.ATTEMPTS) -> str:
     Raises:
         MachineError: the answer is none.
     """
-    found = ssh.execute(endpoint, BOOT_ID, timeout_s=60, attempts=attempts).stdout.strip()
+    done = ssh.execute(endpoint, BOOT_ID, timeout_s=IDENTITY_S, attempts=attempts)
+    found = done.stdout.strip()
     if not IDENTITY.fullmatch(found):
         raise MachineError(f"the identity of the boot cannot be read: {found[:80]!r}")
     return found
@@ -95,7 +99,7 @@ def wait_for(
     started, told, reason = time.monotonic(), "", "no attempt was made"
     while time.monotonic() - started < timeout_s:
         if not alive():
-            raise MachineError(f"the machine stopped while SSH was waited for ({reason})")
+            raise MachineError(f"the machine stopped while waiting for SSH ({reason})")
         waited = f"waiting for SSH, {time.monotonic() - started:.0f} s"
         if waited != told:
             log.status(told := waited)

@@ -84,7 +84,7 @@ def up(request: MachineRequest, choice: Choice) -> Machine:
         MachineError: it did not boot; nothing is left running.
     """
     if not request.detached:
-        raise MachineError(f"machine {request.name}: only a detached machine can be left up")
+        raise MachineError(f"machine {request.name}: only a detached machine can be left running")
     with choice.machines.start(request) as machine:
         return machine
 

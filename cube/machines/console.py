@@ -59,6 +59,6 @@ def explained(request: MachineRequest) -> Iterator[None]:
         said = tail(file)
         raise MachineError(
             f"machine {request.name}: {error.message}",
-            hint=f"the whole console is in {file}" if said else error.hint,
+            hint=f"the full console log is in {file}" if said else error.hint,
             details=said or error.details,
         ) from error

@@ -114,7 +114,7 @@ def read(file: Path) -> MachineRecord:
         return _parse(documents.parse(file.read_text()))
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise MachineError(
-            f"{file}: not a machine's record ({error})", hint="remove the folder of this machine"
+            f"{file}: not a machine record ({error})", hint="remove the folder of this machine"
         ) from error
 
 

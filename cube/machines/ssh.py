@@ -226,7 +226,8 @@ def execute(
         endpoint: the machine.
         command: one line for the shell; quote what is not yours with `shlex.quote`.
         accept: exit codes that are not failures; `BROKEN` for a connection that breaks.
-        timeout_s: seconds until it must have ended, and until sshd grants a session for it.
+        timeout_s: seconds until sshd must have granted a session for it, and until it must have
+            ended after that.
         stdin: text for its standard input.
         attempts: how often to log in while connections break.
 
@@ -235,19 +236,19 @@ def execute(
         CommandError: the command took too long or ended with another code.
     """
     log.debug(f"ssh {address.of(endpoint)} $ {command}")
-    deadline = time.monotonic() + timeout_s
     with connected(endpoint, attempts=attempts) as client:
         transport = client.get_transport()
         assert transport is not None
         # sshd grants a session once PAM has one, for which systemd starts the account's manager:
         # more than a minute in a guest without KVM whose other units start at that time.
         channel = transport.open_session(timeout=max(ANSWER_S, timeout_s))
+        deadline = time.monotonic() + timeout_s
         channel.exec_command(command)
         channel.sendall(stdin.encode())
         channel.shutdown_write()
         done = _collect(channel, deadline)
     if done is None:
-        raise CommandError(f"{command}: no end after {timeout_s:.0f} s")
+        raise CommandError(f"{command}: did not end within {timeout_s:.0f} s")
     if done.returncode not in accept:
         output = run.tail(done.stdout + done.stderr)
         raise CommandError(

@@ -19,6 +19,7 @@ from cube.provision import file_diff
 from cube.provision.pyinfra_events import Journal, title
 from cube.runtime import run
 from cube.runtime.errors import CommandError, ProvisionError
+from cube.runtime.units import counted
 
 PROJECT = Path(__file__).resolve().parents[2]
 
@@ -206,7 +207,7 @@ def require_repeated(again: Applied, operations: int) -> None:
     if again.skipped or again.operations != operations:
         did = f"skipped, {again.skipped}" if again.skipped else f"{again.operations} operations"
         raise ProvisionError(
-            f"layer {again.layer}: its second application proves nothing: {did};"
+            f"layer {again.layer}: its second application is no proof: {did};"
             f" the first had {operations} operations",
             hint="a role must add its operations whatever it finds on the host; " + HINT,
         )
@@ -221,7 +222,7 @@ def require_unchanged(applied: Applied) -> None:
     if not applied.changed:
         return
     layer, count = applied.layer, len(applied.changed)
-    operations = "1 operation" if count == 1 else f"{count} operations"
+    operations = counted(count, "operation")
     lines: list[str] = []
     for name, diff in zip_longest(applied.changed, applied.diffs, fillvalue=""):
         lines += [name, *file_diff.excerpt(file_diff.named(diff))]

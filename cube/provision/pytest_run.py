@@ -221,7 +221,7 @@ def refuse_failures(report: CheckReport, name: str) -> None:
     place = "--root=PATH" if failed[0].evidence == "image" else "--hosts=NAME"
     raise CheckError(
         f"{len(failed)} of {len(report.checks)} checks of {name} failed: {failed[0].title}",
-        hint=f"repair what it says and try this check alone: pytest {again} {place}",
+        hint=f"fix it and run this check alone: pytest {again} {place}",
         details="\n".join(f"{check.title} [{check.id}]: {check.reason}" for check in failed),
     )
 
@@ -246,7 +246,7 @@ def refuse_exit_code(code: int, output: str, name: str) -> None:
     meaning = meanings.get(code, "it was killed" if code < 0 else "unknown to us")
     errors = [line for line in output.splitlines() if line.startswith("ERROR: ")]
     raise CheckError(
-        f"the checks of {name} were not judged: pytest ended with code {code}: {meaning}",
+        f"the checks of {name} did not run to their end: pytest exited with code {code}: {meaning}",
         hint="the lines below say why" if output.strip() else "",
         details="\n".join(errors) or run.tail(output),
     )

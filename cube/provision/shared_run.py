@@ -74,7 +74,7 @@ class Request:
             try:
                 heard = self.inbox.get(timeout=max(0.0, deadline - time.monotonic()))
             except queue.Empty:
-                raise ProvisionError(f"no end after {self.timeout_s:.0f} s") from None
+                raise ProvisionError(f"did not end within {self.timeout_s:.0f} s") from None
             if isinstance(heard, CubeError):
                 raise heard
             if isinstance(heard, str):

@@ -109,7 +109,7 @@ def run(
     except FileNotFoundError as error:
         raise missing_tool(words[0]) from error
     except subprocess.TimeoutExpired as error:
-        raise CommandError(f"{quote(argv)}: no end after {timeout_s:.0f} s") from error
+        raise CommandError(f"{quote(argv)}: did not end within {timeout_s:.0f} s") from error
     log.debug(f"  exit {done.returncode} after {time.monotonic() - started:.1f} s")
     if done.returncode not in accept:
         output = tail(done.stdout + done.stderr)
@@ -147,7 +147,7 @@ class Process:
         try:
             return self._popen.wait(timeout_s)
         except subprocess.TimeoutExpired as error:
-            raise CommandError(f"{self.command}: no end after {timeout_s:.0f} s") from error
+            raise CommandError(f"{self.command}: did not end within {timeout_s:.0f} s") from error
 
     def send(self, number: signal.Signals) -> None:
         """Send a signal to the whole group, if any of it is left."""
@@ -376,7 +376,7 @@ def stream_all(
                 on_end(place)
             ended |= done
             if time.monotonic() > deadline:
-                raise CommandError(f"{unfinished[0].command}: no end after {timeout_s:.0f} s")
+                raise CommandError(f"{unfinished[0].command}: did not end within {timeout_s:.0f} s")
     for job, lines in zip(jobs, queues, strict=True):
         _drain(lines, job.on_line, wait_s=0)
     return [one.wait(0) for one in running]

@@ -86,7 +86,7 @@ class Shell:
             hear = Lines(mark, on_line) if on_line else None
             out, err = collect(process, mark, deadline, hear)
             if time.monotonic() > deadline:
-                raise CommandError(f"{shown(command)}: no end after {timeout_s:.0f} s")
+                raise CommandError(f"{shown(command)}: did not end within {timeout_s:.0f} s")
             if not (framing.is_whole(out, mark) and framing.is_whole(err, mark)):
                 return self._lost(out, err, begun=f"{mark}<".encode() in out)
         except RefusedError as error:

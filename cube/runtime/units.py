@@ -1,4 +1,4 @@
-"""Sizes and durations in words: every message, table and page has them from here."""
+"""Sizes, durations and counts in words: every message, table and page has them from here."""
 
 SECOND = 1.0
 MINUTE = 60
@@ -27,3 +27,8 @@ def size(size_bytes: float) -> str:
     while number >= KIB and unit < len(UNITS) - 1:
         number, unit = number / KIB, unit + 1
     return f"{number:.{0 if unit == 0 or number >= WHOLE else 1}f} {UNITS[unit]}"
+
+
+def counted(number: int, noun: str) -> str:
+    """Return a number of things: "1 rule", "2 rules"."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"

@@ -180,8 +180,8 @@ def expect_name(name: str, hostname: str) -> None:
     """
     if hostname != name:
         raise ProofError(
-            f"{name}: the clone calls itself {hostname}",
-            hint="does cloud-init run at the first boot? see: cloud-init status --long",
+            f"{name}: the clone's host name is {hostname}",
+            hint="check that cloud-init ran at the first boot: cloud-init status --long",
         )
 
 

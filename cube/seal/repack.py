@@ -93,7 +93,7 @@ def opened(disk: Path, work: Path) -> Iterator[Source]:
             if not system.clean:
                 raise SealError(
                     f"{disk}: its root was not unmounted",
-                    hint="the machine was killed while it was cleaned; build again",
+                    hint="the machine was killed during cleaning; build again",
                 )
             root.mkdir(exist_ok=True)
             with mount.attached(cell, shown.raw, part, writable=False) as device:
@@ -202,7 +202,7 @@ def compare(source: Source, target: Path, work: Path) -> None:
     if found:
         raise SealError(
             f"{target}: {len(found)} files are not as they were, the first is {found[0]}",
-            hint="is the memory or the disk at fault? build it again",
+            hint="check this machine's memory and disk, then build again",
             details="\n".join(found[:20]),
         )
 

@@ -156,12 +156,12 @@ def explained(what: str) -> Iterator[None]:
         hint = MAKE_ROOM if error.errno in DISK_FULL else "look at the disk: dmesg"
         raise SealError(f"{what}: {error}", hint=hint) from error
     except (MemoryError, zstandard.ZstdError) as error:
-        raise SealError(f"{what}: {error!r}", hint="is memory free? see: free -m") from error
+        raise SealError(f"{what}: {error!r}", hint="check the free memory: free -m") from error
     except (CommandError, MachineError) as error:
         full = os.strerror(errno.ENOSPC) in error.details
         raise SealError(
             f"{what}: {error.message}",
-            hint=MAKE_ROOM if full else "is the chain whole? see: cube chain verify",
+            hint=MAKE_ROOM if full else "check the chain: cube chain verify",
             details=error.details,
         ) from error
 
@@ -180,7 +180,7 @@ def expect_no_residue(artifact: Path, work: Path) -> None:
         raise SealError(
             f"{artifact}: {len(places)} runs of free blocks are not zero, the first at byte "
             f"{places[0]} of the root",
-            hint="deleted data would be delivered; build it again, and report it",
+            hint="deleted data would be shipped; build again, and report this",
         )
 
 

@@ -52,7 +52,7 @@ def expect(name: str, firmware: Firmware, said: str) -> State:
     if firmware == "secure-boot" and state != "enabled":
         raise ProofError(
             f"{name}: booted by firmware with Secure Boot, but mokutil says: {said or 'nothing'}",
-            hint="is mokutil in the image, and does shim validate? see: mokutil --sb-state",
+            hint="check that the image has mokutil and that shim validates: mokutil --sb-state",
         )
     return state
 

@@ -20,7 +20,7 @@ def frameworks_are_known(choice: Choice) -> list[Finding]:
 def built_for_processor(choice: Choice) -> list[Finding]:
     """A build for the processor alone is told."""
     return [
-        warning("processor", f"{one.name} {one.version} is built for the processor: it uses no GPU")
+        warning("processor", f"{one.name} {one.version} is a CPU build: it uses no GPU")
         for one in choice.wanted
         if not one.cuda
     ]
@@ -35,7 +35,7 @@ def torch_works(choice: Choice) -> list[Finding]:
             continue
         row = choice.table.torch.get(version)
         if not row:
-            text = f"torch {version} of {one.name} is not in the table: nothing of it is proven"
+            text = f"torch {version} of {one.name} is not in the table: unproven"
             found.append(warning("torch", text))
             continue
         found += judge_torch(choice, one, version, row)
@@ -67,7 +67,7 @@ def vllm_works(choice: Choice) -> list[Finding]:
             continue
         row, name = choice.table.vllm.get(one.version), f"vLLM {one.version}"
         if not row:
-            found.append(warning("vllm", f"{name} is not in the table: nothing of it is proven"))
+            found.append(warning("vllm", f"{name} is not in the table: unproven"))
             continue
         found += python_fits(choice, name, row.python)
         if row.sm and not covers(row.sm, choice.model.sm):
@@ -93,7 +93,7 @@ def tensorflow_works(choice: Choice) -> list[Finding]:
             continue
         row, name = choice.table.tensorflow.get(one.version), f"TensorFlow {one.version}"
         if not row:
-            text = f"{name} is not in the table: nothing of it is proven"
+            text = f"{name} is not in the table: unproven"
             found.append(warning("tensorflow", text))
             continue
         found += serve(choice, one.cuda, name) + python_fits(choice, name, row.python)

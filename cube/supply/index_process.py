@@ -97,7 +97,7 @@ def wait_for_port(process: run.Process, heard: "queue.SimpleQueue[str]") -> int:
                 return int(said)
         if process.returncode is not None and heard.empty():
             break
-    raise CommandError(f"{process.command}: it does not serve: {said or 'it said nothing'}")
+    raise CommandError(f"{process.command}: it does not start: {said or 'it printed nothing'}")
 
 
 def require_pages(url: str) -> None:

@@ -1,7 +1,7 @@
 """Packages that an earlier build has fetched: apt-cacher-ng, for as long as a build runs.
 
 It may save time and may never cost a build: where it is missing, does not start or gives what apt
-does not believe, the build goes on without it. apt verifies what comes out of it as what comes
+does not believe, the build continues without it. apt verifies what comes out of it as what comes
 from a mirror, by the signature of its archive. No key of a link knows of it.
 """
 
@@ -66,7 +66,7 @@ def opened(spec: Spec, work: Workspace) -> Iterator[PackageCache | None]:
         yield PackageCache(url=url, guest_url=guest_url(spec, url))
         return
     if wanted != "auto":
-        log.warning(f"network.package_cache: {url} does not answer; the build goes on without it")
+        log.warning(f"network.package_cache: {url} does not answer; the build continues without it")
         yield None
         return
     with contextlib.ExitStack() as stack:
@@ -74,7 +74,7 @@ def opened(spec: Spec, work: Workspace) -> Iterator[PackageCache | None]:
             cache = stack.enter_context(own(spec, work.cache / "packages"))
         except (CubeError, OSError) as error:
             reason = error.message if isinstance(error, CubeError) else str(error)
-            log.info(f"no cache of packages: {reason}; the build goes on without it")
+            log.info(f"no cache of packages: {reason}; the build continues without it")
             cache = None
         yield cache
 

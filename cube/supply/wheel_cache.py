@@ -70,7 +70,7 @@ def opened(spec: Spec, work: Workspace) -> Iterator[WheelCache | None]:
                 cache = stack.enter_context(own(spec, (work.cache / "wheels").absolute()))
             except (CubeError, OSError) as error:
                 reason = error.message if isinstance(error, CubeError) else str(error)
-                log.info(f"no cache of wheels: {reason}; the build goes on without it")
+                log.info(f"no cache of wheels: {reason}; the build continues without it")
         yield cache
 
 

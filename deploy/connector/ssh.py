@@ -251,7 +251,7 @@ class CubeConnector(SSHConnector):
             yield
             return
         left_s = max(0.001, self._begun + limit_s - time.monotonic())
-        overdue = TimeoutError(f"no end after {limit_s:.0f} s")
+        overdue = TimeoutError(f"did not end within {limit_s:.0f} s")
         if _reading.get() and left_s > FACT_S:
             left_s, overdue = FACT_S, TimeoutError(f"a fact is not read after {FACT_S:.0f} s")
         try:

@@ -129,7 +129,7 @@ def log_in(state: State, host: Host, command: str, pauses_s: tuple[int, ...]) ->
 
 def refused(login: Callable[[], None]) -> str:
     """Try within the time for one login; return why it failed, or nothing."""
-    overdue = TimeoutError(f"no end after {LOGIN_S} s")
+    overdue = TimeoutError(f"did not end within {LOGIN_S} s")
     try:
         with event_file.unreported(), gevent.Timeout(LOGIN_S, overdue):
             login()

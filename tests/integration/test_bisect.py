@@ -105,5 +105,5 @@ def test_kill_9_leaves_nothing_running_and_the_next_search_clears(
     assert_nothing_runs(built, folder)
     assert folder.exists()
     done = bisect(built, "true")
-    assert f"cleared what an earlier run left: machine {folder.name}" in done.stderr
+    assert f"removed leftovers of an earlier run: machine {folder.name}" in done.stderr
     assert not trials(built)

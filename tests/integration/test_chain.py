@@ -157,7 +157,10 @@ BELOW = {1: ("base", "common"), 5: ("layer1", "monitoring")}
 
 
 @pytest.mark.parametrize("layer", [pytest.param(1, marks=pytest.mark.exhaustive), 5])
-@pytest.mark.parametrize("kill", [kill_cube, kill_machine, kill_pyinfra])
+@pytest.mark.parametrize(
+    "kill",
+    [kill_cube, kill_machine, pytest.param(kill_pyinfra, marks=pytest.mark.exhaustive)],
+)
 def test_after_a_kill_the_same_command_goes_on(
     chained: Place, run_of: Keep, kill: Callable[[Place], None], layer: int
 ) -> None:

@@ -124,7 +124,7 @@ def test_the_summary_says_why_each_of_the_others_failed(site: Site, applied: Don
     vanished = applied.hosts[site.vanishing.name]["error"]
     assert "Connection refused" in vanished["text"]
     assert "users: Let the administrator use sudo: failed" in vanished["details"]
-    assert reasons[site.hung.name] == f"layer 1: no end after {LIMIT_S} s"
+    assert reasons[site.hung.name] == f"layer 1: did not end within {LIMIT_S} s"
 
 
 def test_none_is_held_up_by_another(site: Site, applied: Done) -> None:

@@ -181,8 +181,8 @@ def test_a_second_validation_is_refused(desk: Desk, box: Box) -> None:
         judged = by_pytest(desk, "-k", "docker")
 
     assert done.code == BusyError.exit_code
-    assert "another validation runs there" in done.of("error")["text"]
-    assert "another validation runs there" in judged.stdout
+    assert "another validation is running there" in done.of("error")["text"]
+    assert "another validation is running there" in judged.stdout
     assert "1 failed" in judged.stdout
     assert desk.cube("validate", "--quick", "--suites", "docker").code == 0
 
@@ -286,5 +286,5 @@ def test_a_container_is_never_certified(desk: Desk, built: Built, tmp_path: Path
 
 
 def test_a_box_that_restarts_in_the_middle_is_told(desk: Desk, box: Box) -> None:
-    with pytest.raises(MachineError, match="the box restarted by itself"):
+    with pytest.raises(MachineError, match="the host restarted unexpectedly"):
         run(desk, box, "#!/bin/sh\nsystemctl reboot\nsleep 60\n")

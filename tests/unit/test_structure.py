@@ -2,6 +2,7 @@
 
 import ast
 from collections.abc import Iterator
+from fnmatch import fnmatch
 from pathlib import Path
 
 import pytest
@@ -138,3 +139,11 @@ def test_imports_run_down() -> None:
 )
 def test_an_arrow_back_up_is_seen(arrow: Arrow, bad: bool) -> None:
     assert bool(fault(arrow)) is bad
+
+
+def test_pytest_goes_into_every_folder_of_tests(pytestconfig: pytest.Config) -> None:
+    """It left out folders called build. Source: pytest, norecursedirs."""
+    left_out = pytestconfig.getini("norecursedirs")
+    folders = {path.parent.name for path in (PROJECT / "tests").rglob("test_*.py")}
+    assert not [name for name in folders for pattern in left_out if fnmatch(name, pattern)]
+    assert "build" in folders

@@ -115,7 +115,7 @@ def make_cached_tree(spec: Spec, tree: Path, cache: PackageCache | None) -> None
     except PackerError as error:
         if cache is None or not suspect(error):
             raise
-        log.warning(f"without the cache of packages, which may be at fault: {error.message}")
+        log.warning(f"retrying without the package cache, which may be at fault: {error.message}")
         if poisoned(error):
             cache.distrust()
         make_tree(spec, tree)

@@ -56,7 +56,7 @@ def validate_template(spec: Spec, workspace: Workspace, name: str) -> None:
             except PackerError as error:
                 raise PackerError(
                     f"the template packer/{name} is not valid",
-                    hint="put right what Packer names below",
+                    hint="fix what Packer reports below",
                     details=error.details.replace(f"{staged}/", f"packer/{name}/"),
                 ) from error
 

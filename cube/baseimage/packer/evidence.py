@@ -68,6 +68,6 @@ def read_file(disk: Path, offset: int, path: str) -> str:
 def unproven(why: str) -> PackerError:
     """Say that Packer reported success over a disk that does not bear it out."""
     return PackerError(
-        f"packer ended well, but the image does not prove it: {why}",
+        f"packer exited with 0, but the image failed verification: {why}",
         hint="QEMU or the guest was killed: look at the console's last lines, and build again",
     )

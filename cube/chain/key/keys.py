@@ -135,7 +135,8 @@ def read_data(held: dict[str, Any], names: Sequence[str]) -> dict[str, Any]:
     for name in names:
         if name not in held:
             raise ChainError(
-                f"a role reads host.data.{name}, which is no datum of cube.toml: no key covers it",
+                f"a role reads host.data.{name}, which is not a setting of cube.toml, so no key"
+                " covers it",
                 hint="add it to cube.config.host_data, or do not read it (grep -r in deploy/)",
             )
     return {name: held[name] for name in names}

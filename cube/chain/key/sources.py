@@ -226,7 +226,7 @@ def unclear(path: Path, node: ast.AST, remedy: str) -> CubeError:
     """Build the error for a read that hides its key: the layer would miss a change of it."""
     text = ast.unparse(node)
     return CubeError(
-        f"{path}, line {getattr(node, 'lineno', '?')}: {text}: does not show which data it reads",
+        f"{path}, line {getattr(node, 'lineno', '?')}: {text}: unclear which data it reads",
         hint=remedy,
     )
 

@@ -141,7 +141,7 @@ def read(folder: Path) -> Link:
         link = parse(folder, documents.parse(path.read_text(encoding="utf-8")))
     except (OSError, ValueError, KeyError, TypeError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
-        raise ChainError(f"{path}: cannot be read as a link's record: {reason}") from error
+        raise ChainError(f"{path}: cannot be read as a link record: {reason}") from error
     if folder.name != folder_name(link.name, link.key):
         raise ChainError(f"{path}: belongs to {folder_name(link.name, link.key)}")
     return link

@@ -81,8 +81,8 @@ def require_no_orphan(link: Link, here: Sequence[Link]) -> None:
         if child.parent == link.key:
             raise ChainError(
                 f"{child.name} {child.short}, which is here, stood on a {link.name} that is gone:"
-                " its bytes may have been others",
-                hint=f"remove what stood on it: rm -r {child.folder}",
+                " its content may have differed",
+                hint=f"remove what was based on it: rm -r {child.folder}",
             )
 
 
@@ -101,7 +101,7 @@ def require_parent(link: Link, parent: Link | None, entry: Entry) -> None:
     if parent.sha256 != entry.parent_sha256:
         raise ChainError(
             f"{link.name} {link.short} was made on another {parent.name} {parent.short} than the"
-            " one here: the same key, other bytes",
+            " one here: the same key, different content",
             hint="import it into an empty build folder (build.dir of cube.toml), or remove the"
             f" chain here first: rm -r {parent.folder.parent}",
         )

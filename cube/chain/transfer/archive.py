@@ -96,9 +96,9 @@ def parse_index(text: bytes) -> Index:
         if not isinstance(index.os, str) or not isinstance(index.head, str):
             raise TypeError(index)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ChainError("it is no exported chain") from error
+        raise ChainError("it is not an exported chain") from error
     if not links or len({entry.folder for entry in links}) < len(links):
-        raise ChainError("its index lists no link, or one twice")
+        raise ChainError("its index lists no link, or lists one twice")
     return index
 
 

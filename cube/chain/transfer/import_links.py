@@ -98,7 +98,7 @@ def unpack(store: Store, folder: Path, file: Path, os_name: str) -> Draft:
         with reader.opened(file) as tar:
             return unpack_links(store, folder, tar, os_name)
     except reader.NONSENSE as error:
-        raise ChainError("it is damaged, or no exported chain", hint=remedy(file)) from error
+        raise ChainError("it is damaged, or not an exported chain", hint=remedy(file)) from error
 
 
 def unpack_links(store: Store, folder: Path, tar: tarfile.TarFile, os_name: str) -> Draft:

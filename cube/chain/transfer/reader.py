@@ -118,12 +118,12 @@ def read_link(tar: tarfile.TarFile, entry: Entry, folder: Path) -> tuple[Link, b
     name = f"{entry.folder}/{RECORD}"
     text = read_text(tar, name)
     if hashlib.sha256(text).hexdigest() != entry.record_sha256:
-        raise ChainError(f"{name} has another checksum than the index says")
+        raise ChainError(f"{name} has a checksum other than the one in the index")
     try:
         link = parse(folder, documents.parse(text))
         sound = sound_key(link)
     except NONSENSE as error:
-        raise ChainError(f"{name} is no link's record of this version") from error
+        raise ChainError(f"{name} is not a link record of this version") from error
     if not sound:
         raise ChainError(f"{name}: its ingredients do not give its key")
     frozen = (link.sha256, link.size_bytes, bool(link.skipped))
@@ -171,6 +171,6 @@ def read_disk(tar: tarfile.TarFile, entry: Entry, target: Path | None) -> None:
         if out:
             sparse.finish(out)
     if found.hexdigest() != entry.disk_sha256:
-        raise ChainError(f"{name} has another checksum than the index says")
+        raise ChainError(f"{name} has a checksum other than the one in the index")
     if target:
         target.chmod(0o444)

@@ -57,7 +57,7 @@ def certify(
     Raises:
         PassportError: it carries another image, or something was not settled on hardware.
         CheckError: a check failed.
-        BusyError: another validation runs there.
+        BusyError: another validation is running there.
         MachineError: it does not answer.
     """
     refuse_virtual(box)

@@ -112,7 +112,7 @@ def trusted_lines(public_key: Path | None, signers: Path | None) -> list[str]:
         lines = [line.strip() for line in text.splitlines()]
         return [line for line in lines if line and not line.startswith("#")]
     if public_key is None:
-        raise PassportError("whose signature is trusted?", hint="--key FILE.pub, or --signers FILE")
+        raise PassportError("no trusted signer was named", hint="--key FILE.pub, or --signers FILE")
     require_file(public_key, "name the public key, whose file ends in .pub")
     try:
         return [f"{SIGNER} {ssh_keys.read_file(public_key)}"]

@@ -60,7 +60,7 @@ def refused(box: Box, answer: Answer) -> BusyError | MachineError:
         return remote.refusal(box, answer, TAKE)
     if answer.returncode == TAKEN:
         return BusyError(
-            f"{box.name}: another validation runs there",
+            f"{box.name}: another validation is running there",
             hint=f"wait for it, or see who: fuser --verbose {LOCK}",
         )
     return MachineError(f"{box.name}: {LOCK} cannot be taken: {remote.last_line(answer)}")

@@ -180,7 +180,7 @@ def end_orphan(box: Box) -> None:
     """End a suite that a killed validation left running; whoever calls it holds the lock."""
     script = f"systemctl is-active --quiet {UNIT}.service && systemctl stop {UNIT}.service"
     if remote.execute(box, script, accept=range(ssh.FAILED), timeout_s=60).returncode == 0:
-        log.warning(f"{box.name}: ended the suite that an earlier, killed validation left there")
+        log.warning(f"{box.name}: stopped a suite that an earlier, killed validation left running")
 
 
 def stop(box: Box) -> None:
@@ -211,8 +211,8 @@ def lost(box: Box, suite: Suite, boot: str, seconds: float) -> MachineError:
         )
     if again != boot:
         return MachineError(
-            f"{what}: the box restarted by itself",
-            hint="its last words: journalctl --boot=-1 --lines=50; power supply and Xid lines"
+            f"{what}: the host restarted unexpectedly",
+            hint="its last log lines: journalctl --boot=-1 --lines=50; power supply and Xid lines"
             " are the first suspects",
         )
-    return MachineError(f"{what}, though the box did not restart", hint="look at the network")
+    return MachineError(f"{what}, although the host did not restart", hint="look at the network")

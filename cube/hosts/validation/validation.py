@@ -84,7 +84,7 @@ def validate(box: Box, wanted: Wanted) -> Validation:
         wanted: which suites, and how.
 
     Raises:
-        BusyError: another validation runs there.
+        BusyError: another validation is running there.
         MachineError: the box does not answer any more.
     """
     began = datetime.now(UTC)

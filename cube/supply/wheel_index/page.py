@@ -58,14 +58,14 @@ def read(body: bytes, kind: str, url: str, name: str) -> Page:
     else:
         page = read_html(body.decode("utf-8", errors="replace"), name)
     if not isinstance(page, dict) or not isinstance(page.get("files"), list):
-        raise ValueError(f"{url} is no page of a package index")
+        raise ValueError(f"{url} is not a page of a package index")
     base = urljoin(url, page.pop("base", ""))
     try:
         for file in page["files"]:
             file |= {"url": absolute(base, file["url"]), "filename": str(file["filename"])}
         digests(page)  # raises where an entry's hashes are damaged
     except (AttributeError, KeyError, TypeError) as error:
-        raise ValueError(f"{url} is no page of a package index") from error
+        raise ValueError(f"{url} is not a page of a package index") from error
     return page
 
 

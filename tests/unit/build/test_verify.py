@@ -28,7 +28,7 @@ def test_a_gate_that_cannot_look_hides_no_other(
         verify.Gate(name="Third", problems=lambda _: []),
     )
     monkeypatch.setattr(verify, "GATES", gates)
-    with pytest.raises(VerifyError, match="3 things are wrong") as caught:
+    with pytest.raises(VerifyError, match="verification found 3 problems; nothing was built") as caught:
         verify.verify(config.load_text("", tmp_path / "cube.toml"))
     assert caught.value.details.splitlines() == [
         "First: no. no tool for debian-13",
@@ -66,7 +66,7 @@ def test_gates_are_asked_at_once_and_told_in_order(monkeypatch: pytest.MonkeyPat
 
     two_gates(monkeypatch, ask("one"), ask("two"))
     told: list[log.Event] = []
-    with log.listening(told.append), pytest.raises(VerifyError, match="2 things") as caught:
+    with log.listening(told.append), pytest.raises(VerifyError, match="2 problems") as caught:
         verify.verify(config.load_text("", Path("cube.toml")))
     assert caught.value.details == "First: no. one is wrong\nSecond: no. two is wrong"
     assert [one.text for one in told if one.kind != "debug"] == [

@@ -47,7 +47,7 @@ def test_an_address_keeps_its_options_and_is_called_without(listing: Spec) -> No
     ("words", "exclude", "message"),
     [
         (["desk3"], [], "no host is called desk3 (known: desk1, desk2, desk10, lab)"),
-        (["rack*"], [], "no host is like rack*"),
+        (["rack*"], [], "no host matches 'rack*'"),
         (["lab"], ["desk1"], "--exclude desk1 leaves nothing out"),
         (["lab"], ["*"], "no host is left to work on"),
         (["lab", "anna@"], [], "anna@: not an address"),

@@ -199,12 +199,12 @@ def test_failed_checks_are_drift_but_broken_runs_are_not(
     file.write_text(log_lines(failed=failed))
 
     def refuse(*_: object) -> CheckReport:
-        raise CheckError("the checks of layer5 were not judged")
+        raise CheckError("the checks of layer5 did not run to their end")
 
     monkeypatch.setattr(pytest_run, "run_checks", refuse)
     if failed:
         (found,) = drift.judge(loaded, box, 5).having("failed")
         assert (found.title, found.reason) == ("a fact", "it broke")
         return
-    with pytest.raises(CheckError, match="were not judged"):
+    with pytest.raises(CheckError, match="did not run to their end"):
         drift.judge(loaded, box, 5)

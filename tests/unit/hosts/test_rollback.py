@@ -44,10 +44,10 @@ def test_a_merge_that_was_begun_goes_on(box: Box) -> None:
     [
         (root_of(), 0, "no snapshot from before a layer above 0 (there: none)", "apply --snapshot"),
         (root_of(snapshot(1)), 1, "above 1 (there: cube-before-layer1)", "apply --snapshot"),
-        (root_of(snapshot(1), snapshot(5, merging=True)), 0, "cube-before-layer5 is being merged",
-         "finish that: cube rollback desk1 layer4"),
-        (root_of(snapshot(1, merging=True), snapshot(5)), 1, "cube-before-layer1 is being merged",
-         "finish that: cube rollback desk1 base"),
+        (root_of(snapshot(1), snapshot(5, merging=True)), 0, "layer5 is already being merged",
+         "finish that first: cube rollback desk1 layer4"),
+        (root_of(snapshot(1, merging=True), snapshot(5)), 1, "layer1 is already being merged",
+         "finish that first: cube rollback desk1 base"),
         (root_of(snapshot(5, invalid=True)), 1, "vg/cube-before-layer5 overflowed",
          "lvremove vg/cube-before-layer5"),
         (root_of(snapshot(5, failed=True)), 1, "overflowed", "lvremove"),
@@ -84,7 +84,7 @@ def test_a_kernel_must_not_lose_its_modules(
     if not refused:
         rollback.refuse_other_kernel(box, root, chosen)
         return
-    with pytest.raises(SnapshotError, match="would not come back"):
+    with pytest.raises(SnapshotError, match="would not boot"):
         rollback.refuse_other_kernel(box, root, chosen)
 
 

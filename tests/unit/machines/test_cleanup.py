@@ -72,7 +72,7 @@ def test_file_that_is_no_record_is_removed_and_told(tmp_path: Path) -> None:
     file = tmp_path / "broken" / records.FILE_NAME
     file.parent.mkdir()
     file.write_text("{")
-    assert "not a machine's record" in cleanup.clear(tmp_path)[0]
+    assert "not a machine record" in cleanup.clear(tmp_path)[0]
     assert not file.exists()
 
 

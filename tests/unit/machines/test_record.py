@@ -28,7 +28,7 @@ def test_writing_leaves_no_draft(record: MachineRecord) -> None:
 )
 def test_no_record_is_one_clear_error(tmp_path: Path, text: str) -> None:
     (tmp_path / "machine.json").write_text(text)
-    with pytest.raises(MachineError, match="not a machine's record"):
+    with pytest.raises(MachineError, match="not a machine record"):
         records.read(tmp_path / "machine.json")
 
 

@@ -127,8 +127,8 @@ FAILED = end("a", error="E: no space")
 def test_the_cause_in_the_last_event_of_a_host_goes_first(
     more: tuple[dict[str, Any], ...], tmp_path: Path
 ) -> None:
-    last = {"event": "exit", "host": "m", "code": 1, "cause": "no end after 5 s"}
-    with pytest.raises(ProvisionError, match="layer 1: no end after 5 s"):
+    last = {"event": "exit", "host": "m", "code": 1, "cause": "did not end within 5 s"}
+    with pytest.raises(ProvisionError, match="layer 1: did not end within 5 s"):
         pyinfra_run.judge(1, 1, journal(tmp_path, PLAN, last, *more))
 
 
@@ -183,9 +183,9 @@ def test_a_second_application_that_repeats_all_and_changes_nothing_is_proof(
     ("again", "told"),
     [
         (Applied(layer=1, operations=2, changed=("a: b",)), "changed something: 1 operation"),
-        (Applied(layer=1, skipped="no GPU"), "proves nothing: skipped, no GPU; the first had 2"),
-        (Applied(layer=1, operations=1), "proves nothing: 1 operations; the first had 2"),
-        (Applied(layer=1, operations=3), "proves nothing: 3 operations; the first had 2"),
+        (Applied(layer=1, skipped="no GPU"), "is no proof: skipped, no GPU; the first had 2"),
+        (Applied(layer=1, operations=1), "is no proof: 1 operations; the first had 2"),
+        (Applied(layer=1, operations=3), "is no proof: 3 operations; the first had 2"),
     ],
 )
 def test_another_second_application_is_none(

@@ -257,5 +257,5 @@ def test_a_machine_that_does_not_answer_is_one_error(tmp_path: Path) -> None:
 
 def test_a_run_that_takes_too_long_is_ended(tmp_path: Path) -> None:
     make_tree(tmp_path / "tree", {})
-    with pytest.raises(CommandError, match="no end after 0 s"):
+    with pytest.raises(CommandError, match="did not end within 0 s"):
         judge(tmp_path / "tree", tmp_path, timeout_s=0.05)

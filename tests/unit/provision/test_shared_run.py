@@ -141,7 +141,7 @@ def test_a_host_has_a_deadline_although_pyinfra_says_nothing(
     planted(silent="a", sleep=1000)  # type: ignore[operator]
     with shared_runs(limit_s=2) as runs:
         ended = apply_to("a", runs, loaded, tmp_path)
-    assert "no end after" in str(ended["a"])
+    assert "did not end within" in str(ended["a"])
 
 
 def test_events_that_cannot_be_read_fail_every_host(

@@ -120,6 +120,6 @@ def test_outputs_are_in_plain_english() -> None:
 
 @pytest.mark.parametrize("command", ["sleep 60", "yes"])
 def test_a_command_that_does_not_end_is_given_up(shell: Shell, command: str) -> None:
-    with pytest.raises(CommandError, match="no end after 0 s"):
+    with pytest.raises(CommandError, match="did not end within 0 s"):
         shell.run(command, timeout_s=0.4)
     assert shell.run("echo next").stdout == b"next\n"

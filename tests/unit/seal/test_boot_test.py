@@ -96,7 +96,7 @@ def test_root_that_did_not_grow_is_refused_with_both_sizes(grown: int) -> None:
 
 
 def test_host_name_that_is_not_the_seeds_is_refused() -> None:
-    with pytest.raises(ProofError, match="cube-proof-1: the clone calls itself localhost"):
+    with pytest.raises(ProofError, match="cube-proof-1: the clone's host name is localhost"):
         clones.expect_name("cube-proof-1", "localhost")
 
 

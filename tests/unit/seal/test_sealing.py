@@ -96,7 +96,7 @@ def test_file_that_reads_otherwise_is_never_kept(
         return bytearray(b"x" * size)
 
     monkeypatch.setattr(compress, "read", misread)
-    with pytest.raises(MachineError, match="does not read as") as caught:
+    with pytest.raises(MachineError, match="does not have the same content as") as caught:
         sealing.flatten(chain, tmp_path / "sealed.qcow2")
     assert "mismatch" in caught.value.details
     assert not (tmp_path / "sealed.qcow2").exists()

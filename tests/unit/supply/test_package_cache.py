@@ -46,7 +46,7 @@ def test_a_cache_that_does_not_answer_is_told_and_done_without(tmp_path: Path) -
     assert cache is None
     assert heard == [
         "warning: network.package_cache: http://127.0.0.1:1 does not answer;"
-        " the build goes on without it"
+        " the build continues without it"
     ]
 
 

@@ -218,9 +218,7 @@ def test_data_that_is_read_is_named(project: Path, text: str, names: list[str]) 
     ],
 )
 def test_a_read_that_does_not_show_its_key_is_refused(project: Path, text: str) -> None:
-    with pytest.raises(
-        CubeError, match=r"role.py, line \d+: .*: does not show which data"
-    ) as error:
+    with pytest.raises(CubeError, match=r"role.py, line \d+: .*: unclear which data") as error:
         read(project, text)
     assert error.value.hint
 

@@ -96,7 +96,7 @@ def test_a_wrong_record_is_refused(tmp_path: Path, changes: dict[str, Any], reas
 def test_what_is_no_record_is_refused(tmp_path: Path, content: bytes) -> None:
     made = make(tmp_path)
     (made.folder / RECORD).write_bytes(content)
-    with pytest.raises(ChainError, match="cannot be read as a link's record"):
+    with pytest.raises(ChainError, match="cannot be read as a link record"):
         link.read(made.folder)
 
 
@@ -155,7 +155,7 @@ def test_a_skipped_layer_says_why(tmp_path: Path) -> None:
 def test_whatever_is_in_a_record_is_told_in_one_line(tmp_path: Path, text: str) -> None:
     folder = make(tmp_path).folder
     (folder / RECORD).write_text(text)
-    with pytest.raises(ChainError, match="cannot be read as a link's record") as caught:
+    with pytest.raises(ChainError, match="cannot be read as a link record") as caught:
         link.read(folder)
     assert len(caught.value.message.splitlines()) == 1
     assert len(caught.value.message) < 500
@@ -177,7 +177,7 @@ def test_whatever_is_in_a_record_is_told_in_one_line(tmp_path: Path, text: str) 
 )
 def test_a_layer_of_other_types_is_refused(tmp_path: Path, layer: dict[str, Any]) -> None:
     folder = make(tmp_path, layer=layer).folder
-    with pytest.raises(ChainError, match="cannot be read as a link's record"):
+    with pytest.raises(ChainError, match="cannot be read as a link record"):
         link.read(folder)
 
 

@@ -135,10 +135,10 @@ def written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_a_host_ends_once_at_its_deadline(written: Path) -> None:
     made = connector(0.2)
     for _ in range(2):  # what is begun after it, too
-        with pytest.raises(TimeoutError, match="no end after 0 s"), made._in_time():
+        with pytest.raises(TimeoutError, match="did not end within 0 s"), made._in_time():
             gevent.sleep(5)
     assert exits(written) == [
-        {"event": "exit", "host": "desk1", "code": 1, "cause": "no end after 0 s"}
+        {"event": "exit", "host": "desk1", "code": 1, "cause": "did not end within 0 s"}
     ]
 
 

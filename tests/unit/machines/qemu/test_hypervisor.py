@@ -94,4 +94,4 @@ def test_why_that_process_failed_is_told(monkeypatch: pytest.MonkeyPatch, tmp_pa
     (tmp_path / "machine.json").write_text("{")
     with pytest.raises(MachineError, match="machine up: could not be stopped") as caught:
         vm.stop_recorded(found)
-    assert "not a machine's record" in caught.value.details
+    assert "not a machine record" in caught.value.details
