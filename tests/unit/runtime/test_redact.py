@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from cube import config
 from cube.runtime import log, redact
 from cube.runtime.errors import CommandError, CubeError
+from deploy.runner import redact as layers
 from deploy.runner.redact import _known
 
 
@@ -173,3 +174,9 @@ def test_data_keeps_its_shape() -> None:
 @pytest.mark.parametrize("text", ["https://a," * 20_000, "https://a:x," * 20_000, "://" * 50_000])
 def test_many_urls_take_no_long_time(text: str) -> None:
     assert redact.masked(text) == text
+
+
+def test_our_programs_mask_as_layers_do() -> None:
+    assert {name: getattr(redact, name) for name in redact.__all__} == {
+        name: getattr(layers, name) for name in redact.__all__
+    }

@@ -1,7 +1,5 @@
 """apt's sources with mirrors in them."""
 
-from pathlib import Path
-
 import pytest
 
 from deploy.operations.mirrors import Mirrors, machine, names_archive
@@ -116,11 +114,3 @@ def test_a_login_for_apt_is_not_told() -> None:
     assert "me" not in masked(text).replace("machine", "")
     assert "s3cret" not in masked(text)
     assert "tok" not in masked(text)
-
-
-def test_both_modules_of_logins_are_the_same() -> None:
-    here = Path(__file__).parents[4]
-    ours, theirs = (
-        (here / one / "redact.py").read_text() for one in ("cube/runtime", "deploy/runner")
-    )
-    assert ours.partition("import re")[2] == theirs.partition("import re")[2]
