@@ -20,8 +20,9 @@ from cube.config.workspace import Workspace
 from cube.runtime import run
 from cube.runtime.errors import CubeError
 
-#: What a build does not need.
-LEAVE = shutil.ignore_patterns("__pycache__", ".*", "build", "tests", "*.egg-info")
+#: What a build does not need: anywhere, and in the project's own folder. cube/build it needs.
+LEAVE = shutil.ignore_patterns("__pycache__", ".*", "*.egg-info")
+LEAVE_AT_THE_TOP = {"build", "tests"}
 #: Appended to a role: it changes the source and nothing that the role does.
 CHANGE = "\n#: Changed by the benchmark.\nBENCHMARK_{} = True\n"
 #: Seconds for one build, several times what the slowest host needed; until a killed one is gone.
@@ -100,9 +101,19 @@ class Project:
         raise CubeError(f"layer {layer} has no role to change: {', '.join(map(str, paths))}")
 
 
+def copy_sources(source: Path, folder: Path) -> Path:
+    """Copy what a build runs to a new folder, and return that."""
+
+    def leave(place: str, names: list[str]) -> set[str]:
+        top = LEAVE_AT_THE_TOP if Path(place) == source else set()
+        return LEAVE(place, names) | (top & set(names))
+
+    return Path(shutil.copytree(source, folder, ignore=leave))
+
+
 def copy(folder: Path, file: Path, *, image: str = "", source: Path = PROJECT) -> Project:
     """Copy the project to a new folder, with another cube.toml and image.os."""
-    shutil.copytree(source, folder, ignore=LEAVE)
+    copy_sources(source, folder)
     shutil.copy(file, folder / "cube.toml")
     loaded = config.load(folder / "cube.toml", os=image)
     if not loaded.build.dir.is_relative_to(folder.resolve()):

@@ -5,13 +5,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from cube.runtime import log
-from cube.runtime.errors import BusyError, CubeError
+from cube.config import Spec
+from cube.config.workspace import Workspace
 from cube.machines import Machine, MachineRequest, record
 from cube.machines.choose import choose
 from cube.machines.choose import down as stop_machine
-from cube.config import Spec
-from cube.config.workspace import Workspace
+from cube.runtime import log
+from cube.runtime.errors import BusyError, CubeError
 
 #: The name of the machine that a build works in.
 MACHINE = "build"
@@ -49,9 +49,13 @@ class Workbench:
         choice = choose(self.spec.build.machine)
         log.debug(f"machine: {choice.reason}")
         request = MachineRequest(
-            name=MACHINE, disk=disk, run_dir=self.work.machines / MACHINE,
-            key_file=self.work.build_key, cpus=self.spec.build.cpus,
-            memory_mib=self.spec.build.memory, libvirt_uri=self.spec.build.libvirt_uri,
+            name=MACHINE,
+            disk=disk,
+            run_dir=self.work.machines / MACHINE,
+            key_file=self.work.build_key,
+            cpus=self.spec.build.cpus,
+            memory_mib=self.spec.build.memory,
+            libvirt_uri=self.spec.build.libvirt_uri,
             detached=self.keep,
         )
         try:

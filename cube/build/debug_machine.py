@@ -8,19 +8,18 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
-from cube.disks import qcow2
-from cube.runtime import log, run
-from cube.machines import ssh
 from cube.chain.store.link import DISK
 from cube.chain.store.links import Store
-from cube.runtime.errors import CubeError
-from cube.machines import Firmware, Machine, MachineRequest, cleanup, record
+from cube.config import Spec
+from cube.config.workspace import Workspace
+from cube.disks import qcow2
+from cube.machines import Firmware, Machine, MachineRequest, cleanup, record, ssh
 from cube.machines.choose import Choice, Wanted, choose
 from cube.machines.choose import down as stop
 from cube.machines.choose import up as start
 from cube.machines.record import MachineRecord
-from cube.config import Spec
-from cube.config.workspace import Workspace
+from cube.runtime import log, run
+from cube.runtime.errors import CubeError
 
 #: The machine's name; a build's own machine is called otherwise, so both may be up.
 NAME = "up"
@@ -79,8 +78,13 @@ def request(
     qcow2.create_overlay(copy, source)
     ssh.make_key(key)
     return MachineRequest(
-        name=name, disk=copy, run_dir=run_dir, key_file=key, cpus=spec.build.cpus,
-        memory_mib=spec.build.memory, libvirt_uri=spec.build.libvirt_uri,
+        name=name,
+        disk=copy,
+        run_dir=run_dir,
+        key_file=key,
+        cpus=spec.build.cpus,
+        memory_mib=spec.build.memory,
+        libvirt_uri=spec.build.libvirt_uri,
     )
 
 

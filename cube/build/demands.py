@@ -7,9 +7,9 @@ from pathlib import Path
 from urllib.parse import unquote
 
 from cube.build import folder_check
+from cube.config import Spec
 from cube.machines.qemu import trial
 from cube.runtime.toml_errors import shown
-from cube.config import Spec
 
 MEMORY_INFO = Path("/proc/meminfo")
 GIB_MIB = 1024

@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Literal
 
 from cube.build import demands
-from cube.runtime import run
 from cube.build.demands import MEMORY_INFO, memory_mib
-from cube.runtime.errors import CommandError, HostError
-from cube.machines.qemu import accelerator, firmware
-from cube.machines import choose
 from cube.config import Spec
+from cube.machines import choose
+from cube.machines.qemu import accelerator, firmware
+from cube.runtime import run
+from cube.runtime.errors import CommandError, HostError
 
 Level = Literal["ok", "note", "lack"]
 
@@ -111,7 +111,9 @@ def examine_python() -> Finding:
     if sys.version_info[:2] < MINIMUM_PYTHON:
         needed = ".".join(map(str, MINIMUM_PYTHON))
         return Finding(
-            level="lack", subject="python", text=f"{version}, {needed} needed",
+            level="lack",
+            subject="python",
+            text=f"{version}, {needed} needed",
             remedy="use Debian 12, Ubuntu 24.04 or later, and run 'make setup' again",
         )
     return Finding(level="ok", subject="python", text=version)
@@ -122,7 +124,9 @@ def examine_system() -> Finding:
     system, machine = platform.system(), platform.machine()
     if (system, machine) != ("Linux", "x86_64"):
         return Finding(
-            level="lack", subject="system", text=f"{system} on {machine}",
+            level="lack",
+            subject="system",
+            text=f"{system} on {machine}",
             remedy="build on Linux on x86_64: the images are amd64",
         )
     return Finding(level="ok", subject="system", text=f"Linux {platform.release()} on {machine}")
@@ -133,7 +137,9 @@ def examine_tool(tool: Tool) -> Finding:
     path = shutil.which(tool.program)
     if path is None:
         return Finding(
-            level="lack", subject=tool.program, text=f"not found ({tool.purpose})",
+            level="lack",
+            subject=tool.program,
+            text=f"not found ({tool.purpose})",
             remedy=install_hint(tool),
         )
     return Finding(level="ok", subject=tool.program, text=version_of(tool.program) or path)
@@ -175,14 +181,18 @@ def examine_libvirt() -> Finding:
     drivers += [*Path("/usr/lib64/libvirt/connection-driver").glob("libvirt_driver_qemu.so")]
     if not drivers:
         return Finding(
-            level="lack", subject="libvirt", text="the QEMU driver was not found",
+            level="lack",
+            subject="libvirt",
+            text="the QEMU driver was not found",
             remedy="sudo apt-get install libvirt-daemon libvirt-daemon-driver-qemu",
         )
     try:
         pwd.getpwnam(QEMU_ACCOUNT)
     except KeyError:
         return Finding(
-            level="lack", subject="libvirt", text=f"there is no account {QEMU_ACCOUNT}",
+            level="lack",
+            subject="libvirt",
+            text=f"there is no account {QEMU_ACCOUNT}",
             remedy="make setup",
         )
     return Finding(level="ok", subject="libvirt", text=str(drivers[0]))
@@ -213,7 +223,9 @@ def examine_rights() -> Finding:
     """Root: bootstrapping, mounting and containers need it."""
     if os.geteuid() != 0:
         return Finding(
-            level="lack", subject="rights", text=f"user id {os.geteuid()}, root needed",
+            level="lack",
+            subject="rights",
+            text=f"user id {os.geteuid()}, root needed",
             remedy="run it with sudo: sudo make image, sudo .venv/bin/cube ...",
         )
     return Finding(level="ok", subject="rights", text="root")
@@ -238,7 +250,9 @@ def examine_disk(folder: Path) -> Finding:
     there = next(parent for parent in (folder, *folder.parents) if parent.exists())
     if not there.is_dir():
         return Finding(
-            level="lack", subject="disk", text=f"{there} is a file, no folder can be made there",
+            level="lack",
+            subject="disk",
+            text=f"{there} is a file, no folder can be made there",
             remedy="set build.dir in cube.toml to a folder",
         )
     free_gib = shutil.disk_usage(there).free / GIB
@@ -248,7 +262,9 @@ def examine_disk(folder: Path) -> Finding:
         return Finding(level="note", subject="disk", text=text)
     if free_gib < DISK_GIB:
         return Finding(
-            level="lack", subject="disk", text=f"{text}, {DISK_GIB} GiB needed",
+            level="lack",
+            subject="disk",
+            text=f"{text}, {DISK_GIB} GiB needed",
             remedy="free some space, or set build.dir in cube.toml to a larger disk",
         )
     return Finding(level="ok", subject="disk", text=text)
@@ -260,7 +276,9 @@ def examine_memory(meminfo: Path) -> Finding:
     text = f"{available:.1f} GiB available"
     if available < MEMORY_GIB:
         return Finding(
-            level="lack", subject="memory", text=f"{text}, {MEMORY_GIB} GiB needed",
+            level="lack",
+            subject="memory",
+            text=f"{text}, {MEMORY_GIB} GiB needed",
             remedy="end other programs, or build on a larger machine",
         )
     return Finding(level="ok", subject="memory", text=text)

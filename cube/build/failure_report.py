@@ -5,11 +5,11 @@ import shutil
 from collections.abc import Iterator
 
 from cube.build import doctor, report
+from cube.build.timeline import Timeline
+from cube.config import Spec
+from cube.config.workspace import Workspace
 from cube.runtime import log
 from cube.runtime.errors import DISK_FULL, MAKE_ROOM, CubeError, HostError
-from cube.config import Spec
-from cube.build.timeline import Timeline
-from cube.config.workspace import Workspace
 
 #: With less than this, what failed has failed for lack of space.
 FULL_BYTES = 32 * 1024**2

@@ -6,23 +6,22 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from cube.machines import boot
-from cube.seal import leaks, provenance, manifest, boot_test, sealing
-from cube.runtime import checksum, log
 from cube.build import report
-from cube.provision import pytest_run
-from cube.runtime.atomic import write_whole
-from cube.chain.store.link import Link
-from cube.runtime.errors import SealError
-from cube.runtime.check_report import CheckReport, merge
-from cube.machines import Machine
-from cube.machines.qemu import accelerator
-from cube.machines.choose import Choice, choose
-from cube.seal.boot_test import ProofRequest, Proven
-from cube.config import Spec
-from cube.provision.pytest_run import CheckRun
 from cube.build.timeline import Timeline
+from cube.chain.store.link import Link
+from cube.config import Spec
 from cube.config.workspace import Workspace
+from cube.machines import Machine, boot
+from cube.machines.choose import Choice, choose
+from cube.machines.qemu import accelerator
+from cube.provision import pytest_run
+from cube.provision.pytest_run import CheckRun
+from cube.runtime import checksum, log
+from cube.runtime.atomic import write_whole
+from cube.runtime.check_report import CheckReport, merge
+from cube.runtime.errors import SealError
+from cube.seal import boot_test, leaks, manifest, provenance, sealing
+from cube.seal.boot_test import ProofRequest, Proven
 
 #: The stages that this module makes.
 STAGES = (4, 5)
@@ -80,8 +79,12 @@ def prove(sealed: Sealed, spec: Spec, work: Workspace) -> Proven:
         CheckError: a check failed on a clone.
     """
     request = ProofRequest(
-        artifact=sealed.file, root_bytes=sealed.inspection.root_bytes, build_key=work.build_key,
-        spec=spec, work=work.machines, results=work.results,
+        artifact=sealed.file,
+        root_bytes=sealed.inspection.root_bytes,
+        build_key=work.build_key,
+        spec=spec,
+        work=work.machines,
+        results=work.results,
         wanted=tuple(leaks.needles(spec, work)),
     )
     return boot_test.prove(request, choose("vm").machines)
@@ -121,8 +124,11 @@ def compose(
         version=spec.image.version,
         facts=proven.facts,
         artifact=manifest.Artifact(
-            file=work.artifact.name, sha256=sealed.sha256, size_bytes=sealed.sizes.after,
-            unsealed_bytes=sealed.sizes.before, virtual_bytes=sealed.sizes.virtual,
+            file=work.artifact.name,
+            sha256=sealed.sha256,
+            size_bytes=sealed.sizes.after,
+            unsealed_bytes=sealed.sizes.before,
+            virtual_bytes=sealed.sizes.virtual,
         ),
         key=key,
         links=[manifest.ChainLink.of(link, reused=link.key in reused) for link in links],
@@ -178,8 +184,13 @@ def tell_reused(work: Workspace) -> None:
     made = data["image"]["built_at"]
     log.reused(
         f"the image is reused: made {made}",
-        {"name": "image", "key": data["key"], "created": made, "seconds": seconds,
-         "size_bytes": data["artifact"]["size_bytes"]},
+        {
+            "name": "image",
+            "key": data["key"],
+            "created": made,
+            "seconds": seconds,
+            "size_bytes": data["artifact"]["size_bytes"],
+        },
     )
 
 

@@ -7,20 +7,19 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from cube.config import link_name
-from cube.runtime import log
-from cube.supply import package_cache
-from cube.provision import pyinfra_run, pytest_run
 from cube.chain.key import keys
 from cube.chain.key.keys import Ingredients
-from cube.chain.store.link import LayerRecord, Link
 from cube.chain.plan import Planner
+from cube.chain.store.link import LayerRecord, Link
 from cube.chain.store.links import Store
-from cube.runtime.errors import ProvisionError
-from cube.provision.layer_run import LayerResult, LayerRun, run_layer
 from cube.machines import Machine
-from cube.supply.package_cache import PackageCache
+from cube.provision import pyinfra_run, pytest_run
+from cube.provision.layer_run import LayerResult, LayerRun, run_layer
 from cube.provision.pyinfra_run import Applied
+from cube.runtime import log
+from cube.runtime.errors import ProvisionError
+from cube.supply import package_cache
+from cube.supply.package_cache import PackageCache
 from cube.supply.wheel_cache import WheelCache
 
 #: Opens a machine on a disk.
@@ -134,7 +133,9 @@ class LayerBuilder:
             apply=partial(self.apply, layer, machine, key),
             prove=prove,
             restart=restart,
-            checks=pytest_run.layer_checks(self.planner.spec, layer, machine.endpoint, self.results),
+            checks=pytest_run.layer_checks(
+                self.planner.spec, layer, machine.endpoint, self.results
+            ),
         )
 
     def apply(self, layer: int, machine: Machine, key: str) -> Applied:
@@ -146,7 +147,9 @@ class LayerBuilder:
         index = self.wheels.index if self.wheels else ""
         while True:
             try:
-                return pyinfra_run.apply(layer, machine, spec=self.planner.spec, key=key, index=index)
+                return pyinfra_run.apply(
+                    layer, machine, spec=self.planner.spec, key=key, index=index
+                )
             except ProvisionError as error:
                 spoiled = {
                     "packages": self.withdrawn(machine, error),
@@ -155,7 +158,9 @@ class LayerBuilder:
                 if not any(spoiled.values()):
                     raise
                 names = " and ".join(name for name, found in spoiled.items() if found)
-                log.warning(f"retrying without the cache of {names}, which may be at fault: {error.message}")
+                log.warning(
+                    f"retrying without the cache of {names}, which may be at fault: {error.message}"
+                )
                 index = "" if spoiled["wheels"] else index
 
     def withdrawn(self, machine: Machine, error: ProvisionError) -> bool:

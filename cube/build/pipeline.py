@@ -9,32 +9,30 @@ from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 
-from cube.build import finalize, verify
-from cube.runtime import hardware, lock, log, progress, units
-from cube.seal import manifest, sealing
-from cube.supply import package_cache, wheel_cache
 from cube import baseimage
-from cube.machines import ssh
-from cube.chain.key import keys
-from cube.chain.store import prune
-from cube.chain.store.link import Link
-from cube.chain.plan import Plan, Planner
-from cube.chain.store.links import Store
-from cube.runtime.errors import CubeError
+from cube.build import finalize, verify
+from cube.build.build_machine import Workbench
 from cube.build.failure_report import explained
-from cube.runtime.check_report import CheckReport
 from cube.build.layers import LayerBuilder
-from cube.machines import cleanup
-from cube.machines.choose import choose
-from cube.supply.package_cache import PackageCache
 from cube.build.result import Result
-from cube.config import Spec
 from cube.build.timeline import Timeline
 from cube.build.trace import recording
-from cube.supply.wheel_cache import WheelCache
-from cube.supply import prefetch
-from cube.build.build_machine import Workbench
+from cube.chain.key import keys
+from cube.chain.plan import Plan, Planner
+from cube.chain.store import prune
+from cube.chain.store.link import Link
+from cube.chain.store.links import Store
+from cube.config import Spec
 from cube.config.workspace import Workspace
+from cube.machines import cleanup, ssh
+from cube.machines.choose import choose
+from cube.runtime import hardware, lock, log, progress, units
+from cube.runtime.check_report import CheckReport
+from cube.runtime.errors import CubeError
+from cube.seal import manifest, sealing
+from cube.supply import package_cache, prefetch, wheel_cache
+from cube.supply.package_cache import PackageCache
+from cube.supply.wheel_cache import WheelCache
 
 STAGES = {
     1: "pre-build validation",
@@ -144,7 +142,10 @@ class Build:
     def result(self, started: float, verdict: str, *, made: bool) -> Result:
         """Describe what there is now."""
         return Result(
-            workspace=self.work, seconds=time.monotonic() - started, made=made, verdict=verdict,
+            workspace=self.work,
+            seconds=time.monotonic() - started,
+            made=made,
+            verdict=verdict,
             sealed=not self.to,
             reused=self.timeline.reused_names(),
             saved_seconds=self.timeline.saved_seconds(),
@@ -156,8 +157,14 @@ class Build:
         proven = finalize.prove(sealed, self.spec, self.work)
         stages = self.timeline.stages()
         data = finalize.compose(
-            self.spec, self.work, links=links, reused=self.timeline.reused_keys(),
-            key=self.image_key(head(links)), reports=[report], sealed=sealed, proven=proven,
+            self.spec,
+            self.work,
+            links=links,
+            reused=self.timeline.reused_keys(),
+            key=self.image_key(head(links)),
+            reports=[report],
+            sealed=sealed,
+            proven=proven,
             stages=[
                 manifest.Stage(number=number, name=name, seconds=stages[number].seconds)
                 for number, name in STAGES.items()
@@ -273,8 +280,11 @@ class Build:
         self.store.set_head(head)
         todo = self.planner.layers[len(done) - 1 :]
         builder = LayerBuilder(
-            planner=self.planner, boot=self.workbench.boot, results=self.work.results,
-            cache=cache, wheels=wheels,
+            planner=self.planner,
+            boot=self.workbench.boot,
+            results=self.work.results,
+            cache=cache,
+            wheels=wheels,
         )
         made = builder.build(todo, head)
         for link in made:  # above a layer that is skipped anew, there were links that still fit

@@ -33,8 +33,8 @@ def render(data: Mapping[str, Any], failure: Failure | None = None) -> str:
     """Return the page.
 
     Args:
-        data: a manifest, with what `cube.build.timeline.Timeline.as_data` returns; after a failure as
-            much of it as there is.
+        data: a manifest, with what `cube.build.timeline.Timeline.as_data` returns; after a failure
+            as much of it as there is.
         failure: why the build stopped; None when it succeeded.
     """
     data = masked_data(dict(data))
@@ -70,8 +70,15 @@ def steps(stages: list[dict[str, Any]], failure: Failure | None) -> list[dict[st
     for stage in stages:
         outcome = "failed" if failure and stage is stages[-1] else "done"
         text = f"Stage {stage['number']}: {stage['name']}"
-        found.append({"text": text, "start": start, "depth": 0, "outcome": outcome,
-                      "seconds": stage["seconds"]})
+        found.append(
+            {
+                "text": text,
+                "start": start,
+                "depth": 0,
+                "outcome": outcome,
+                "seconds": stage["seconds"],
+            }
+        )
         start += stage["seconds"]
     return found
 

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from cube.runtime import units
 from cube.config.workspace import Workspace
+from cube.runtime import units
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,9 +3,8 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from cube.build import stack_gate
-from cube.runtime.toml_errors import shown
 from cube.config import GPU_LAYERS, Spec, may_apply
+from cube.runtime.toml_errors import shown
 
 #: What the boot test of a sealed image looks for, and the role of layer 1 that brings it.
 NEEDED = {
@@ -46,11 +45,7 @@ def missing(spec: Spec) -> Iterator[str]:
 
 def groundless(spec: Spec) -> Iterator[str]:
     """Yield roles without the one that they stand on."""
-    layers = [
-        layer
-        for layer in spec.layers.enabled
-        if layer not in GPU_LAYERS or may_apply(spec)
-    ]
+    layers = [layer for layer in spec.layers.enabled if layer not in GPU_LAYERS or may_apply(spec)]
     for one in GROUNDS:
         if one.layer not in layers or one.role not in spec.layers.roles(one.layer):
             continue

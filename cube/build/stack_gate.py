@@ -1,9 +1,9 @@
 """Whether the GPU stack that cube.toml describes can work: rules, locks and the disk, offline."""
 
-from cube.disks import disk_room
-from cube.runtime import hardware, log
 from cube.config import Spec, may_apply
 from cube.config.model import GPU_LAYERS
+from cube.disks import disk_room
+from cube.runtime import hardware, log
 from cube.stack import lockfile, profile, rules, table
 from cube.stack.choice import Choice
 
@@ -11,8 +11,11 @@ from cube.stack.choice import Choice
 def choice_of(spec: Spec) -> Choice:
     """Return what cube.toml chose, for the rules."""
     return Choice(
-        gpu=spec.gpu.model, profile=profile.load(spec.stack.profile), os=spec.image.os,
-        source=spec.stack.source, table=table.load(),
+        gpu=spec.gpu.model,
+        profile=profile.load(spec.stack.profile),
+        os=spec.image.os,
+        source=spec.stack.source,
+        table=table.load(),
         frameworks=spec.stack.frameworks if 4 in spec.layers.enabled else (),  # noqa: PLR2004
     )
 

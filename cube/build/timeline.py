@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
-from cube.runtime import documents, check_report
+from cube.runtime import check_report, documents
 from cube.runtime.log import Event
 
 Kind = Literal["step", "operation", "check"]
@@ -140,8 +140,14 @@ class Timeline:
 def make_span(kind: Kind, event: Event, *, start: float, end: float, outcome: str) -> Span:
     """Return the span that an event is about."""
     return Span(
-        kind=kind, text=event.text, start=start, end=end, depth=event.depth, outcome=outcome,
-        thread=event.thread, data=event.data,
+        kind=kind,
+        text=event.text,
+        start=start,
+        end=end,
+        depth=event.depth,
+        outcome=outcome,
+        thread=event.thread,
+        data=event.data,
     )
 
 
@@ -170,8 +176,12 @@ def settle(operations: Sequence[Span]) -> list[Span]:
 def plain(span: Span) -> dict[str, Any]:
     """Return a span as JSON-like data."""
     return {
-        "text": span.text, "start": span.start, "seconds": span.seconds, "depth": span.depth,
-        "outcome": span.outcome, "data": span.data,
+        "text": span.text,
+        "start": span.start,
+        "seconds": span.seconds,
+        "depth": span.depth,
+        "outcome": span.outcome,
+        "data": span.data,
     }
 
 
@@ -211,7 +221,12 @@ def check_span(phases: Sequence[dict[str, Any]], began: float, *, thread: str) -
     """
     check = check_report.read_check(phases)
     return Span(
-        kind="check", text=check.title, start=phases[0]["start"] - began,
-        end=phases[-1]["stop"] - began, depth=0, outcome=check.outcome, thread=thread,
+        kind="check",
+        text=check.title,
+        start=phases[0]["start"] - began,
+        end=phases[-1]["stop"] - began,
+        depth=0,
+        outcome=check.outcome,
+        thread=thread,
         data={"id": check.id, "evidence": check.evidence, "reason": check.reason},
     )

@@ -12,11 +12,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from cube.build.timeline import Reuse, Span, Timeline, checks
+from cube.config.workspace import Workspace
 from cube.runtime import log
 from cube.runtime.atomic import write_whole
 from cube.runtime.log import Event
-from cube.build.timeline import Reuse, Span, Timeline, checks
-from cube.config.workspace import Workspace
 
 Outcome = Literal["running", "succeeded", "failed", "interrupted"]
 
@@ -127,16 +127,28 @@ def complete(span: Span) -> dict[str, Any]:
     """Return a span as a complete event, in a thread that is still open."""
     start, end = micros(span.start), micros(span.end)
     return {
-        "ph": "X", "name": span.text, "cat": span.kind, "pid": PID, "tid": 0,
-        "ts": start, "dur": end - start, "args": {"outcome": span.outcome, **span.data},
+        "ph": "X",
+        "name": span.text,
+        "cat": span.kind,
+        "pid": PID,
+        "tid": 0,
+        "ts": start,
+        "dur": end - start,
+        "args": {"outcome": span.outcome, **span.data},
     }
 
 
 def instant(reuse: Reuse) -> dict[str, Any]:
     """Return a reuse as an instant event in the thread of the steps."""
     return {
-        "ph": "i", "s": "t", "name": f"{reuse.entry['name']} is reused", "cat": "reuse",
-        "pid": PID, "tid": 1, "ts": micros(reuse.at), "args": reuse.entry,
+        "ph": "i",
+        "s": "t",
+        "name": f"{reuse.entry['name']} is reused",
+        "cat": "reuse",
+        "pid": PID,
+        "tid": 1,
+        "ts": micros(reuse.at),
+        "args": reuse.entry,
     }
 
 

@@ -7,17 +7,17 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+from cube import baseimage
+from cube.baseimage.packer.seed import check_seed
 from cube.baseimage.ubuntu import autoinstall
 from cube.build import doctor, roles_gate, stack_gate
-from cube.runtime import log, run
-from cube import baseimage
-from cube.provision import pyinfra_run
-from cube.runtime.units import counted
-from cube.runtime.errors import CubeError, VerifyError
-from cube.machines.seed import build_seed, render_user_data
-from cube.baseimage.packer.seed import check_seed
 from cube.config import Spec, unfit_ca_files
 from cube.config.workspace import Workspace
+from cube.machines.seed import build_seed, render_user_data
+from cube.provision import pyinfra_run
+from cube.runtime import log, run
+from cube.runtime.errors import CubeError, VerifyError
+from cube.runtime.units import counted
 
 #: A key in the right form for templates that are only looked at. It opens nothing.
 SAMPLE_KEY = f"ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAI{'A' * 43} sample"

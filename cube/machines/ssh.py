@@ -26,7 +26,7 @@ BROKEN = -1
 #: without KVM is slow.
 CONNECT_S = 10.0
 ANSWER_S = 60.0
-#: What paramiko says when the key exchange has not ended in time.
+#: What paramiko says when the key exchange has not ended in time, or the server has hung up since.
 NOT_EXCHANGED = "No existing session"
 #: Attempts to log in.
 ATTEMPTS = 3
@@ -207,7 +207,7 @@ def _log_in(client: paramiko.SSHClient, endpoint: Endpoint, attempts: int) -> No
 
 def _reason(error: Exception) -> str:
     if str(error) == NOT_EXCHANGED:
-        return f"the SSH server did not exchange keys within {ANSWER_S:.0f} s"
+        return f"the SSH server did not exchange keys within {ANSWER_S:.0f} s, or hung up"
     return str(error) or type(error).__name__
 
 

@@ -20,6 +20,7 @@ from typing import TextIO
 
 import pytest
 
+from bench.project import copy_sources
 from cube import config
 from cube.chain.store.links import Store
 from cube.config import Spec
@@ -83,8 +84,7 @@ def write_spec(folder: Path, build: Path, more: str = "") -> Path:
 
 def copy_project(folder: Path) -> Path:
     """Copy what a build runs, to plant something in it; start `cube` from there."""
-    skip = shutil.ignore_patterns("__pycache__", ".*", "build", "tests", "*.egg-info")
-    return Path(shutil.copytree(PROJECT, folder, ignore=skip))
+    return copy_sources(PROJECT, folder)
 
 
 #: A check that fails on every machine.

@@ -1,11 +1,15 @@
 """Imports run down, from floor to floor; docs/how-it-works.md has the table of rooms."""
 
 import ast
+import subprocess
+import sys
 from collections.abc import Iterator
 from fnmatch import fnmatch
 from pathlib import Path
 
 import pytest
+
+from bench.project import copy_sources
 
 PROJECT = Path(__file__).parents[2]
 #: The rooms of cube/, highest floor first. A room imports from lower floors only.
@@ -147,3 +151,19 @@ def test_pytest_goes_into_every_folder_of_tests(pytestconfig: pytest.Config) -> 
     folders = {path.parent.name for path in (PROJECT / "tests").rglob("test_*.py")}
     assert not [name for name in folders for pattern in left_out if fnmatch(name, pattern)]
     assert "build" in folders
+
+
+def test_a_copy_of_the_project_has_every_room(tmp_path: Path) -> None:
+    """Without its own cube/build, Python took that of the checkout it was installed from."""
+    copied = copy_sources(PROJECT, tmp_path / "copy")
+    rooms = {path.name for path in (copied / "cube").iterdir() if path.is_dir()}
+    assert rooms >= set(FLOOR)
+    assert not (copied / "tests").exists()
+    assert not (copied / "build").exists()
+
+
+def test_the_linter_goes_into_every_room() -> None:
+    ruff = [str(Path(sys.executable).with_name("ruff")), "check", "--show-files"]
+    done = subprocess.run(ruff, cwd=PROJECT, capture_output=True, text=True, check=True)
+    seen = {Path(line) for line in done.stdout.splitlines()}
+    assert not set(modules().values()) - seen

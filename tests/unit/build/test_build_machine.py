@@ -11,12 +11,12 @@ import pytest
 
 from cube import config
 from cube.build import build_machine
-from cube.runtime.errors import CheckError, CubeError, MachineError
+from cube.build.build_machine import KEPT, LOOK, Workbench
+from cube.config.workspace import Workspace
 from cube.machines import Endpoint, Machine, MachineRequest, record
 from cube.machines.choose import Choice
 from cube.machines.record import MachineRecord, ProcessId, identify
-from cube.build.build_machine import KEPT, LOOK, Workbench
-from cube.config.workspace import Workspace
+from cube.runtime.errors import CheckError, CubeError, MachineError
 
 
 @dataclass
@@ -40,8 +40,14 @@ def note(request: MachineRequest, life: ProcessId) -> None:
     known_hosts, key = request.run_dir / "known_hosts", request.key_file
     endpoint = Endpoint(host="127.0.0.1", port=1, user="x", key_file=key, known_hosts=known_hosts)
     made = MachineRecord(
-        name=request.name, kind="vm", disk=request.disk, run_dir=request.run_dir,
-        endpoint=endpoint, owner=identify(os.getpid()), detached=request.detached, life=life,
+        name=request.name,
+        kind="vm",
+        disk=request.disk,
+        run_dir=request.run_dir,
+        endpoint=endpoint,
+        owner=identify(os.getpid()),
+        detached=request.detached,
+        life=life,
     )
     record.write(made)
 

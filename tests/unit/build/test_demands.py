@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from cube.build import folder_check, demands, doctor, verify
 from cube import config
-from cube.runtime.errors import CommandError
-from cube.machines.qemu import trial
+from cube.build import demands, doctor, folder_check, verify
 from cube.config import Spec
+from cube.machines.qemu import trial
+from cube.runtime.errors import CommandError
 
 MEMINFO = "MemTotal:        8388608 kB\nMemFree: 1 kB\nMemAvailable:    4194304 kB\n"
 

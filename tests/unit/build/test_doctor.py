@@ -4,12 +4,12 @@ from pathlib import Path
 
 import pytest
 
-from cube.build import doctor
 from cube import config
-from cube.runtime.errors import HostError
-from cube.machines.qemu import accelerator, firmware
+from cube.build import doctor
 from cube.machines import choose
+from cube.machines.qemu import accelerator, firmware
 from cube.machines.qemu.firmware import Uefi
+from cube.runtime.errors import HostError
 
 PACKAGES = Path(__file__).parents[3] / "host-packages.txt"
 

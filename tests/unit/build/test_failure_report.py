@@ -5,13 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from cube.build import failure_report
-from cube.runtime import log
 from cube import config
-from cube.runtime.errors import CheckError, HostError
-from cube.config import Spec
+from cube.build import failure_report
 from cube.build.timeline import Timeline
+from cube.config import Spec
 from cube.config.workspace import Workspace
+from cube.runtime import log
+from cube.runtime.errors import CheckError, HostError
 
 REUSED = {
     "name": "base", "key": "ab" * 32, "refresh": "2026-01-31", "created": "2026-01-31T12:00:00Z",

@@ -8,12 +8,12 @@ from unittest.mock import Mock
 
 import pytest
 
-from cube.machines import boot
-from cube.runtime import checksum
 from cube.build import finalize
-from cube.provision import pytest_run
 from cube.chain.store.link import Link
 from cube.config.workspace import Workspace
+from cube.machines import boot
+from cube.provision import pytest_run
+from cube.runtime import checksum
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "manifest.json"
 DATA: dict[str, Any] = json.loads(GOLDEN.read_text())
@@ -36,8 +36,16 @@ def work(tmp_path: Path) -> Workspace:
 def head(tmp_path: Path) -> Link:
     """The link that the image was made from."""
     return Link(
-        folder=tmp_path, name=MADE_FROM["name"], key=MADE_FROM["key"], parent="", refresh="",
-        created="", seconds=0, size_bytes=1, sha256="", ingredients={},
+        folder=tmp_path,
+        name=MADE_FROM["name"],
+        key=MADE_FROM["key"],
+        parent="",
+        refresh="",
+        created="",
+        seconds=0,
+        size_bytes=1,
+        sha256="",
+        ingredients={},
     )
 
 

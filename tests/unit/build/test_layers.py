@@ -8,18 +8,18 @@ from typing import Any, cast
 
 import pytest
 
-from cube.supply import package_cache
-from cube.provision import pyinfra_run, pytest_run
+from cube.build.layers import LayerBuilder
 from cube.chain.key import keys, sources
+from cube.chain.plan import Planner
 from cube.chain.store.integrity import damaged
 from cube.chain.store.link import Link
-from cube.chain.plan import Planner
 from cube.chain.store.links import Store
-from cube.runtime.errors import ChainError, ProvisionError
-from cube.runtime.check_report import Check, CheckReport
-from cube.build.layers import LayerBuilder
 from cube.machines import Machine
+from cube.provision import pyinfra_run, pytest_run
 from cube.provision.pyinfra_run import Applied
+from cube.runtime.check_report import Check, CheckReport
+from cube.runtime.errors import ChainError, ProvisionError
+from cube.supply import package_cache
 from cube.supply.wheel_cache import WheelCache
 from tests.unit.chain import samples
 from tests.unit.chain.project import spec
@@ -158,7 +158,10 @@ def test_a_layer_is_tried_again_without_a_cache_that_spoils_it(
     ],
 )
 def test_each_cache_that_may_be_at_fault_is_done_without(
-    builder: LayerBuilder, base: Link, details: list[str], indexes: list[str],
+    builder: LayerBuilder,
+    base: Link,
+    details: list[str],
+    indexes: list[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     asked: list[str] = []

@@ -7,19 +7,18 @@ from pathlib import Path
 
 import pytest
 
-from cube.supply import package_cache, wheel_cache
-from cube.build import pipeline, build_machine
 from cube import config
-from cube.chain.store.link import Link
+from cube.build import build_machine, pipeline
+from cube.build.pipeline import Build
+from cube.build.timeline import Timeline
 from cube.chain.plan import Plan
-from cube.runtime.errors import BusyError
+from cube.chain.store.link import Link
+from cube.config import Spec
+from cube.config.workspace import Workspace
 from cube.machines import Endpoint, record
 from cube.machines.record import MachineRecord, identify
-from cube.build.pipeline import Build
-from cube.config import Spec
-from cube.build.timeline import Timeline
-from cube.supply import prefetch
-from cube.config.workspace import Workspace
+from cube.runtime.errors import BusyError
+from cube.supply import package_cache, prefetch, wheel_cache
 
 
 def leave_up(work: Workspace, name: str) -> None:
@@ -33,8 +32,14 @@ def leave_up(work: Workspace, name: str) -> None:
     )
     record.write(
         MachineRecord(
-            name=name, kind="container", disk=work.chain / "unfinished" / "disk.qcow2",
-            run_dir=folder, endpoint=endpoint, owner=ourselves, detached=True, life=ourselves,
+            name=name,
+            kind="container",
+            disk=work.chain / "unfinished" / "disk.qcow2",
+            run_dir=folder,
+            endpoint=endpoint,
+            owner=ourselves,
+            detached=True,
+            life=ourselves,
         )
     )
 
@@ -73,7 +78,9 @@ def test_layers_that_are_made_get_both_caches(
         spec=loaded, work=Workspace.of(loaded), timeline=Timeline(), keep=False, fresh=False, to=""
     )
     build.links(Plan(refresh="never", todo=todo))
-    assert given == (["cube.supply.package_cache", "cube.supply.wheel_cache"] if opened else [None, None])
+    assert given == (
+        ["cube.supply.package_cache", "cube.supply.wheel_cache"] if opened else [None, None]
+    )
 
 
 def test_wheels_are_loaded_for_as_long_as_layers_are_made(

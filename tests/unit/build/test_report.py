@@ -6,10 +6,9 @@ from typing import Any
 
 import pytest
 
-from cube.runtime import html
-from cube.seal import manifest
 from cube.build import report
 from cube.runtime.check_report import Check, CheckReport
+from cube.seal import manifest
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "manifest.json"
 VOID = {"meta", "br"}
@@ -109,11 +108,18 @@ def test_failed_build_says_what_failed_and_what_to_do() -> None:
 
 def test_unfinished_build_is_told() -> None:
     failed = Check(
-        id="checks/layer1/test_x.py::test_y", title="it is so", group="layer1", outcome="failed",
-        evidence="container", reason="it is not",
+        id="checks/layer1/test_x.py::test_y",
+        title="it is so",
+        group="layer1",
+        outcome="failed",
+        evidence="container",
+        reason="it is not",
     )
     data = manifest.unfinished(
-        name="vault-cube", version="0.1.0", layers=[], checks=CheckReport(checks=(failed,)),
+        name="vault-cube",
+        version="0.1.0",
+        layers=[],
+        checks=CheckReport(checks=(failed,)),
         stages=[manifest.Stage(number=1, name="pre-build validation", seconds=12.0)],
         built_at=datetime(2026, 1, 31, tzinfo=UTC),
     )
@@ -129,8 +135,12 @@ def test_failed_build_is_told_from_partial_data(data: dict[str, Any], missing: s
 
 
 def test_failed_checks_come_first(data: dict[str, Any]) -> None:
-    bad = {**data["checks"]["results"][0], "title": "it broke", "outcome": "failed",
-           "reason": "expected 1, saw 2"}
+    bad = {
+        **data["checks"]["results"][0],
+        "title": "it broke",
+        "outcome": "failed",
+        "reason": "expected 1, saw 2",
+    }
     data["checks"]["results"].append(bad)
     text = Page(report.render(data, FAILURE)).text
     places = [text.index(word) for word in ("1 failed Check", "1 deferred Not", "1 passed Check")]

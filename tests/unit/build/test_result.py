@@ -4,12 +4,12 @@ from pathlib import Path
 
 import pytest
 
-from cube.build import finalize
-from cube.runtime import log
 from cube import config
+from cube.build import finalize
 from cube.build.result import Result
 from cube.build.timeline import Timeline
 from cube.config.workspace import Workspace
+from cube.runtime import log
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "manifest.json"
 
@@ -21,7 +21,10 @@ def work(tmp_path: Path) -> Workspace:
 
 def test_the_last_line_says_what_was_saved(work: Workspace) -> None:
     result = Result(
-        workspace=work, seconds=420.0, verdict="built", reused=["base", "layer1"],
+        workspace=work,
+        seconds=420.0,
+        verdict="built",
+        reused=["base", "layer1"],
         saved_seconds=316.25,
     )
     lines = result.summary().splitlines()
@@ -37,7 +40,11 @@ def test_a_first_build_says_that_it_saved_nothing(work: Workspace) -> None:
 
 def test_a_program_learns_it_too(work: Workspace) -> None:
     result = Result(
-        workspace=work, seconds=2.04, verdict="built", made=False, reused=["base"],
+        workspace=work,
+        seconds=2.04,
+        verdict="built",
+        made=False,
+        reused=["base"],
         saved_seconds=60.04,
     )
     told = result.as_json()

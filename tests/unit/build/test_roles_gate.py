@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from cube.build import roles_gate
 from cube import config
+from cube.build import roles_gate
 
 FILE = Path("/folder/cube.toml")
 

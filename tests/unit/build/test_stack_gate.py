@@ -5,10 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from cube.config import may_apply
-from cube.runtime import hardware, log
 from cube.build import stack_gate, verify
-from cube.config import Spec, load_text
+from cube.config import Spec, load_text, may_apply
+from cube.runtime import hardware, log
 from cube.stack import profile
 
 ROOT = Path(__file__).parents[3]

@@ -8,15 +8,21 @@ from typing import Any
 
 import pytest
 
-from cube.runtime import log
 from cube.build import timeline
 from cube.build.timeline import Span, Timeline
+from cube.runtime import log
 
 
 def make_operation(start: float, end: float) -> Span:
     return Span(
-        kind="operation", text="x", start=start, end=end, depth=2, outcome="done",
-        thread="MainThread", data={},
+        kind="operation",
+        text="x",
+        start=start,
+        end=end,
+        depth=2,
+        outcome="done",
+        thread="MainThread",
+        data={},
     )
 
 
@@ -86,7 +92,9 @@ def test_operations_that_are_told_together_follow_each_other() -> None:
     told = [make_operation(5.0, 10.2), make_operation(10.1, 10.2), make_operation(10.0, 12.0)]
     settled = timeline.settle(told)
     assert [(round(one.start, 6), round(one.end, 6)) for one in settled] == [
-        (4.7, 9.9), (9.9, 10.0), (10.0, 12.0),
+        (4.7, 9.9),
+        (9.9, 10.0),
+        (10.0, 12.0),
     ]
 
 
@@ -117,9 +125,16 @@ def test_what_is_reused_sums_up() -> None:
 
 def report_entry(node: str, when: str, start: float, stop: float, **more: Any) -> str:
     entry = {
-        "$report_type": "TestReport", "nodeid": node, "when": when, "start": start, "stop": stop,
-        "duration": stop - start, "outcome": "passed", "longrepr": None,
-        "user_properties": [["title", f"title of {node}"], ["evidence", "vm"]], **more,
+        "$report_type": "TestReport",
+        "nodeid": node,
+        "when": when,
+        "start": start,
+        "stop": stop,
+        "duration": stop - start,
+        "outcome": "passed",
+        "longrepr": None,
+        "user_properties": [["title", f"title of {node}"], ["evidence", "vm"]],
+        **more,
     }
     return json.dumps(entry) + "\n"
 

@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 
-from cube.runtime import log, progress
 from cube import config
 from cube.build import trace
-from cube.runtime.errors import CubeError
 from cube.build.timeline import Reuse, Span, Timeline
 from cube.build.trace import recording
 from cube.config.workspace import Workspace
+from cube.runtime import log, progress
+from cube.runtime.errors import CubeError
 from tests.unit.build.test_timeline import report_entry
 
 #: Source: "Trace Event Format", "Complete Events", "Instant Events", "Metadata Events".
@@ -86,7 +86,11 @@ def test_steps_and_operations_nest(work: Workspace) -> None:
     operations = [event for event in document["traceEvents"] if event.get("cat") == "operation"]
     assert len(operations) == 3
     assert operations[0]["args"] == {
-        "outcome": "done", "role": "common", "changed": True, "layer": 1, "execs": 2,
+        "outcome": "done",
+        "role": "common",
+        "changed": True,
+        "layer": 1,
+        "execs": 2,
     }
 
 
@@ -163,27 +167,41 @@ def test_runs_of_checks_side_by_side_have_threads_of_their_own(work: Workspace) 
     document = read(work)
     threads = {
         event["args"]["name"]: event["tid"]
-        for event in document["traceEvents"] if event["name"] == "thread_name"
+        for event in document["traceEvents"]
+        if event["name"] == "thread_name"
     }
     assert list(threads) == ["build", "checks cube-proof-1", "checks cube-proof-2"]
     checks = [event for event in document["traceEvents"] if event.get("cat") == "check"]
     tenth = 100_000
     assert [(event["tid"], event["ts"] // tenth, event["dur"] // tenth) for event in checks] == [
-        (threads["checks cube-proof-1"], 10, 20), (threads["checks cube-proof-1"], 30, 10),
-        (threads["checks cube-proof-2"], 15, 20), (threads["checks cube-proof-2"], 35, 10),
+        (threads["checks cube-proof-1"], 10, 20),
+        (threads["checks cube-proof-1"], 30, 10),
+        (threads["checks cube-proof-2"], 15, 20),
+        (threads["checks cube-proof-2"], 35, 10),
     ]
 
 
 def make_span(text: str, start: float, end: float) -> Span:
     return Span(
-        kind="step", text=text, start=start, end=end, depth=0, outcome="done",
-        thread="MainThread", data={},
+        kind="step",
+        text=text,
+        start=start,
+        end=end,
+        depth=0,
+        outcome="done",
+        thread="MainThread",
+        data={},
     )
 
 
 def test_what_overlaps_on_one_thread_gets_one_of_its_own() -> None:
-    spans = [make_span("a", 0, 10), make_span("in a", 1, 2), make_span("b", 5, 15),
-             make_span("after a", 10, 12), make_span("in b", 6, 7)]
+    spans = [
+        make_span("a", 0, 10),
+        make_span("in a", 1, 2),
+        make_span("b", 5, 15),
+        make_span("after a", 10, 12),
+        make_span("in b", 6, 7),
+    ]
     events = trace.events("build", spans, [])
     expect_format({"displayTimeUnit": "ms", "traceEvents": events})
     lanes = {event["name"]: event["tid"] for event in events if event["ph"] == "X"}

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from cube.runtime import log
 from cube import config
 from cube.build import verify
-from cube.runtime.errors import HostError, VerifyError
 from cube.config import Spec
+from cube.runtime import log
+from cube.runtime.errors import HostError, VerifyError
 
 Problems = Callable[[Spec], list[str]]
 
@@ -28,7 +28,9 @@ def test_a_gate_that_cannot_look_hides_no_other(
         verify.Gate(name="Third", problems=lambda _: []),
     )
     monkeypatch.setattr(verify, "GATES", gates)
-    with pytest.raises(VerifyError, match="verification found 3 problems; nothing was built") as caught:
+    with pytest.raises(
+        VerifyError, match="verification found 3 problems; nothing was built"
+    ) as caught:
         verify.verify(config.load_text("", tmp_path / "cube.toml"))
     assert caught.value.details.splitlines() == [
         "First: no. no tool for debian-13",
@@ -70,8 +72,14 @@ def test_gates_are_asked_at_once_and_told_in_order(monkeypatch: pytest.MonkeyPat
         verify.verify(config.load_text("", Path("cube.toml")))
     assert caught.value.details == "First: no. one is wrong\nSecond: no. two is wrong"
     assert [one.text for one in told if one.kind != "debug"] == [
-        "First", "one was asked", "First", "one is wrong",
-        "Second", "two was asked", "Second", "two is wrong",
+        "First",
+        "one was asked",
+        "First",
+        "one is wrong",
+        "Second",
+        "two was asked",
+        "Second",
+        "two is wrong",
     ]
 
 
